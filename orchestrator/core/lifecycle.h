@@ -1,0 +1,27 @@
+/* lifecycle.h - goals and observations -> the next step of every attachment (DESIGN section 3).
+ *
+ * Attach: reserved -> lend -> connect -> map -> online -> attached.  Undo goes back from the furthest step ever
+ * published. A step is published by raising 'step' (or lowering 'undoing') and noting the revision; it is done when the
+ * agents observed it at that revision or later.  Pure: no thread, no I/O, the model's clock. */
+#ifndef MEMLANE_LIFECYCLE_H
+#define MEMLANE_LIFECYCLE_H
+
+#include "model.h"
+#include "placement.h"
+
+/* Places and reserves; the new attachment is 'pending' and its first step published.  'id' is the caller's, unused so
+ * far. */
+MUST_CHECK int lifecycle_attach(struct model *m, struct topology *t, const struct place_request *r, const char *id,
+                                uint32_t *out, struct err *e);
+/* DELETE: 'pending', 'attached', 'stuck' become 'detaching'; 'detaching' and 'lost' go on as they are. */
+void lifecycle_detach(struct model *m, uint32_t attachment);
+MUST_CHECK int lifecycle_retry(struct model *m, uint32_t attachment, struct err *e);  /* ERR_CONFLICT unless stuck */
+MUST_CHECK int lifecycle_cancel(struct model *m, uint32_t attachment, struct err *e); /* ERR_TOO_LATE */
+/* Advances whatever can be, after an observation or a change.  Ends when nothing moves any more. */
+void lifecycle_advance(struct model *m);
+/* Time limits: unreachable nodes, attaches without progress, retries.  Answers when to come again (model time, ms). */
+int64_t lifecycle_tick(struct model *m);
+/* Bit set of nodes that still hold something of it: bit 0 the compute node, bit 1 the donor. */
+unsigned lifecycle_holds(const struct model *m, const struct attachment *a);
+
+#endif

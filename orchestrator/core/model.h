@@ -1,0 +1,344 @@
+/* model.h - the rack as the orchestrator knows it: nodes, adapters, ports, switches, links, circuits, attachments.
+ *
+ * A model is a set of flat tables; rows refer to each other by index (NONE: nothing), so that a model can be copied row
+ * by row. Every change goes through model_edit_*(), which notes the row in the journal together with what it was: that
+ * makes roll-back, storing and publishing the same three loops over the journal.  The core (this folder) has no thread
+ * and no I/O; the time is a field of the model that the caller sets.  Not thread-safe: the writer owns its model,
+ * readers get the published one under a lock (writer.h).
+ *
+ * Durable fields are stored with each commit; the others ("volatile") are what agents report, and start empty.
+ *
+ * Invariants (model_check): a port, link or section range belongs to at most one circuit / attachment; lists and totals
+ * agree with the rows; a circuit has at least one attachment; what is reserved is what attachments hold. */
+#ifndef MEMLANE_MODEL_H
+#define MEMLANE_MODEL_H
+
+#include "err.h"
+#include "names.h"
+#include "wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NONE UINT32_MAX
+#define PATH_SWITCHES_MAX 3
+#define PATH_PORTS_MAX (2 + 2 * PATH_SWITCHES_MAX) /* ports of one leg, in order from the compute adapter's */
+#define SECTION_BYTES (UINT64_C(1) << 40)
+#define ADAPTER_PORT_GBPS 100u
+
+enum model_kind {
+    MODEL_NODE,
+    MODEL_ADAPTER,
+    MODEL_PORT,
+    MODEL_SWITCH,
+    MODEL_LINK,
+    MODEL_CIRCUIT,
+    MODEL_ATTACHMENT,
+    MODEL_KINDS
+};
+
+enum node_state { NODE_NEW, NODE_READY, NODE_UNREACHABLE, NODE_FENCED, NODE_INCOMPATIBLE };
+enum link_state { LINK_UNKNOWN, LINK_UP, LINK_DOWN };
+enum circuit_state { CIRCUIT_PLANNED, CIRCUIT_CONNECTING, CIRCUIT_UNVERIFIED, CIRCUIT_UP, CIRCUIT_CLOSING };
+enum attachment_state { ATT_PENDING, ATT_ATTACHED, ATT_DETACHING, ATT_DETACHED, ATT_FAILED, ATT_STUCK, ATT_LOST };
+enum attachment_goal { GOAL_PRESENT, GOAL_ABSENT };
+/* The steps of an attach (DESIGN section 3). 'step' is the furthest ever published; undo goes back from there. */
+enum step { STEP_RESERVED, STEP_LEND, STEP_CONNECT, STEP_MAP, STEP_ONLINE };
+
+extern const char *const node_state_names[];
+extern const char *const link_state_names[];
+extern const char *const circuit_state_names[];
+extern const char *const attachment_state_names[];
+extern const char *const step_names[];
+
+struct row {
+    bool live;        /* false: a free slot */
+    bool dirty;       /* in the journal of the transaction under way */
+    uint64_t changed; /* the revision that changed it last; the ETag */
+};
+
+struct node {
+    struct row row;
+    /* durable */
+    char name[NAME_SIZE];
+    char machine_id[ID_SIZE], boot_id[ID_SIZE];
+    char fenced_boot_id[ID_SIZE]; /* refused from now on; empty: none */
+    char version[32];
+    bool cordoned;
+    uint64_t headroom_bytes, memory_bytes, block_bytes;
+    unsigned n_adapters, n_labels;
+    uint32_t adapters[WIRE_MAX_ADAPTERS];
+    struct wire_label *labels;         /* owned by the row; replaced, never changed in place (model_set_labels) */
+    uint64_t free_bytes, locked_bytes; /* of the last report */
+    /* volatile */
+    enum node_state state;
+    char session[ID_SIZE];     /* empty: not registered since our start */
+    uint64_t sequence;         /* of the last report in this session */
+    uint64_t applied_revision; /* reported */
+    bool reported;             /* a complete report came in this session and of this epoch */
+    int64_t last_seen_ms;      /* monotonic */
+    uint64_t desired_revision; /* revision that last changed its desired state */
+    unsigned n_findings;
+    struct wire_finding *findings; /* owned by the row; replaced, never changed in place (model_set_findings) */
+    /* derived, kept incrementally */
+    uint64_t lent_bytes, borrowed_bytes; /* sizes of the attachments that hold or reserve */
+    uint32_t n_lends, n_borrows;
+};
+
+struct section {
+    uint32_t circuit;          /* durable; the circuit that it is bound to; NONE: free */
+    uint32_t first_attachment; /* derived; list by offset: attachment.section_next */
+    bool used;                 /* durable; ever published: the desired state names it, mapped or parked */
+    uint64_t base;             /* durable; the arena's base; 0: not known yet */
+    uint64_t park_revision;    /* durable; the revision that published its parking; 0: not parked by us */
+    uint64_t seen_value;       /* volatile; the register as reported */
+};
+
+struct adapter {
+    struct row row;
+    uint32_t node;
+    char name[NAME_SIZE];
+    enum wire_role role;
+    unsigned n_ports;
+    uint32_t ports[WIRE_PORTS];
+    uint64_t window_addr, window_bytes;
+    struct section sections[WIRE_SECTIONS]; /* compute adapters */
+    unsigned n_sections;                    /* that the window reaches */
+    uint32_t n_circuits;                    /* derived */
+    unsigned bonded_circuits;               /* derived: of them bonded */
+    /* volatile */
+    bool seen, ok;
+    char error[WIRE_TEXT];
+    unsigned seen_channels, seen_settled;
+    uint64_t error_capture;
+    char lender_id[ID_SIZE];
+    uint64_t flits_sent, flits_received, latency_cycles, latency_samples;
+    bool emulated;
+};
+
+struct port {
+    struct row row;
+    uint32_t adapter, sw; /* one of them is NONE */
+    unsigned number;      /* from 0 on adapters, from 1 on switches */
+    uint32_t link;        /* derived; NONE: not cabled */
+    uint32_t circuit;     /* derived; the circuit that uses or reserves it */
+    /* volatile */
+    enum wire_signal signal; /* switch ports */
+    uint32_t seen_peer;      /* switch ports: the port it is joined to, as reported */
+};
+
+struct sw {
+    struct row row;
+    char name[NAME_SIZE];
+    unsigned n_ports;
+    uint32_t first_port; /* its ports are rows first_port .. first_port + n_ports - 1, in order */
+    uint64_t latency_ns;
+    char managed_by[NAME_SIZE]; /* empty: nobody: joins cannot be made */
+};
+
+struct link {
+    struct row row;
+    uint32_t a, b; /* ports */
+    uint64_t latency_ns;
+    unsigned gbps;
+    bool down; /* durable: an operator took it out of use */
+};
+
+struct leg {
+    unsigned n_ports;
+    uint32_t ports[PATH_PORTS_MAX];
+    uint64_t cost_ns;
+};
+
+struct circuit {
+    struct row row;
+    char id[ID_SIZE];
+    uint32_t compute, memory; /* adapters */
+    unsigned channels;        /* legs */
+    struct leg legs[2];
+    uint64_t cost_ns;       /* of the slower leg */
+    unsigned reserved_gbps; /* derived; on each leg */
+    uint32_t n_attachments; /* derived: that hold or reserve it */
+    /* durable */
+    bool opened;       /* ever published */
+    bool verified;     /* a touch moved the counters since it came up */
+    uint64_t revision; /* that published its last opening or closing step */
+    /* volatile */
+    enum circuit_state state;
+};
+
+struct attachment {
+    struct row row;
+    /* durable, from the request */
+    char id[ID_SIZE];
+    uint32_t compute_node, donor; /* nodes */
+    uint64_t size_bytes, requested_bytes;
+    unsigned channels, bandwidth_gbps;
+    int64_t created_ms, updated_ms; /* Unix time */
+    /* durable, the reservation */
+    uint32_t circuit; /* NONE once given back */
+    unsigned section; /* of the circuit's compute adapter */
+    uint64_t offset_bytes;
+    uint32_t compute_adapter, memory_adapter;
+    uint64_t cost_ns;
+    /* durable, the life cycle */
+    enum attachment_state state;
+    enum attachment_goal goal;
+    enum step step;                 /* furthest ever published */
+    enum step undoing;              /* goal absent: the step whose undo is published now; step + 1 before the first */
+    uint64_t revision;              /* that published the present step or undo */
+    unsigned attempt;               /* raised by retry */
+    bool buffer_seen, segment_seen; /* observed once: published as keep */
+    bool compute_gone;              /* proof: no block of the range online, in the borrower's current boot */
+    bool section_released;          /* proof: section parked or kept by others */
+    bool release_published;         /* point of no return: the donor may let the buffer go */
+    bool released;                  /* the donor reported the buffer gone */
+    bool quarantined;               /* range is not used again until both sides rebooted */
+    bool cancellable;               /* derived from the above */
+    char lender_id[ID_SIZE], donor_boot[ID_SIZE], compute_boot[ID_SIZE]; /* incarnations */
+    uint64_t effective_addr, physical_addr;
+    char reason[WIRE_TEXT]; /* why it failed, is stuck, was lost */
+    /* volatile */
+    unsigned blocks_online, blocks_total;
+    int numa_node;       /* -1: unknown */
+    int64_t progress_ms; /* monotonic: last progress, for the 120 s limit */
+    int64_t retry_at_ms; /* monotonic: next retry of a stuck undo; 0: none */
+    unsigned retries;
+    /* derived */
+    uint32_t section_next; /* next in its section, by offset */
+};
+
+struct table {
+    void *rows;
+    uint32_t n, cap; /* slots, live and free */
+    uint32_t n_live;
+};
+
+struct model_event {
+    uint64_t id; /* given at commit */
+    int64_t at_ms;
+    char type[40];    /* "attachment.state", "node.state", ... */
+    char object[192]; /* "attachment/ID", "node/NAME", "link/A B", "circuit/ID", "topology" */
+    char from[32], to[32];
+    char reason[WIRE_TEXT];
+    char actor[96]; /* "system", "token:NAME", "agent:NAME" */
+};
+
+struct journal_entry {
+    enum model_kind kind;
+    uint32_t index;
+    void *before; /* copy of the row; NULL: the slot was new */
+};
+
+struct model {
+    struct table tables[MODEL_KINDS];
+    /* durable */
+    uint64_t topology_version; /* raised by every change of cabling, adapters or link state */
+    uint64_t next_circuit;     /* numbers for ids */
+    /* set by the caller before each change */
+    uint64_t revision; /* of the transaction under way: the one that its commit will have */
+    int64_t now_ms;    /* monotonic, scaled */
+    int64_t wall_ms;
+    char actor[96];    /* for the events */
+    double time_scale; /* every time limit is multiplied by it */
+    /* the transaction under way */
+    struct journal_entry *journal;
+    size_t n_journal, cap_journal;
+    struct model_event *events;
+    size_t n_events, cap_events;
+    size_t mark_journal, mark_events; /* of the savepoint: model_savepoint() */
+    struct name_index *names;         /* nodes, switches, adapters, attachments, circuits by name */
+};
+
+MUST_CHECK int model_new(struct model **out, struct err *e);
+void model_free(struct model *m); /* ignores NULL */
+
+/* Reading: NULL when the index is NONE or the slot is free. */
+const struct node *model_node(const struct model *m, uint32_t i);
+const struct adapter *model_adapter(const struct model *m, uint32_t i);
+const struct port *model_port(const struct model *m, uint32_t i);
+const struct sw *model_switch(const struct model *m, uint32_t i);
+const struct link *model_link(const struct model *m, uint32_t i);
+const struct circuit *model_circuit(const struct model *m, uint32_t i);
+const struct attachment *model_attachment(const struct model *m, uint32_t i);
+uint32_t model_count(const struct model *m, enum model_kind kind); /* slots: for (i = 0; i < count; i++) skip NULLs */
+
+/* Writing: the row, noted in the journal.  A pointer is good until the next model_add_*() of that kind.  They end the
+ * process (ERR_INTERNAL is not recoverable half way through a change) when memory runs out: see model_reserve(). */
+struct node *model_edit_node(struct model *m, uint32_t i);
+struct adapter *model_edit_adapter(struct model *m, uint32_t i);
+struct port *model_edit_port(struct model *m, uint32_t i);
+struct sw *model_edit_switch(struct model *m, uint32_t i);
+struct link *model_edit_link(struct model *m, uint32_t i);
+struct circuit *model_edit_circuit(struct model *m, uint32_t i);
+struct attachment *model_edit_attachment(struct model *m, uint32_t i);
+
+/* Volatile changes that are neither stored, published as a change, nor rolled back (heartbeats). */
+struct node *model_touch_node(struct model *m, uint32_t i);
+struct adapter *model_touch_adapter(struct model *m, uint32_t i);
+
+/* Finding, NONE when there is none. */
+uint32_t model_find_node(const struct model *m, const char *name);
+uint32_t model_find_switch(const struct model *m, const char *name);
+uint32_t model_find_adapter(const struct model *m, uint32_t node, const char *name);
+uint32_t model_find_port(const struct model *m, const struct port_name *name);
+uint32_t model_find_link(const struct model *m, uint32_t port_a, uint32_t port_b); /* either order */
+uint32_t model_find_attachment(const struct model *m, const char *id);
+uint32_t model_find_circuit(const struct model *m, const char *id);
+uint32_t model_find_pair_circuit(const struct model *m, uint32_t compute_adapter, uint32_t memory_adapter);
+
+char *model_port_name(const struct model *m, uint32_t port, char buf[PORT_NAME_SIZE]);
+uint32_t model_port_peer(const struct model *m, uint32_t port); /* the port at the other end of its cable, or NONE */
+enum link_state model_link_state(const struct model *m, const struct link *l); /* operator, signals, unknown */
+bool model_link_usable(const struct model *m, const struct link *l);
+uint64_t model_capacity_bytes(const struct node *n);
+uint64_t model_lendable_bytes(const struct node *n);
+
+/* Changes of structure.  Each checks completely before it changes anything. */
+MUST_CHECK int model_add_node(struct model *m, const char *name, uint32_t *out, struct err *e);
+MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter *list, size_t n,
+                                  struct err *e);
+MUST_CHECK int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e);
+MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct wire_finding *list, size_t n,
+                                  struct err *e);
+MUST_CHECK int model_forget_node(struct model *m, uint32_t node,
+                                 struct err *e); /* ERR_CONFLICT while it holds anything */
+struct rack;
+/* Replaces the declared cabling (switches, links).  Refuses to drop what a circuit uses, ports named twice, missing
+ * nodes. */
+MUST_CHECK int model_declare(struct model *m, const struct rack *cabling, struct err *e);
+
+/* Reservations: placement's answer made real.  A circuit that joins the pair already is used, else one is made. */
+struct reservation {
+    const char *id; /* of the attachment */
+    uint32_t compute_node, donor, compute_adapter, memory_adapter;
+    uint64_t size_bytes, requested_bytes, cost_ns;
+    unsigned channels, bandwidth_gbps;
+    struct leg legs[2];
+    unsigned section;
+    uint64_t offset_bytes;
+};
+MUST_CHECK int model_reserve(struct model *m, const struct reservation *r, uint32_t *out, struct err *e);
+/* The attachment's range, memory and share of the circuit are free again, the row goes.  The last one takes the circuit
+ * along. */
+void model_release(struct model *m, uint32_t attachment);
+
+/* Transactions.  savepoint / rollback enclose one request, commit ends the batch. */
+void model_savepoint(struct model *m);
+void model_rollback(struct model *m);    /* to the savepoint: rows, events */
+void model_commit_done(struct model *m); /* forgets journal and events */
+void model_emit(struct model *m, const char *type, const char *object, const char *from, const char *to,
+                const char *reason); /* actor and time are the model's */
+void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to);
+/* Copies the rows of src's journal into dst, a model that was equal before this transaction. */
+void model_publish(struct model *dst, const struct model *src);
+/* Derived fields and indexes from the rows, after loading from the store. */
+MUST_CHECK int model_rebuild(struct model *m, struct err *e);
+/* For loading: puts a row at this very slot. */
+MUST_CHECK int model_load_row(struct model *m, enum model_kind kind, uint32_t index, const void *row, struct err *e);
+
+/* The oracle: every invariant over the whole model.  -1 with the first violation. */
+MUST_CHECK int model_check(const struct model *m, struct err *e);
+
+#endif
