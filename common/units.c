@@ -15,7 +15,7 @@ static int parse_digits(const char *text, unsigned base, uint64_t *out)
     size_t n = 0;
     for (; text[n]; n++) {
         unsigned char c = (unsigned char)text[n];
-        unsigned digit = isdigit(c) ? c - '0' : isxdigit(c) ? (unsigned)tolower(c) - 'a' + 10 : 99;
+        unsigned digit = isdigit(c) ? c - (unsigned)'0' : isxdigit(c) ? (unsigned)tolower(c) - 'a' + 10 : 99;
         if (digit >= base || v > (UINT64_MAX - digit) / base)
             return -1;
         v = v * base + digit;
