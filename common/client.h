@@ -13,7 +13,7 @@
 struct client;
 
 struct client_options {
-    const char *url;     /* "http://127.0.0.1:8080", no path */
+    const char *url;     /* "http://127.0.0.1:8080", "https://host", "unix:/run/memlane/api.sock"; no path */
     const char *token;   /* bearer; NULL: none */
     const char *ca_file; /* NULL: the system's */
     const char *user_agent;
