@@ -53,9 +53,10 @@ extern const char *const attachment_state_names[];
 extern const char *const step_names[];
 
 struct row {
-    bool live;        /* false: a free slot */
-    bool dirty;       /* in the journal of the transaction under way */
-    uint64_t changed; /* the revision that changed it last; the ETag */
+    bool live;                 /* false: a free slot; what it held stays readable until the slot is used again */
+    uint32_t savepoint, batch; /* of the newest journal entry about it */
+    uint32_t entry;            /* index of that entry, while savepoint is the present one */
+    uint64_t changed;          /* the revision that changed it last; the ETag */
 };
 
 struct node {
@@ -213,6 +214,7 @@ struct table {
     void *rows;
     uint32_t n, cap; /* slots, live and free */
     uint32_t n_live;
+    uint32_t free_hint; /* no free slot below this one */
 };
 
 struct model_event {
@@ -228,7 +230,8 @@ struct model_event {
 struct journal_entry {
     enum model_kind kind;
     uint32_t index;
-    void *before; /* copy of the row; NULL: the slot was new */
+    bool durable; /* false: only what agents report changed; published, but not stored */
+    void *before; /* copy of the row as it was at the savepoint; live false when the slot was free */
 };
 
 struct model {
@@ -248,7 +251,9 @@ struct model {
     struct model_event *events;
     size_t n_events, cap_events;
     size_t mark_journal, mark_events; /* of the savepoint: model_savepoint() */
-    struct name_index *names;         /* nodes, switches, adapters, attachments, circuits by name */
+    uint32_t savepoint, batch;        /* running numbers */
+    uint64_t mark_topology_version, mark_next_circuit, batch_topology_version, batch_next_circuit;
+    struct name_index *names; /* nodes, switches, adapters, attachments, circuits by name */
 };
 
 MUST_CHECK int model_new(struct model **out, struct err *e);
@@ -274,9 +279,13 @@ struct link *model_edit_link(struct model *m, uint32_t i);
 struct circuit *model_edit_circuit(struct model *m, uint32_t i);
 struct attachment *model_edit_attachment(struct model *m, uint32_t i);
 
-/* Volatile changes that are neither stored, published as a change, nor rolled back (heartbeats). */
+/* Volatile changes: journaled, published and rolled back like the others, but they need no commit (heartbeats).
+ * A row may stand in the journal more than once (once a savepoint): storing has to be idempotent. */
 struct node *model_touch_node(struct model *m, uint32_t i);
 struct adapter *model_touch_adapter(struct model *m, uint32_t i);
+struct port *model_touch_port(struct model *m, uint32_t i);
+struct circuit *model_touch_circuit(struct model *m, uint32_t i);
+struct attachment *model_touch_attachment(struct model *m, uint32_t i);
 
 /* Finding, NONE when there is none. */
 uint32_t model_find_node(const struct model *m, const char *name);
@@ -309,6 +318,11 @@ struct rack;
  * nodes. */
 MUST_CHECK int model_declare(struct model *m, const struct rack *cabling, struct err *e);
 
+/* An operator takes a link out of use, or back; emits link.state when that changes something. */
+void model_set_link_down(struct model *m, uint32_t link, bool down);
+/* After a port's signal changed: 'before' is the link's state before; emits and raises topology_version as needed. */
+void model_link_changed(struct model *m, uint32_t link, enum link_state before);
+
 /* Reservations: placement's answer made real.  A circuit that joins the pair already is used, else one is made. */
 struct reservation {
     const char *id; /* of the attachment */
@@ -326,8 +340,10 @@ void model_release(struct model *m, uint32_t attachment);
 
 /* Transactions.  savepoint / rollback enclose one request, commit ends the batch. */
 void model_savepoint(struct model *m);
-void model_rollback(struct model *m);    /* to the savepoint: rows, events */
-void model_commit_done(struct model *m); /* forgets journal and events */
+void model_rollback(struct model *m);       /* to the savepoint: rows, events */
+void model_rollback_batch(struct model *m); /* all since the last model_commit_done(): its commit failed */
+void model_commit_done(struct model *m);    /* forgets journal and events */
+bool model_has_durable_changes(const struct model *m);
 void model_emit(struct model *m, const char *type, const char *object, const char *from, const char *to,
                 const char *reason); /* actor and time are the model's */
 void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to);
