@@ -76,6 +76,7 @@ static void row_retain(enum model_kind kind, struct row *r)
     if (kind == MODEL_NODE) {
         shared_retain(((struct node *)r)->labels);
         shared_retain(((struct node *)r)->findings);
+        shared_retain(((struct node *)r)->unowned);
     }
 }
 
@@ -84,6 +85,7 @@ static void row_release(enum model_kind kind, struct row *r)
     if (kind == MODEL_NODE) {
         shared_release(((struct node *)r)->labels);
         shared_release(((struct node *)r)->findings);
+        shared_release(((struct node *)r)->unowned);
     }
 }
 

@@ -52,11 +52,28 @@ extern const char *const circuit_state_names[];
 extern const char *const attachment_state_names[];
 extern const char *const step_names[];
 
+/* What is published of a circuit; each phase is done when observed (lifecycle.h). */
+enum circuit_phase {
+    PHASE_CLOSED,        /* nothing published, or all of it undone */
+    PHASE_JOIN,          /* cross-connects */
+    PHASE_CHANNELS,      /* both ends out of reset */
+    PHASE_LEAVE_COMPUTE, /* the compute end back in reset */
+    PHASE_LEAVE_MEMORY,  /* then the donor's */
+    PHASE_CLEAR          /* then the cross-connects cleared */
+};
+
 struct row {
     bool live;                 /* false: a free slot; what it held stays readable until the slot is used again */
     uint32_t savepoint, batch; /* of the newest journal entry about it */
     uint32_t entry;            /* index of that entry, while savepoint is the present one */
     uint64_t changed;          /* the revision that changed it last; the ETag */
+};
+
+struct unowned {      /* what an agent holds that nobody here knows */
+    char kind[16];    /* "buffer", "segment", "section", "crossconnect" */
+    char id[ID_SIZE]; /* as the agent's label says; may be empty */
+    char detail[WIRE_TEXT];
+    uint64_t size_bytes;
 };
 
 struct node {
@@ -81,6 +98,8 @@ struct node {
     int64_t last_seen_ms;      /* monotonic */
     uint64_t desired_revision; /* revision that last changed its desired state */
     unsigned n_findings;
+    unsigned n_unowned;
+    struct unowned *unowned;       /* owned by the row, as the labels */
     struct wire_finding *findings; /* owned by the row; replaced, never changed in place (model_set_findings) */
     /* derived, kept incrementally */
     uint64_t lent_bytes, borrowed_bytes; /* sizes of the attachments that hold or reserve */
@@ -162,7 +181,7 @@ struct circuit {
     unsigned reserved_gbps; /* derived; on each leg */
     uint32_t n_attachments; /* derived: that hold or reserve it */
     /* durable */
-    bool opened;       /* ever published */
+    enum circuit_phase phase;
     bool verified;     /* a touch moved the counters since it came up */
     uint64_t revision; /* that published its last opening or closing step */
     /* volatile */
@@ -196,10 +215,15 @@ struct attachment {
     bool release_published;         /* point of no return: the donor may let the buffer go */
     bool released;                  /* the donor reported the buffer gone */
     bool quarantined;               /* range is not used again until both sides rebooted */
-    bool cancellable;               /* derived from the above */
     char lender_id[ID_SIZE], donor_boot[ID_SIZE], compute_boot[ID_SIZE]; /* incarnations */
     uint64_t effective_addr, physical_addr;
-    char reason[WIRE_TEXT]; /* why it failed, is stuck, was lost */
+    enum attachment_state ending; /* goal absent: what it will be: detached, failed or lost */
+    uint64_t tombstone_revision;  /* that published the segment's absence; 0: not yet */
+    char reason[WIRE_TEXT];       /* why it failed, is stuck, was lost */
+    /* volatile: the last reports of donor and compute node */
+    bool now_buffer, now_segment, now_movable, now_quiesced, now_touched;
+    unsigned buffer_fault_attempt, segment_fault_attempt;
+    char buffer_fault[WIRE_TEXT], segment_fault[WIRE_TEXT]; /* empty: none */
     /* volatile */
     unsigned blocks_online, blocks_total;
     int numa_node;       /* -1: unknown */
@@ -311,6 +335,7 @@ MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct w
 MUST_CHECK int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e);
 MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct wire_finding *list, size_t n,
                                   struct err *e);
+MUST_CHECK int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e);
 MUST_CHECK int model_forget_node(struct model *m, uint32_t node,
                                  struct err *e); /* ERR_CONFLICT while it holds anything */
 struct rack;

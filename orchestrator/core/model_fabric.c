@@ -247,20 +247,30 @@ int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter
     return 0;
 }
 
+/* A new shared block that holds the list; NULL for an empty one. */
+static void *shared_list(const void *list, size_t size_bytes)
+{
+    void *block = size_bytes ? shared_new(size_bytes) : NULL;
+    if (block)
+        memcpy(block, list, size_bytes);
+    return block;
+}
+
 int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e)
 {
     if (n > WIRE_MAX_LABELS)
         return err_set(e, ERR_FIELD_INVALID, "more than %d labels", WIRE_MAX_LABELS);
     for (size_t i = 0; i < n; i++)
-        if (!name_valid(list[i].key) && !id_valid(list[i].key))
+        if (!id_valid(list[i].key))
             return err_set(e, ERR_FIELD_INVALID, "'%s' is not a valid name of a label", list[i].key);
         else if (!label_valid(list[i].value))
             return err_set(e, ERR_FIELD_INVALID, "the value of label %s is not valid", list[i].key);
+    const struct node *old = model_node(m, node);
+    if (old->n_labels == n && (!n || !memcmp(old->labels, list, n * sizeof *list)))
+        return 0;
     struct node *nd = model_edit_node(m, node);
     shared_release(nd->labels);
-    nd->labels = n ? shared_new(n * sizeof *list) : NULL;
-    if (n)
-        memcpy(nd->labels, list, n * sizeof *list);
+    nd->labels = shared_list(list, n * sizeof *list);
     nd->n_labels = (unsigned)n;
     return 0;
 }
@@ -274,10 +284,22 @@ int model_set_findings(struct model *m, uint32_t node, const struct wire_finding
         return 0;
     struct node *nd = model_touch_node(m, node);
     shared_release(nd->findings);
-    nd->findings = n ? shared_new(n * sizeof *list) : NULL;
-    if (n)
-        memcpy(nd->findings, list, n * sizeof *list);
+    nd->findings = shared_list(list, n * sizeof *list);
     nd->n_findings = (unsigned)n;
+    return 0;
+}
+
+int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e)
+{
+    if (n > WIRE_MAX_OBJECTS)
+        return err_set(e, ERR_FIELD_INVALID, "more than %d things without an owner", WIRE_MAX_OBJECTS);
+    const struct node *old = model_node(m, node);
+    if (old->n_unowned == n && (!n || !memcmp(old->unowned, list, n * sizeof *list)))
+        return 0;
+    struct node *nd = model_touch_node(m, node);
+    shared_release(nd->unowned);
+    nd->unowned = shared_list(list, n * sizeof *list);
+    nd->n_unowned = (unsigned)n;
     return 0;
 }
 
@@ -313,9 +335,11 @@ int model_forget_node(struct model *m, uint32_t node, struct err *e)
     struct node *x = model_edit_node(m, node);
     shared_release(x->labels);
     shared_release(x->findings);
+    shared_release(x->unowned);
     x->labels = NULL;
     x->findings = NULL;
-    x->n_labels = x->n_findings = 0;
+    x->unowned = NULL;
+    x->n_labels = x->n_findings = x->n_unowned = 0;
     model_remove_row(m, MODEL_NODE, node);
     m->topology_version++;
     return 0;

@@ -72,17 +72,17 @@ static void remove_circuit(struct model *m, uint32_t at)
 static void section_insert(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
+    struct section *s = &model_touch_adapter(m, a->compute_adapter)->sections[a->section];
     uint32_t next = s->first_attachment, before = NONE;
     while (next != NONE && model_attachment(m, next)->offset_bytes < a->offset_bytes) {
         before = next;
         next = model_attachment(m, next)->section_next;
     }
-    model_edit_attachment(m, at)->section_next = next;
+    model_touch_attachment(m, at)->section_next = next;
     if (before == NONE)
         s->first_attachment = at;
     else
-        model_edit_attachment(m, before)->section_next = at;
+        model_touch_attachment(m, before)->section_next = at;
     s->circuit = a->circuit;
 }
 
