@@ -21,7 +21,16 @@ MUST_CHECK int lifecycle_cancel(struct model *m, uint32_t attachment, struct err
 void lifecycle_advance(struct model *m);
 /* Time limits: unreachable nodes, attaches without progress, retries.  Answers when to come again (model time, ms). */
 int64_t lifecycle_tick(struct model *m);
+/* The node came with a new boot id: what it held is lost, nothing more (DESIGN, rule 3). */
+void lifecycle_rebooted(struct model *m, uint32_t node);
+/* After loading: every clock starts now. */
+void lifecycle_start(struct model *m);
 /* Bit set of nodes that still hold something of it: bit 0 the compute node, bit 1 the donor. */
 unsigned lifecycle_holds(const struct model *m, const struct attachment *a);
+
+/* Whether the attachment wants what 'step' makes to be there: published, and its undo not. */
+bool lifecycle_wants(const struct attachment *a, enum step step);
+/* The section register that the live attachments of (adapter, section) ask for; parked when none does. */
+uint64_t lifecycle_section_value(const struct model *m, const struct adapter *a, unsigned section, bool *parked);
 
 #endif

@@ -335,6 +335,8 @@ MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct w
 MUST_CHECK int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e);
 MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct wire_finding *list, size_t n,
                                   struct err *e);
+/* Sets the state and emits node.state when it is another. */
+void model_set_node_state(struct model *m, uint32_t node, enum node_state state, const char *reason);
 MUST_CHECK int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e);
 MUST_CHECK int model_forget_node(struct model *m, uint32_t node,
                                  struct err *e); /* ERR_CONFLICT while it holds anything */

@@ -303,6 +303,17 @@ int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list
     return 0;
 }
 
+void model_set_node_state(struct model *m, uint32_t node, enum node_state state, const char *reason)
+{
+    const struct node *n = model_node(m, node);
+    char object[NAME_SIZE + 8];
+    if (n->state == state)
+        return;
+    snprintf(object, sizeof object, "node/%s", n->name);
+    model_emit(m, "node.state", object, node_state_names[n->state], node_state_names[state], reason);
+    model_edit_node(m, node)->state = state;
+}
+
 static void remove_link(struct model *m, uint32_t link)
 {
     const struct link *l = model_link(m, link);

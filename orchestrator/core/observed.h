@@ -13,5 +13,4 @@ MUST_CHECK int observed_register(struct model *m, const struct wire_registration
  * stored). ERR_SESSION_STALE: another session, an older sequence, or another epoch. */
 MUST_CHECK int observed_report(struct model *m, uint32_t node, const struct wire_observed *o, bool *changed,
                                struct err *e);
-
 #endif

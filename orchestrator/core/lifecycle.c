@@ -1,0 +1,703 @@
+/* lifecycle.c - takes every attachment from its reservation to attached, and back.
+ *
+ * State          what holds in it
+ * pending        goal present: 'step' is published, all before it observed.  Goal absent: a failed attach is being
+ * undone attached       all four steps observed; the memory is in use detaching      goal absent; 'undoing' is the step
+ * whose undo is published, every step above it observed as undone stuck          as detaching, but the undo failed or
+ * does not move: retried with backoff, by retry, given up by cancel lost           what it was made of is gone (a boot,
+ * a lender); as detaching, or in quarantine and waiting The row goes when the last undo is observed: detached, failed
+ * or lost with nothing held.
+ *
+ * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; check_lost() notices what is
+ * gone; lifecycle_tick() ends what does not move.  The donor's buffer is released by release_proven() only. */
+#include "lifecycle_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ATTACH_LIMIT_MS 120000
+#define UNDO_LIMIT_MS 120000
+#define UNREACHABLE_MS 10000
+#define RETRY_FIRST_MS 5000
+#define RETRY_MAX_MS 300000
+
+static int64_t scaled(const struct model *m, int64_t ms)
+{
+    int64_t v = (int64_t)((double)ms * m->time_scale);
+    return v > 0 ? v : 1;
+}
+
+bool lifecycle_fresh(const struct model *m, uint32_t node, uint64_t revision)
+{
+    const struct node *n = model_node(m, node);
+    return n && n->state == NODE_READY && n->reported && n->applied_revision >= revision;
+}
+
+void lifecycle_wake(struct model *m, uint32_t node)
+{
+    if (model_node(m, node))
+        model_touch_node(m, node)->desired_revision = m->revision;
+}
+
+bool lifecycle_wants(const struct attachment *a, enum step step)
+{
+    return a->step >= step && (a->goal == GOAL_PRESENT || step < a->undoing);
+}
+
+uint64_t lifecycle_section_value(const struct model *m, const struct adapter *a, unsigned section, bool *parked)
+{
+    const struct section *s = &a->sections[section];
+    *parked = true;
+    for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next)
+        if (lifecycle_wants(model_attachment(m, i), STEP_MAP))
+            *parked = false;
+    if (*parked)
+        return wire_section_parked(section);
+    const struct circuit *c = model_circuit(m, s->circuit);
+    uint64_t netid = c->channels == 2                                  ? WIRE_NETID_BOTH
+                     : model_port(m, c->legs[0].ports[0])->number == 0 ? WIRE_NETID_PORT0
+                                                                       : WIRE_NETID_PORT1;
+    return wire_section_value(s->base, section, netid);
+}
+
+unsigned lifecycle_holds(const struct model *m, const struct attachment *a)
+{
+    (void)m;
+    bool compute = a->step >= STEP_MAP && !(a->compute_gone && a->section_released);
+    bool donor = a->step >= STEP_LEND && !a->released;
+    return (compute ? 1u : 0u) | (donor ? 2u : 0u);
+}
+
+/* ---- transitions --------------------------------------------------------------------------------------------------
+ */
+static void set_state(struct model *m, struct attachment *a, enum attachment_state state)
+{
+    if (a->state == state)
+        return;
+    enum attachment_state from = a->state;
+    a->state = state;
+    a->updated_ms = m->wall_ms;
+    a->progress_ms = m->now_ms;
+    model_emit_attachment(m, a, attachment_state_names[from], attachment_state_names[state]);
+}
+
+static void emit_step(struct model *m, const struct attachment *a, const char *verb, enum step step)
+{
+    char object[ID_SIZE + 16];
+    snprintf(object, sizeof object, "attachment/%s", a->id);
+    model_emit(m, "attachment.step", object, verb, step_names[step], "");
+}
+
+static void wake_both(struct model *m, const struct attachment *a)
+{
+    lifecycle_wake(m, a->donor);
+    lifecycle_wake(m, a->compute_node);
+}
+
+/* Publishes 'step': from the commit of this transaction on, agents act on it. */
+static bool publish_step(struct model *m, uint32_t at, enum step step)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    a->step = step;
+    a->revision = m->revision;
+    a->updated_ms = m->wall_ms;
+    a->progress_ms = m->now_ms;
+    emit_step(m, a, "do", step);
+    wake_both(m, a);
+    return true;
+}
+
+static bool publish_undo(struct model *m, uint32_t at, enum step step)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    a->undoing = step;
+    a->revision = m->revision;
+    a->updated_ms = m->wall_ms;
+    a->progress_ms = m->now_ms;
+    if (step == STEP_ONLINE)
+        a->tombstone_revision = m->revision;
+    if (step == STEP_LEND)
+        a->release_published = true;
+    if (a->state == ATT_STUCK) {
+        a->reason[0] = '\0';
+        set_state(m, a, ATT_DETACHING);
+    }
+    emit_step(m, a, "undo", step);
+    wake_both(m, a);
+    return true;
+}
+
+static void set_reason(struct attachment *a, const char *reason)
+{
+    snprintf(a->reason, sizeof a->reason, "%s", reason);
+}
+
+/* From here on it is undone, back from the furthest step that was ever published. */
+static void turn_back(struct model *m, uint32_t at, enum attachment_state ending)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    if (a->goal == GOAL_PRESENT) {
+        a->goal = GOAL_ABSENT;
+        a->undoing = a->step + 1;
+        a->revision = m->revision;
+        a->retries = 0;
+        a->retry_at_ms = 0;
+    }
+    a->ending = ending;
+    a->progress_ms = m->now_ms;
+    a->updated_ms = m->wall_ms;
+}
+
+static void fail_attach(struct model *m, uint32_t at, const char *reason)
+{
+    set_reason(model_edit_attachment(m, at), reason);
+    turn_back(m, at, ATT_FAILED);
+}
+
+static void lose(struct model *m, uint32_t at, const char *reason)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
+        return;
+    if (a->state == ATT_ATTACHED || a->state == ATT_STUCK) {
+        set_reason(model_edit_attachment(m, at), reason);
+        turn_back(m, at, ATT_LOST);
+        set_state(m, model_edit_attachment(m, at), ATT_LOST);
+    } else if (a->goal == GOAL_PRESENT) {
+        fail_attach(m, at, reason);
+    }
+}
+
+/* ---- attach -------------------------------------------------------------------------------------------------------
+ */
+static bool lend_advance(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (!lifecycle_fresh(m, a->donor, a->revision))
+        return false;
+    if (!a->now_buffer && a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt) {
+        fail_attach(m, at, a->buffer_fault);
+        return true;
+    }
+    if (!a->now_buffer)
+        return false;
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    uint64_t base = a->effective_addr - a->offset_bytes;
+    if ((base & 0x3f) || (s->base && s->base != base)) {
+        fail_attach(m, at, "the lender put the buffer at another base than the section's");
+        return true;
+    }
+    model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = base;
+    struct attachment *x = model_edit_attachment(m, at);
+    x->buffer_seen = true;
+    memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
+    return publish_step(m, at, STEP_CONNECT);
+}
+
+static bool map_publish(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
+    s->used = true;
+    s->park_revision = 0;
+    return publish_step(m, at, STEP_MAP);
+}
+
+static bool map_advance(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct adapter *ca = model_adapter(m, a->compute_adapter);
+    bool parked;
+    uint64_t want = lifecycle_section_value(m, ca, a->section, &parked);
+    if (!lifecycle_fresh(m, a->compute_node, a->revision) || !ca->ok || ca->sections[a->section].seen_value != want)
+        return false;
+    struct attachment *x = model_edit_attachment(m, at);
+    memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
+    return publish_step(m, at, STEP_ONLINE);
+}
+
+static void verify_circuit(struct model *m, const struct attachment *a)
+{
+    const struct circuit *c = model_circuit(m, a->circuit);
+    char object[ID_SIZE + 12];
+    if (!a->now_touched || c->verified)
+        return;
+    model_edit_circuit(m, a->circuit)->verified = true;
+    if (c->state == CIRCUIT_UNVERIFIED) {
+        snprintf(object, sizeof object, "circuit/%s", c->id);
+        model_edit_circuit(m, a->circuit)->state = CIRCUIT_UP;
+        model_emit(m, "circuit.state", object, "unverified", "up", "");
+    }
+}
+
+static bool online_advance(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (!lifecycle_fresh(m, a->compute_node, a->revision))
+        return false;
+    if (a->segment_fault[0] && a->segment_fault_attempt == a->attempt) {
+        fail_attach(m, at, a->segment_fault);
+        return true;
+    }
+    if (!a->now_segment || a->blocks_total == 0 || a->blocks_online != a->blocks_total || !a->now_movable ||
+        !a->now_buffer)
+        return false;
+    verify_circuit(m, a);
+    struct attachment *x = model_edit_attachment(m, at);
+    x->segment_seen = true;
+    set_state(m, x, ATT_ATTACHED);
+    wake_both(m, x);
+    return true;
+}
+
+static bool attach_advance(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    switch (a->step) {
+    case STEP_RESERVED:
+        return publish_step(m, at, STEP_LEND);
+    case STEP_LEND:
+        return lend_advance(m, at);
+    case STEP_CONNECT:
+        return circuit_is_open(model_circuit(m, a->circuit)) && map_publish(m, at);
+    case STEP_MAP:
+        return map_advance(m, at);
+    case STEP_ONLINE:
+        return a->state == ATT_PENDING && online_advance(m, at);
+    }
+    return false;
+}
+
+/* ---- undo ---------------------------------------------------------------------------------------------------------
+ */
+static bool section_kept(const struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next)
+        if (i != at && lifecycle_wants(model_attachment(m, i), STEP_MAP))
+            return true;
+    return false;
+}
+
+static bool circuit_kept(const struct model *m, uint32_t at)
+{
+    uint32_t circuit = model_attachment(m, at)->circuit;
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a && i != at && a->circuit == circuit && lifecycle_wants(a, STEP_CONNECT))
+            return true;
+    }
+    return false;
+}
+
+/* No block of the range is online, said by the compute node as it is now, in answer to the tombstone. */
+static bool segment_gone(const struct model *m, const struct attachment *a)
+{
+    const struct node *n = model_node(m, a->compute_node);
+    if (a->step < STEP_ONLINE)
+        return true;
+    if (!a->tombstone_revision || !lifecycle_fresh(m, a->compute_node, a->tombstone_revision) || a->blocks_online)
+        return false;
+    bool same_boot = !strcmp(n->boot_id, a->compute_boot);
+    return a->now_segment ? a->now_quiesced || !same_boot : !same_boot;
+}
+
+/* The section's register leads nowhere, or is kept by others, said in answer to the parking. */
+static bool section_released(const struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct adapter *ca = model_adapter(m, a->compute_adapter);
+    const struct section *s = &ca->sections[a->section];
+    if (a->step < STEP_MAP || section_kept(m, at))
+        return true;
+    return s->park_revision && lifecycle_fresh(m, a->compute_node, s->park_revision) && ca->ok &&
+           wire_section_is_parked(s->seen_value, a->section);
+}
+
+/* The proof, whole and as of now: a donor's buffer is released with this only. */
+static bool release_proven(const struct model *m, uint32_t at)
+{
+    return segment_gone(m, model_attachment(m, at)) && section_released(m, at);
+}
+
+static void finish(struct model *m, uint32_t at)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    a->released = true;
+    a->blocks_online = 0;
+    if (a->ending == ATT_DETACHED)
+        a->reason[0] = '\0';
+    if (a->state == a->ending) /* lost already: what changes is that it holds nothing */
+        emit_step(m, a, "undone", STEP_RESERVED);
+    set_state(m, a, a->ending);
+    a->updated_ms = m->wall_ms;
+    wake_both(m, a);
+    model_release(m, at);
+}
+
+static void stick(struct model *m, uint32_t at, const char *reason)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    int64_t wait = RETRY_FIRST_MS;
+    for (unsigned i = 0; i < a->retries && wait < RETRY_MAX_MS; i++)
+        wait *= 2;
+    a->retries++;
+    a->retry_at_ms = m->now_ms + scaled(m, wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
+    set_reason(a, reason);
+    if (a->state == ATT_DETACHING || a->state == ATT_PENDING)
+        set_state(m, a, ATT_STUCK);
+}
+
+static bool park_publish(struct model *m, uint32_t at)
+{
+    model_edit_attachment(m, at)->compute_gone = true;
+    publish_undo(m, at, STEP_MAP);
+    if (!section_kept(m, at)) {
+        const struct attachment *a = model_attachment(m, at);
+        model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
+    }
+    return true;
+}
+
+static bool undo_online(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (segment_gone(m, a))
+        return a->step >= STEP_MAP ? park_publish(m, at) : publish_undo(m, at, STEP_CONNECT);
+    if (!a->retry_at_ms && a->segment_fault[0] && a->segment_fault_attempt == a->attempt &&
+        lifecycle_fresh(m, a->compute_node, a->revision)) {
+        stick(m, at, a->segment_fault);
+        return true;
+    }
+    return false;
+}
+
+static bool undo_map(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    if (!section_kept(m, at) && !s->park_revision) { /* those that kept it have gone meanwhile */
+        model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
+        return publish_undo(m, at, STEP_MAP);
+    }
+    if (!section_released(m, at))
+        return false;
+    model_edit_attachment(m, at)->section_released = true;
+    return publish_undo(m, at, STEP_CONNECT);
+}
+
+static bool undo_connect(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct circuit *c = model_circuit(m, a->circuit);
+    if (c->phase != PHASE_CLOSED && !circuit_kept(m, at))
+        return false;
+    if (!release_proven(m, at))
+        return false; /* what was proven before no longer holds: wait for it again */
+    return publish_undo(m, at, STEP_LEND);
+}
+
+static bool undo_lend(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct adapter *ma = model_adapter(m, a->memory_adapter);
+    if (!lifecycle_fresh(m, a->donor, a->revision) || !ma->ok || a->now_buffer)
+        return false;
+    finish(m, at);
+    return true;
+}
+
+/* Which undo comes first, for an attachment that was turned back at 'step'. */
+static bool undo_begin(struct model *m, uint32_t at)
+{
+    switch (model_attachment(m, at)->step) {
+    case STEP_RESERVED:
+        finish(m, at);
+        return true;
+    case STEP_LEND:
+        return publish_undo(m, at, STEP_LEND);
+    case STEP_CONNECT:
+        return publish_undo(m, at, STEP_CONNECT);
+    case STEP_MAP:
+        return park_publish(m, at);
+    case STEP_ONLINE:
+        return publish_undo(m, at, STEP_ONLINE);
+    }
+    return false;
+}
+
+static bool undo_advance(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->quarantined)
+        return false;
+    if (a->undoing > a->step)
+        return undo_begin(m, at);
+    switch (a->undoing) {
+    case STEP_ONLINE:
+        return undo_online(m, at);
+    case STEP_MAP:
+        return undo_map(m, at);
+    case STEP_CONNECT:
+        return undo_connect(m, at);
+    case STEP_LEND:
+        return undo_lend(m, at);
+    default:
+        return false;
+    }
+}
+
+/* ---- what is gone -------------------------------------------------------------------------------------------------
+ */
+/* The donor's half is gone under a borrower that may still read it: nothing is touched until the borrower rebooted. */
+static void lose_donor(struct model *m, uint32_t at, const char *reason)
+{
+    const struct attachment *a = model_attachment(m, at);
+    bool live = a->step >= STEP_ONLINE && !a->compute_gone;
+    if (live && !a->quarantined) {
+        model_edit_attachment(m, at)->quarantined = true;
+        lifecycle_wake(m, a->donor);
+    }
+    lose(m, at, reason);
+}
+
+static bool check_lost(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct adapter *ma = model_adapter(m, a->memory_adapter);
+    if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
+        return false;
+    if (a->buffer_seen && !a->release_published && !a->now_buffer && ma->ok && lifecycle_fresh(m, a->donor, 0)) {
+        enum attachment_state before = a->state;
+        bool quarantined = a->quarantined;
+        lose_donor(m, at, "the donor's lender no longer holds the buffer");
+        return model_attachment(m, at)->state != before || model_attachment(m, at)->quarantined != quarantined;
+    }
+    if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
+        (!a->now_segment || !a->blocks_online)) {
+        lose(m, at, "every block was taken offline on the compute node by someone else");
+        return true;
+    }
+    return false;
+}
+
+void lifecycle_rebooted(struct model *m, uint32_t node)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!a)
+            continue;
+        if (a->compute_node == node && a->step >= STEP_ONLINE) {
+            struct attachment *x = model_edit_attachment(m, i);
+            x->quarantined = false; /* whatever it read is gone with its kernel */
+            x->now_segment = x->now_quiesced = false;
+            x->blocks_online = 0;
+            lose(m, i, "the compute node rebooted");
+        }
+        a = model_attachment(m, i);
+        if (a && a->donor == node && a->buffer_seen && !a->release_published) {
+            model_touch_attachment(m, i)->now_buffer = false;
+            lose_donor(m, i, "the donor rebooted");
+        }
+    }
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            circuit_rebooted(m, i, node);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------
+ */
+static bool advance_once(struct model *m)
+{
+    bool moved = false;
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        if (model_attachment(m, i))
+            moved |= check_lost(m, i);
+        const struct attachment *a = model_attachment(m, i);
+        if (a)
+            moved |= a->goal == GOAL_PRESENT ? attach_advance(m, i) : undo_advance(m, i);
+    }
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            moved |= circuit_advance(m, i);
+    return moved;
+}
+
+void lifecycle_advance(struct model *m)
+{
+    while (advance_once(m))
+        ;
+}
+
+int lifecycle_attach(struct model *m, struct topology *t, const struct place_request *r, const char *id, uint32_t *out,
+                     struct err *e)
+{
+    struct reservation best;
+    if (placement_best(&best, m, t, r, e) < 0)
+        return -1;
+    best.id = id;
+    if (model_reserve(m, &best, out, e) < 0)
+        return -1;
+    struct attachment *a = model_edit_attachment(m, *out);
+    a->progress_ms = m->now_ms;
+    a->blocks_total = (unsigned)(a->size_bytes / model_node(m, a->compute_node)->block_bytes);
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_PENDING]);
+    return 0;
+}
+
+/* The agents try once more: a new attempt at the undo that is published. */
+static void try_again(struct model *m, uint32_t at)
+{
+    struct attachment *x = model_edit_attachment(m, at);
+    x->attempt++;
+    x->revision = m->revision;
+    x->retry_at_ms = 0;
+    x->progress_ms = m->now_ms;
+    wake_both(m, x);
+    if (x->state == ATT_STUCK)
+        set_state(m, x, ATT_DETACHING);
+}
+
+void lifecycle_detach(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->state != ATT_PENDING && a->state != ATT_ATTACHED && a->state != ATT_STUCK)
+        return;
+    bool was_failing = a->goal == GOAL_ABSENT && a->ending == ATT_FAILED;
+    turn_back(m, at, was_failing ? ATT_FAILED : ATT_DETACHED);
+    if (model_attachment(m, at)->state == ATT_STUCK)
+        try_again(m, at);
+    set_state(m, model_edit_attachment(m, at), ATT_DETACHING);
+}
+
+int lifecycle_retry(struct model *m, uint32_t at, struct err *e)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->state != ATT_STUCK)
+        return err_set(e, ERR_CONFLICT, "attachment %s is %s, not stuck", a->id, attachment_state_names[a->state]);
+    try_again(m, at);
+    return 0;
+}
+
+int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->goal != GOAL_ABSENT || a->ending != ATT_DETACHED || (a->state != ATT_DETACHING && a->state != ATT_STUCK))
+        return err_set(e, ERR_CONFLICT, "attachment %s is %s: there is no detach to give up", a->id,
+                       attachment_state_names[a->state]);
+    if (a->step != STEP_ONLINE || a->undoing < STEP_ONLINE || !a->segment_seen)
+        return err_set(e, ERR_TOO_LATE, "the memory of attachment %s is being given back already", a->id);
+    struct attachment *x = model_edit_attachment(m, at);
+    x->goal = GOAL_PRESENT;
+    x->tombstone_revision = 0;
+    x->segment_seen = false; /* its blocks are brought online again: the same boot, nothing was released */
+    x->attempt++;
+    x->reason[0] = '\0';
+    x->retries = 0;
+    x->retry_at_ms = 0;
+    set_state(m, x, ATT_PENDING);
+    publish_step(m, at, STEP_ONLINE);
+    return 0;
+}
+
+static void start_node(struct model *m, uint32_t at)
+{
+    struct node *n = model_touch_node(m, at);
+    n->last_seen_ms = m->now_ms;
+    n->state = n->fenced_boot_id[0] ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
+}
+
+static void start_attachment(struct model *m, uint32_t at)
+{
+    struct attachment *a = model_touch_attachment(m, at);
+    uint64_t block_bytes = model_node(m, a->compute_node)->block_bytes;
+    a->progress_ms = m->now_ms;
+    a->numa_node = -1;
+    a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
+    a->blocks_online = a->state == ATT_ATTACHED ? a->blocks_total : 0;
+}
+
+void lifecycle_start(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i))
+            start_node(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            start_attachment(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            circuit_start(m, i);
+}
+
+static void earlier(int64_t *next, int64_t at)
+{
+    if (at < *next)
+        *next = at;
+}
+
+static void tick_node(struct model *m, uint32_t at, int64_t *next)
+{
+    const struct node *n = model_node(m, at);
+    if (n->state != NODE_READY)
+        return;
+    int64_t end = n->last_seen_ms + scaled(m, UNREACHABLE_MS);
+    if (m->now_ms >= end)
+        model_set_node_state(m, at, NODE_UNREACHABLE, "no heartbeat");
+    else
+        earlier(next, end);
+}
+
+static const char *waits_for(const struct attachment *a)
+{
+    switch (a->undoing) {
+    case STEP_ONLINE:
+        return "waiting for the compute node to take the memory offline";
+    case STEP_MAP:
+        return "waiting for the compute node to park the section";
+    case STEP_CONNECT:
+        return "waiting for the circuit to close";
+    default:
+        return "waiting for the donor to release the buffer";
+    }
+}
+
+static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
+        int64_t end = a->progress_ms + scaled(m, ATTACH_LIMIT_MS);
+        char reason[WIRE_TEXT];
+        snprintf(reason, sizeof reason, "no progress at step %s for %d s", step_names[a->step], ATTACH_LIMIT_MS / 1000);
+        if (m->now_ms >= end)
+            fail_attach(m, at, reason);
+        else
+            earlier(next, end);
+    } else if (a->retry_at_ms) {
+        if (m->now_ms >= a->retry_at_ms)
+            try_again(m, at);
+        else
+            earlier(next, a->retry_at_ms);
+    } else if (a->goal == GOAL_ABSENT && a->state != ATT_LOST && a->state != ATT_STUCK) {
+        int64_t end = a->progress_ms + scaled(m, UNDO_LIMIT_MS);
+        if (m->now_ms >= end)
+            stick(m, at, waits_for(a));
+        else
+            earlier(next, end);
+    }
+}
+
+int64_t lifecycle_tick(struct model *m)
+{
+    int64_t next = m->now_ms + scaled(m, UNREACHABLE_MS);
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i))
+            tick_node(m, i, &next);
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            tick_attachment(m, i, &next);
+    lifecycle_advance(m);
+    return next;
+}

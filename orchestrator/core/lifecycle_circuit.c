@@ -1,0 +1,176 @@
+/* lifecycle_circuit.c - opens and closes circuits, phase by phase:
+ *
+ *   CLOSED -> JOIN (cross-connects) -> CHANNELS (both ends out of reset, settled): open
+ *   CHANNELS -> LEAVE_COMPUTE -> LEAVE_MEMORY (ends back in reset) -> CLEAR (cross-connects) -> CLOSED
+ *
+ * A phase is published by storing it with its revision, and done when the agents report it at that revision or later.
+ * What is published is derived from the phase alone (desired.c), so it never flaps with what is observed.  A closing
+ * that has begun is finished before the circuit opens again: its ports stay its own meanwhile. */
+#include "lifecycle_internal.h"
+
+#include <stdio.h>
+
+static uint32_t manager_of(const struct model *m, uint32_t port)
+{
+    const struct port *p = model_port(m, port);
+    const struct sw *s = p ? model_switch(m, p->sw) : NULL;
+    return s ? model_find_node(m, s->managed_by) : NONE;
+}
+
+/* Calls 'check' for every cross-connect of the circuit until it answers false. */
+static bool each_join(const struct model *m, const struct circuit *c,
+                      bool (*check)(const struct model *, const struct circuit *, uint32_t a, uint32_t b))
+{
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2)
+            if (!check(m, c, c->legs[k].ports[i], c->legs[k].ports[i + 1]))
+                return false;
+    return true;
+}
+
+static bool joined(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
+{
+    return lifecycle_fresh(m, manager_of(m, a), c->revision) && model_port(m, a)->seen_peer == b;
+}
+
+static bool parted(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
+{
+    return lifecycle_fresh(m, manager_of(m, a), c->revision) && model_port(m, a)->seen_peer != b;
+}
+
+static unsigned channel_bits(const struct model *m, const struct circuit *c, bool compute_end)
+{
+    unsigned bits = 0;
+    for (unsigned k = 0; k < c->channels; k++) {
+        const struct leg *l = &c->legs[k];
+        bits |= 1u << model_port(m, l->ports[compute_end ? 0 : l->n_ports - 1])->number;
+    }
+    return bits;
+}
+
+static const struct adapter *end_of(const struct model *m, const struct circuit *c, bool compute_end)
+{
+    return model_adapter(m, compute_end ? c->compute : c->memory);
+}
+
+static bool end_up(const struct model *m, const struct circuit *c, bool compute_end)
+{
+    const struct adapter *a = end_of(m, c, compute_end);
+    unsigned bits = channel_bits(m, c, compute_end);
+    return lifecycle_fresh(m, a->node, c->revision) && a->ok && (a->seen_channels & a->seen_settled & bits) == bits;
+}
+
+static bool end_down(const struct model *m, const struct circuit *c, bool compute_end)
+{
+    const struct adapter *a = end_of(m, c, compute_end);
+    return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & channel_bits(m, c, compute_end));
+}
+
+bool circuit_wanted(const struct model *m, uint32_t circuit)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a && a->circuit == circuit && lifecycle_wants(a, STEP_CONNECT))
+            return true;
+    }
+    return false;
+}
+
+bool circuit_is_open(const struct circuit *c)
+{
+    return c->state == CIRCUIT_UP || c->state == CIRCUIT_UNVERIFIED;
+}
+
+static void set_state(struct model *m, uint32_t circuit, enum circuit_state state)
+{
+    struct circuit *c = model_edit_circuit(m, circuit);
+    char object[ID_SIZE + 12];
+    if (c->state == state)
+        return;
+    snprintf(object, sizeof object, "circuit/%s", c->id);
+    model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "");
+    c->state = state;
+}
+
+static void wake_all(struct model *m, const struct circuit *c)
+{
+    lifecycle_wake(m, model_adapter(m, c->compute)->node);
+    lifecycle_wake(m, model_adapter(m, c->memory)->node);
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2)
+            lifecycle_wake(m, manager_of(m, c->legs[k].ports[i]));
+}
+
+static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
+{
+    static const enum circuit_state state_of[] = {
+        [PHASE_CLOSED] = CIRCUIT_PLANNED,       [PHASE_JOIN] = CIRCUIT_CONNECTING,
+        [PHASE_CHANNELS] = CIRCUIT_CONNECTING,  [PHASE_LEAVE_COMPUTE] = CIRCUIT_CLOSING,
+        [PHASE_LEAVE_MEMORY] = CIRCUIT_CLOSING, [PHASE_CLEAR] = CIRCUIT_CLOSING,
+    };
+    struct circuit *c = model_edit_circuit(m, circuit);
+    c->phase = phase;
+    c->revision = m->revision;
+    c->verified = false;
+    set_state(m, circuit, state_of[phase]);
+    struct circuit copy = *model_circuit(m, circuit);
+    wake_all(m, &copy);
+    return true;
+}
+
+/* The first report that shows both ends up makes it open; a touch that got through makes it verified. */
+static bool channels_advance(struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    if (circuit_is_open(c) || !end_up(m, c, true) || !end_up(m, c, false))
+        return false;
+    set_state(m, circuit, c->verified ? CIRCUIT_UP : CIRCUIT_UNVERIFIED);
+    return true;
+}
+
+bool circuit_advance(struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    bool wanted = circuit_wanted(m, circuit), has_joins = c->legs[0].n_ports > 2;
+    switch (c->phase) {
+    case PHASE_CLOSED:
+        return wanted && publish(m, circuit, has_joins ? PHASE_JOIN : PHASE_CHANNELS);
+    case PHASE_JOIN:
+        if (!wanted)
+            return publish(m, circuit, PHASE_CLEAR);
+        return each_join(m, c, joined) && publish(m, circuit, PHASE_CHANNELS);
+    case PHASE_CHANNELS:
+        return wanted ? channels_advance(m, circuit) : publish(m, circuit, PHASE_LEAVE_COMPUTE);
+    case PHASE_LEAVE_COMPUTE:
+        return end_down(m, c, true) && publish(m, circuit, PHASE_LEAVE_MEMORY);
+    case PHASE_LEAVE_MEMORY:
+        return end_down(m, c, false) && publish(m, circuit, has_joins ? PHASE_CLEAR : PHASE_CLOSED);
+    case PHASE_CLEAR:
+        return each_join(m, c, parted) && publish(m, circuit, PHASE_CLOSED);
+    }
+    return false;
+}
+
+void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    if (c->phase == PHASE_CHANNELS &&
+        (model_adapter(m, c->compute)->node == node || model_adapter(m, c->memory)->node == node))
+        publish(m, circuit, PHASE_CHANNELS);
+}
+
+void circuit_start(struct model *m, uint32_t circuit)
+{
+    struct circuit *c = model_touch_circuit(m, circuit);
+    bool live = false; /* one of its attachments had come through it before the restart */
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        live |= a && a->circuit == circuit && a->step >= STEP_MAP;
+    }
+    if (c->phase == PHASE_CLOSED)
+        c->state = CIRCUIT_PLANNED;
+    else if (c->phase > PHASE_CHANNELS)
+        c->state = CIRCUIT_CLOSING;
+    else
+        c->state = !live ? CIRCUIT_CONNECTING : c->verified ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
+}

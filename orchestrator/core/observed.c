@@ -1,0 +1,313 @@
+/* observed.c - takes registrations and full reports into the model.
+ *
+ * A report is a snapshot: what an attachment or adapter was last time is forgotten first, then set from what is listed,
+ * so that "not listed" and "listed as gone" read the same.  What a missing object means is lifecycle's to say. */
+#include "observed.h"
+
+#include "lifecycle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *node_object(const struct node *n, char buf[NAME_SIZE + 8])
+{
+    snprintf(buf, NAME_SIZE + 8, "node/%s", n->name);
+    return buf;
+}
+
+/* ---- registration -------------------------------------------------------------------------------------------------
+ */
+static int check_identity(const struct node *n, const struct wire_registration *r, struct err *e)
+{
+    if (n->machine_id[0] && strcmp(n->machine_id, r->machine_id) != 0)
+        return err_set(e, ERR_IDENTITY_CONFLICT, "node %s is bound to another machine id", n->name);
+    if (n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, r->boot_id))
+        return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", n->name);
+    return 0;
+}
+
+static void forget_reports(struct model *m, uint32_t node)
+{
+    const struct node *n = model_node(m, node);
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        struct adapter *a = model_touch_adapter(m, n->adapters[i]);
+        a->seen = a->ok = false;
+        a->seen_channels = a->seen_settled = 0;
+        memset(a->lender_id, 0, sizeof a->lender_id);
+        for (unsigned k = 0; k < WIRE_SECTIONS; k++)
+            a->sections[k].seen_value = 0;
+    }
+}
+
+int observed_register(struct model *m, const struct wire_registration *r, const char *session, uint32_t *out,
+                      struct err *e)
+{
+    uint32_t at = model_find_node(m, r->name);
+    bool is_new = at == NONE;
+    char object[NAME_SIZE + 8];
+    if (!is_new && check_identity(model_node(m, at), r, e) < 0)
+        return -1;
+    if (is_new && model_add_node(m, r->name, &at, e) < 0)
+        return -1;
+    bool compatible = r->protocol_min <= WIRE_PROTOCOL_MAX && r->protocol_max >= WIRE_PROTOCOL_MIN;
+    bool rebooted = !is_new && strcmp(model_node(m, at)->boot_id, r->boot_id) != 0;
+    if (r->block_bytes == 0 || (r->block_bytes & (r->block_bytes - 1)))
+        return err_set(e, ERR_FIELD_INVALID, "block_bytes has to be a power of two");
+    if (model_set_adapters(m, at, r->adapters, r->n_adapters, e) < 0 ||
+        model_set_labels(m, at, r->labels, r->n_labels, e) < 0 ||
+        model_set_findings(m, at, r->findings, r->n_findings, e) < 0)
+        return -1;
+    struct node *n = model_edit_node(m, at);
+    memcpy(n->machine_id, r->machine_id, sizeof n->machine_id);
+    memcpy(n->boot_id, r->boot_id, sizeof n->boot_id);
+    memcpy(n->version, r->version, sizeof n->version);
+    n->fenced_boot_id[0] = '\0';
+    n->memory_bytes = r->memory_bytes;
+    n->free_bytes = r->free_bytes;
+    n->locked_bytes = r->locked_bytes;
+    n->block_bytes = r->block_bytes;
+    snprintf(n->session, sizeof n->session, "%s", session);
+    n->sequence = n->applied_revision = 0;
+    n->reported = false;
+    n->last_seen_ms = m->now_ms;
+    n->desired_revision = m->revision;
+    forget_reports(m, at);
+    model_emit(m, "node.registered", node_object(model_node(m, at), object), "",
+               is_new     ? "new"
+               : rebooted ? "booted"
+                          : "again",
+               "");
+    if (!compatible)
+        model_set_node_state(m, at, NODE_INCOMPATIBLE, "no common protocol version");
+    else if (model_node(m, at)->state == NODE_FENCED || model_node(m, at)->state == NODE_INCOMPATIBLE || rebooted)
+        model_set_node_state(m, at, NODE_NEW, "registered");
+    if (rebooted)
+        lifecycle_rebooted(m, at);
+    *out = at;
+    return 0;
+}
+
+/* ---- reports ------------------------------------------------------------------------------------------------------
+ */
+static void take_adapter(struct model *m, uint32_t node, const struct wire_seen_adapter *s)
+{
+    uint32_t at = model_find_adapter(m, node, s->name);
+    if (at == NONE)
+        return;
+    struct adapter *a = model_touch_adapter(m, at);
+    a->seen = true;
+    a->ok = s->ok;
+    memcpy(a->error, s->error, sizeof a->error);
+    a->seen_channels = s->channels;
+    a->seen_settled = s->settled;
+    for (unsigned k = 0; k < WIRE_SECTIONS; k++)
+        a->sections[k].seen_value = s->sections[k];
+    a->error_capture = s->error_capture;
+    memcpy(a->lender_id, s->lender_id, sizeof a->lender_id);
+    a->flits_sent = s->flits_sent;
+    a->flits_received = s->flits_received;
+    a->latency_cycles = s->latency_cycles;
+    a->latency_samples = s->latency_samples;
+    a->emulated = s->emulated;
+}
+
+static void take_adapters(struct model *m, uint32_t node, const struct wire_observed *o)
+{
+    const struct node *n = model_node(m, node);
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        struct adapter *a = model_touch_adapter(m, n->adapters[i]);
+        a->seen = a->ok = false;
+    }
+    for (size_t i = 0; i < o->n_adapters; i++)
+        take_adapter(m, node, &o->adapters[i]);
+}
+
+/* What this node may say of an attachment is forgotten, to be said again. */
+static void forget_attachments(struct model *m, uint32_t node)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!a || (a->donor != node && a->compute_node != node))
+            continue;
+        const struct adapter *ma = model_adapter(m, a->memory_adapter);
+        struct attachment *x = model_touch_attachment(m, i);
+        if (a->donor == node && ma->ok) { /* a lender that does not answer says nothing */
+            x->now_buffer = false;
+            x->buffer_fault[0] = '\0';
+        }
+        if (a->compute_node == node) {
+            x->now_segment = x->now_movable = x->now_quiesced = x->now_touched = false;
+            x->segment_fault[0] = '\0';
+            x->blocks_online = 0;
+        }
+    }
+}
+
+struct unowned_list {
+    struct unowned *items;
+    size_t n, cap;
+};
+
+static void note_unowned(struct unowned_list *l, const char *kind, const char *id, uint64_t size_bytes,
+                         const char *detail)
+{
+    if (l->n >= l->cap)
+        return;
+    struct unowned *u = &l->items[l->n++];
+    memset(u, 0, sizeof *u);
+    snprintf(u->kind, sizeof u->kind, "%s", kind);
+    snprintf(u->id, sizeof u->id, "%s", id);
+    snprintf(u->detail, sizeof u->detail, "%s", detail);
+    u->size_bytes = size_bytes;
+}
+
+static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_buffer *b, struct unowned_list *l)
+{
+    uint32_t at = model_find_attachment(m, b->id);
+    const struct attachment *a = model_attachment(m, at);
+    char detail[WIRE_TEXT];
+    if (!a || a->donor != node) {
+        snprintf(detail, sizeof detail, "in %.60s for %.60s/%.60s", b->adapter, b->compute_node, b->compute_adapter);
+        if (b->present)
+            note_unowned(l, "buffer", b->id, b->size_bytes, detail);
+        return;
+    }
+    struct attachment *x = model_touch_attachment(m, at);
+    bool own = !x->buffer_seen || !strcmp(x->lender_id, b->lender_id);
+    x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes;
+    if (b->present && !x->buffer_seen) { /* becomes durable when lifecycle takes it up */
+        x->effective_addr = b->effective_addr;
+        memcpy(x->lender_id, b->lender_id, sizeof x->lender_id);
+    }
+    if (b->error[0]) {
+        x->buffer_fault_attempt = b->attempt;
+        memcpy(x->buffer_fault, b->error, sizeof x->buffer_fault);
+    }
+}
+
+static void take_segment(struct model *m, uint32_t node, const struct wire_seen_segment *s, struct unowned_list *l)
+{
+    uint32_t at = s->id[0] ? model_find_attachment(m, s->id) : NONE;
+    const struct attachment *a = model_attachment(m, at);
+    char detail[WIRE_TEXT];
+    if (!a || a->compute_node != node) {
+        snprintf(detail, sizeof detail, "%u blocks online in %.60s, section %u", s->blocks_online, s->adapter,
+                 s->section);
+        if (s->blocks_online)
+            note_unowned(l, "segment", s->id, s->size_bytes, detail);
+        return;
+    }
+    struct attachment *x = model_touch_attachment(m, at);
+    if (x->blocks_online != s->blocks_online)
+        x->progress_ms = m->now_ms;
+    x->now_segment = true;
+    x->now_movable = s->movable;
+    x->now_quiesced = s->quiesced && s->blocks_online == 0;
+    x->now_touched = s->touched;
+    x->blocks_online = s->blocks_online;
+    x->blocks_total = s->blocks_total;
+    x->numa_node = s->numa_node;
+    if (s->error[0]) {
+        x->segment_fault_attempt = s->attempt;
+        memcpy(x->segment_fault, s->error, sizeof x->segment_fault);
+    }
+}
+
+/* The joins of every switch that the node manages, as a map port -> peer. */
+static void take_pairs(struct model *m, uint32_t sw, const struct wire_observed *o)
+{
+    const struct sw *s = model_switch(m, sw);
+    CLEANUP(cleanup_free) uint32_t *peers = malloc((s->n_ports + 1) * sizeof *peers);
+    if (!peers)
+        return; /* the next report comes soon */
+    memset(peers, 0xff, (s->n_ports + 1) * sizeof *peers);
+    for (size_t i = 0; i < o->n_pairs; i++) {
+        const struct wire_seen_pair *p = &o->pairs[i];
+        if (strcmp(p->name, s->name) != 0 || p->port_a < 1 || p->port_b < 1 || p->port_a > s->n_ports ||
+            p->port_b > s->n_ports)
+            continue;
+        peers[p->port_a - 1] = s->first_port + p->port_b - 1;
+        peers[p->port_b - 1] = s->first_port + p->port_a - 1;
+    }
+    for (unsigned i = 0; i < s->n_ports; i++)
+        if (model_port(m, s->first_port + i)->seen_peer != peers[i])
+            model_touch_port(m, s->first_port + i)->seen_peer = peers[i];
+}
+
+static void take_signal(struct model *m, const struct wire_seen_signal *g)
+{
+    const struct sw *s = model_switch(m, model_find_switch(m, g->name));
+    if (!s || g->port < 1 || g->port > s->n_ports)
+        return;
+    uint32_t at = s->first_port + g->port - 1;
+    const struct port *p = model_port(m, at);
+    if (p->signal == g->signal)
+        return;
+    const struct link *l = model_link(m, p->link);
+    enum link_state before = l ? model_link_state(m, l) : LINK_UNKNOWN;
+    model_touch_port(m, at)->signal = g->signal;
+    if (l)
+        model_link_changed(m, p->link, before);
+}
+
+static void take_switches(struct model *m, uint32_t node, const struct wire_observed *o)
+{
+    const char *name = model_node(m, node)->name;
+    if (!o->switches_ok)
+        return;
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
+        const struct sw *s = model_switch(m, i);
+        if (s && !strcmp(s->managed_by, name))
+            take_pairs(m, i, o);
+    }
+    for (size_t i = 0; i < o->n_signals; i++) {
+        const struct sw *s = model_switch(m, model_find_switch(m, o->signals[i].name));
+        if (s && !strcmp(s->managed_by, name))
+            take_signal(m, &o->signals[i]);
+    }
+}
+
+static int take_objects(struct model *m, uint32_t node, const struct wire_observed *o, struct err *e)
+{
+    size_t cap = o->n_buffers + o->n_segments;
+    CLEANUP(cleanup_free) struct unowned *items = calloc(cap + 1, sizeof *items);
+    struct unowned_list l = { .items = items, .cap = cap };
+    if (!items)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    forget_attachments(m, node);
+    for (size_t i = 0; i < o->n_buffers; i++)
+        take_buffer(m, node, &o->buffers[i], &l);
+    for (size_t i = 0; i < o->n_segments; i++)
+        take_segment(m, node, &o->segments[i], &l);
+    return model_set_unowned(m, node, l.items, l.n, e);
+}
+
+int observed_report(struct model *m, uint32_t node, const struct wire_observed *o, bool *changed, struct err *e)
+{
+    const struct node *n = model_node(m, node);
+    if (!n->session[0] || strcmp(n->session, o->session) != 0)
+        return err_set(e, ERR_SESSION_STALE, "node %s reports in a session that is over: register again", n->name);
+    if (o->sequence <= n->sequence)
+        return err_set(e, ERR_SESSION_STALE, "report %llu of node %s comes after %llu", (unsigned long long)o->sequence,
+                       n->name, (unsigned long long)n->sequence);
+    if (strcmp(n->boot_id, o->boot_id) != 0)
+        return err_set(e, ERR_SESSION_STALE, "node %s reports from another boot than it registered", n->name);
+    *changed = n->applied_revision != o->revision || n->free_bytes != o->free_bytes || !n->reported;
+    struct node *x = model_touch_node(m, node);
+    x->sequence = o->sequence;
+    if (o->revision > x->applied_revision)
+        x->applied_revision = o->revision;
+    x->memory_bytes = o->memory_bytes;
+    x->free_bytes = o->free_bytes;
+    x->locked_bytes = o->locked_bytes;
+    x->last_seen_ms = m->now_ms;
+    x->reported = true;
+    take_adapters(m, node, o);
+    take_switches(m, node, o);
+    if (take_objects(m, node, o, e) < 0 || model_set_findings(m, node, o->findings, o->n_findings, e) < 0)
+        return -1;
+    if (model_node(m, node)->state == NODE_NEW || model_node(m, node)->state == NODE_UNREACHABLE)
+        model_set_node_state(m, node, NODE_READY, "reports");
+    return 0;
+}
