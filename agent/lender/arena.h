@@ -1,0 +1,63 @@
+/* arena.h - memory that other servers use: arenas, and the buffers that are cut out of them.
+ *
+ * An arena is 1 TiB of address space behind one (compute node, compute adapter, section), reserved once and kept.  All
+ * of it can be read at any time: where no buffer is, a read-only zero page is mapped, never nothing, because a read of
+ * nothing by the adapter stops machines.  A buffer is a file in memory (tmpfs, hugetlbfs, or a memfd) mapped over its
+ * range.
+ *
+ * Invariants: buffers do not overlap; an id is one buffer's; a buffer that is being committed is in nobody's hands yet;
+ * a buffer is forgotten only when its range is proved to be the zero page and its file proved to be empty. Everything
+ * is allocated in arenas_new(): later calls cannot fail for want of heap.  One thread. */
+#ifndef MEMLANE_ARENA_H
+#define MEMLANE_ARENA_H
+
+#include "err.h"
+#include "names.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ARENA_BYTES (UINT64_C(1) << 40)
+#define ARENA_SECTIONS 8
+#define ARENA_MAX 512 /* arenas; address space ends before */
+#define ARENA_MAX_BUFFERS 4096
+
+struct geometry {
+    char id[ID_SIZE];
+    char compute_node[NAME_SIZE], compute_adapter[NAME_SIZE];
+    unsigned section;
+    uint64_t offset_bytes, size_bytes;
+};
+
+struct buffer {
+    struct geometry g;
+    uint64_t effective_addr;
+    uint64_t committed_bytes; /* less than the size: memory is still being populated and locked */
+};
+
+struct arenas_options {
+    const char *backing_dir; /* NULL: memfd; files there that no lender holds are removed */
+    bool locked;             /* populate, bind to local NUMA nodes, lock; else sparse */
+};
+
+struct arenas;
+MUST_CHECK int arenas_new(struct arenas **out, const struct arenas_options *o, struct err *e);
+void arenas_free(struct arenas *a); /* ignores NULL; unmaps everything: only at the end of the process */
+
+/* Makes a buffer, or finds the one with this id and geometry.  '*out' is valid until the next call.  ERR_FIELD_INVALID,
+ * ERR_CONFLICT (overlap, other geometry), ERR_TOO_MANY (no room), ERR_IO (the kernel refused). */
+MUST_CHECK int arenas_alloc(struct arenas *a, const struct geometry *g, const struct buffer **out, struct err *e);
+/* Populates and locks the next piece of a buffer that needs it; false: nothing left to do.  A failure undoes the buffer
+ * and is what the next arenas_alloc() of it answers. */
+bool arenas_commit(struct arenas *a);
+/* Scrubs, maps the zero page over the range, proves both, forgets the buffer.  An unknown id: 0. */
+MUST_CHECK int arenas_release(struct arenas *a, const char *id, struct err *e);
+
+/* The first committed buffer at or behind '*slot', which is then behind it; NULL at the end. */
+const struct buffer *arenas_next(const struct arenas *a, size_t *slot);
+size_t arenas_count(const struct arenas *a); /* buffers, those being committed too */
+uint64_t arenas_lent_bytes(const struct arenas *a);
+uint64_t arenas_locked_bytes(const struct arenas *a); /* 0 when sparse */
+
+#endif

@@ -1,0 +1,126 @@
+#include "server.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int server_listen(int *out, const char *path, struct err *e)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    if (strlen(path) >= sizeof addr.sun_path)
+        return err_set(e, ERR_FIELD_INVALID, "the socket's path is too long: %.120s", path);
+    memcpy(addr.sun_path, path, strlen(path));
+    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    unlink(path);
+    /* The mode first: bind() makes the file with it. */
+    if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(fd, 64) < 0)
+        return err_errno(e, ERR_IO, "cannot listen at %.120s", path);
+    *out = fd;
+    fd = -1;
+    return 0;
+}
+
+int server_init(struct server *s, struct service *service, int listen_fd, struct err *e)
+{
+    memset(s, 0, sizeof *s);
+    s->service = service;
+    s->listen_fd = listen_fd;
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        s->connections[i].fd = -1;
+    int flags = fcntl(listen_fd, F_GETFL);
+    if (flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(listen_fd, F_SETFD, FD_CLOEXEC) < 0)
+        return err_errno(e, ERR_IO, "cannot use the socket");
+    return 0;
+}
+
+static void drop(struct server *s, size_t i)
+{
+    if (s->connections[i].fd >= 0)
+        close(s->connections[i].fd);
+    s->connections[i].fd = -1;
+}
+
+void server_done(struct server *s)
+{
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        drop(s, i);
+    close(s->listen_fd);
+}
+
+void server_poll(const struct server *s, struct pollfd fds[SERVER_POLLFDS])
+{
+    fds[SERVER_CONNECTIONS] = (struct pollfd){ .fd = s->listen_fd, .events = POLLIN };
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        fds[i] = (struct pollfd){ .fd = s->connections[i].fd, .events = POLLIN };
+}
+
+static bool may_speak(int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
+}
+
+static size_t place(struct server *s)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++) {
+        if (s->connections[i].fd < 0)
+            return i;
+        if (s->connections[i].last_use < s->connections[oldest].last_use)
+            oldest = i;
+    }
+    drop(s, oldest);
+    return oldest;
+}
+
+static void welcome(struct server *s)
+{
+    for (int n = 0; n < 64; n++) { /* bounded: those who are connected come first */
+        int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+            drop(s, place(s)); /* or poll would spin */
+        if (fd < 0)
+            return;
+        if (!may_speak(fd)) {
+            log_warn("lender.refused", "a peer of another user");
+            close(fd);
+            continue;
+        }
+        size_t i = place(s);
+        s->connections[i].fd = fd;
+        s->connections[i].last_use = ++s->clock;
+    }
+}
+
+static void serve(struct server *s, size_t i)
+{
+    char request[sizeof(struct lender_request) + 1]; /* a longer message shows as one byte too many */
+    struct lender_answer answer;
+    ssize_t n = recv(s->connections[i].fd, request, sizeof request, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        drop(s, i);
+        return;
+    }
+    s->connections[i].last_use = ++s->clock;
+    service_answer(s->service, request, (size_t)n, &answer);
+    if (send(s->connections[i].fd, &answer, sizeof answer, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof answer)
+        drop(s, i);
+}
+
+void server_handle(struct server *s, const struct pollfd fds[SERVER_POLLFDS])
+{
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        if (fds[i].fd >= 0 && fds[i].revents && s->connections[i].fd == fds[i].fd)
+            serve(s, i);
+    if (fds[SERVER_CONNECTIONS].revents)
+        welcome(s);
+}

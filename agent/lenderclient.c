@@ -1,0 +1,341 @@
+#include "lenderclient.h"
+
+#include "lender/protocol.h"
+#include "lenderspawn.h"
+#include "units.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 5000
+#define RESTART_MS 1000 /* a lender that ends at once is not started more often */
+#define AGAIN_MS 20
+#define LIST_MAX 65536 /* far above what a lender holds */
+
+struct lender {
+    char *adapter, *program, *device, *ocxl_library, *backing, *backing_dir, *run_dir;
+    struct sockaddr_un addr;
+    unsigned timeout_ms;
+    int fd; /* -1: not connected */
+    uint64_t tag;
+    int64_t started_ms;
+};
+
+static int copy(char **out, const char *text)
+{
+    *out = text ? strdup(text) : NULL;
+    return text && !*out ? -1 : 0;
+}
+
+int lender_new(struct lender **out, const struct lender_config *c, struct err *e)
+{
+    CLEANUP(lender_freep) struct lender *l = calloc(1, sizeof *l);
+    if (!l)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    l->fd = -1;
+    l->timeout_ms = c->timeout_ms ? c->timeout_ms : TIMEOUT_MS;
+    l->started_ms = -RESTART_MS;
+    l->addr.sun_family = AF_UNIX;
+    int n = snprintf(l->addr.sun_path, sizeof l->addr.sun_path, "%s/lender-%s.sock", c->run_dir, c->adapter);
+    if (n < 0 || (size_t)n >= sizeof l->addr.sun_path)
+        return err_set(e, ERR_FIELD_INVALID, "the run directory's path is too long for a socket: %s", c->run_dir);
+    if (copy(&l->adapter, c->adapter) < 0 || copy(&l->program, c->program) < 0 || copy(&l->device, c->device) < 0 ||
+        copy(&l->ocxl_library, c->ocxl_library) < 0 || copy(&l->backing, c->backing) < 0 ||
+        copy(&l->backing_dir, c->backing_dir) < 0 || copy(&l->run_dir, c->run_dir) < 0)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    *out = TAKE(l);
+    return 0;
+}
+
+static void disconnect(struct lender *l)
+{
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+}
+
+void lender_free(struct lender *l)
+{
+    if (!l)
+        return;
+    disconnect(l);
+    free(l->adapter);
+    free(l->program);
+    free(l->device);
+    free(l->ocxl_library);
+    free(l->backing);
+    free(l->backing_dir);
+    free(l->run_dir);
+    free(l);
+}
+
+void lender_freep(struct lender **l)
+{
+    lender_free(*l);
+}
+
+/* ---- connection ---------------------------------------------------------------------------------------------------
+ */
+static int start(struct lender *l, struct err *e)
+{
+    char *argv[20];
+    int n = 0;
+    const struct {
+        const char *option;
+        char *value;
+    } options[] = {
+        { "--adapter", l->adapter },           { "--device", l->device },   { "--run-dir", l->run_dir },
+        { "--ocxl-library", l->ocxl_library }, { "--backing", l->backing }, { "--backing-dir", l->backing_dir },
+    };
+    if (time_monotonic_ms() - l->started_ms < RESTART_MS)
+        return err_set(e, ERR_UNREACHABLE, "the lender of %s ended at once", l->adapter);
+    l->started_ms = time_monotonic_ms();
+    argv[n++] = l->program;
+    for (size_t i = 0; i < ARRAY_LEN(options); i++)
+        if (options[i].value) {
+            argv[n++] = (char *)options[i].option;
+            argv[n++] = options[i].value;
+        }
+    argv[n] = NULL;
+    return lenderspawn(argv, &l->addr, e);
+}
+
+static int open_connection(struct lender *l, int64_t deadline_ms, struct err *e)
+{
+    for (bool started = false; l->fd < 0;) {
+        CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+            return err_errno(e, ERR_IO, "no socket");
+        if (connect(fd, (struct sockaddr *)&l->addr, sizeof l->addr) == 0) {
+            l->fd = fd;
+            fd = -1;
+            return 0;
+        }
+        if ((errno == ENOENT || errno == ECONNREFUSED) && l->program && !started) {
+            if (start(l, e) < 0)
+                return -1;
+            started = true;
+        } else if (errno != EAGAIN && errno != EINTR) {
+            return err_errno(e, ERR_UNREACHABLE, "cannot reach the lender of %s", l->adapter);
+        } else {
+            if (time_monotonic_ms() >= deadline_ms)
+                return err_set(e, ERR_TIMEOUT, "the lender of %s is too busy to connect", l->adapter);
+            poll(NULL, 0, 5);
+        }
+    }
+    return 0;
+}
+
+/* One answer with the request's tag; older ones belong to calls that ran out of time.  1: the connection is lost. */
+static int receive(struct lender *l, uint64_t tag, struct lender_answer *a, int64_t deadline_ms, struct err *e)
+{
+    for (;;) {
+        int64_t left = deadline_ms - time_monotonic_ms();
+        struct pollfd p = { .fd = l->fd, .events = POLLIN };
+        int n = left > 0 ? poll(&p, 1, (int)left) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return err_set(e, ERR_TIMEOUT, "the lender of %s does not answer", l->adapter);
+        ssize_t size = recv(l->fd, a, sizeof *a, MSG_DONTWAIT | MSG_TRUNC);
+        if (size < 0 && (errno == EAGAIN || errno == EINTR))
+            continue;
+        if (size <= 0)
+            return 1;
+        if (size != sizeof *a || a->magic != LENDER_MAGIC || a->protocol != LENDER_PROTOCOL ||
+            a->status == LENDER_VERSION)
+            return err_set(e, ERR_PROTOCOL, "the lender of %s speaks another protocol", l->adapter);
+        if (a->tag == tag)
+            return 0;
+    }
+}
+
+static int answer_error(const struct lender *l, const struct lender_answer *a, struct err *e)
+{
+    static const enum err_code codes[] = {
+        [LENDER_OK] = ERR_OK,
+        [LENDER_AGAIN] = ERR_OK,
+        [LENDER_END] = ERR_OK,
+        [LENDER_INVALID] = ERR_FIELD_INVALID,
+        [LENDER_CONFLICT] = ERR_CONFLICT,
+        [LENDER_MEMORY] = ERR_IO,
+        [LENDER_HARDWARE] = ERR_HARDWARE,
+        [LENDER_VERSION] = ERR_PROTOCOL,
+        [LENDER_FULL] = ERR_TOO_MANY,
+    };
+    enum err_code code = a->status < ARRAY_LEN(codes) ? codes[a->status] : ERR_PROTOCOL;
+    if (code == ERR_OK)
+        return 0;
+    int rc = err_set(e, code, "lender of %s: %.*s", l->adapter, (int)sizeof a->text - 1, a->text);
+    e->os_errno = a->os_errno;
+    return rc;
+}
+
+/* Sends 'r' and waits for its answer; connects, and once more when the connection was lost: every request may be
+ * repeated. */
+static int call(struct lender *l, struct lender_request *r, struct lender_answer *a, int64_t deadline_ms, struct err *e)
+{
+    r->magic = LENDER_MAGIC;
+    r->protocol = LENDER_PROTOCOL;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (open_connection(l, deadline_ms, e) < 0)
+            return -1;
+        r->tag = ++l->tag;
+        int rc = send(l->fd, r, sizeof *r, MSG_NOSIGNAL) == sizeof *r ? receive(l, r->tag, a, deadline_ms, e) : 1;
+        if (!rc)
+            return answer_error(l, a, e);
+        disconnect(l);
+        if (rc < 0)
+            return -1;
+    }
+    return err_set(e, ERR_UNREACHABLE, "the lender of %s closes the connection", l->adapter);
+}
+
+static int64_t deadline_of(const struct lender *l)
+{
+    return time_monotonic_ms() + l->timeout_ms;
+}
+
+/* ---- operations ---------------------------------------------------------------------------------------------------
+ */
+int lender_info(struct lender *l, struct lender_info *out, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_INFO };
+    struct lender_answer a;
+    if (call(l, &r, &a, deadline_of(l), e) < 0)
+        return -1;
+    memset(out, 0, sizeof *out);
+    snprintf(out->lender_id, sizeof out->lender_id, "%.*s", ID_SIZE - 1, a.lender_id);
+    snprintf(out->error, sizeof out->error, "%.*s", (int)sizeof a.text - 1, a.text);
+    out->pid = a.pid;
+    out->adapter_ok = a.adapter_ok;
+    out->n_buffers = a.n_buffers;
+    out->lent_bytes = a.lent_bytes;
+    out->locked_bytes = a.locked_bytes;
+    out->faults = a.value;
+    return 0;
+}
+
+int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned timeout_ms, struct err *e)
+{
+    struct lender_request r = {
+        .op = LENDER_OP_ALLOC, .section = b->section, .offset_bytes = b->offset_bytes, .size_bytes = b->size_bytes
+    };
+    struct lender_answer a;
+    snprintf(r.id, sizeof r.id, "%s", b->id);
+    snprintf(r.compute_node, sizeof r.compute_node, "%s", b->compute_node);
+    snprintf(r.compute_adapter, sizeof r.compute_adapter, "%s", b->compute_adapter);
+    int64_t end_ms = time_monotonic_ms() + timeout_ms;
+    for (;;) {
+        if (call(l, &r, &a, deadline_of(l), e) < 0)
+            return -1;
+        if (a.status != LENDER_AGAIN)
+            break;
+        if (time_monotonic_ms() >= end_ms)
+            return err_set(e, ERR_TIMEOUT, "%s: %llu of %llu bytes are committed", b->id, (unsigned long long)a.value,
+                           (unsigned long long)b->size_bytes);
+        poll(NULL, 0, AGAIN_MS);
+    }
+    b->effective_addr = a.effective_addr;
+    return 0;
+}
+
+int lender_release(struct lender *l, const char *id, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_RELEASE };
+    struct lender_answer a;
+    snprintf(r.id, sizeof r.id, "%s", id);
+    return call(l, &r, &a, deadline_of(l), e);
+}
+
+static int check_listed(const struct lender *l, struct lender_answer *a, struct err *e)
+{
+    a->id[ID_SIZE - 1] = a->compute_node[NAME_SIZE - 1] = a->compute_adapter[NAME_SIZE - 1] = '\0';
+    if (!id_valid(a->id) || !name_valid(a->compute_node) || !name_valid(a->compute_adapter) || a->section > UINT32_MAX)
+        return err_set(e, ERR_PROTOCOL, "the lender of %s lists nonsense", l->adapter);
+    return 0;
+}
+
+static int append(struct lender_buffer **list, size_t *n, const struct lender_answer *a, struct err *e)
+{
+    if (!(*n & (*n - 1))) { /* full at each power of two */
+        struct lender_buffer *more = realloc(*list, (*n ? 2 * *n : 1) * sizeof **list);
+        if (!more)
+            return err_set(e, ERR_INTERNAL, "out of memory");
+        *list = more;
+    }
+    struct lender_buffer *b = &(*list)[(*n)++];
+    *b = (struct lender_buffer){ .section = (unsigned)a->section,
+                                 .offset_bytes = a->offset_bytes,
+                                 .size_bytes = a->size_bytes,
+                                 .effective_addr = a->effective_addr };
+    memcpy(b->id, a->id, ID_SIZE);
+    memcpy(b->compute_node, a->compute_node, NAME_SIZE);
+    memcpy(b->compute_adapter, a->compute_adapter, NAME_SIZE);
+    return 0;
+}
+
+int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct err *e)
+{
+    CLEANUP(cleanup_free) struct lender_buffer *list = NULL;
+    struct lender_answer a;
+    size_t count = 0;
+    int64_t deadline = deadline_of(l);
+    for (uint64_t slot = 0;; slot = a.value) {
+        struct lender_request r = { .op = LENDER_OP_LIST, .offset = slot };
+        if (call(l, &r, &a, deadline, e) < 0)
+            return -1;
+        if (a.status == LENDER_END)
+            break;
+        if (a.value <= slot || a.value > LIST_MAX)
+            return err_set(e, ERR_PROTOCOL, "the lender of %s lists without end", l->adapter);
+        if (check_listed(l, &a, e) < 0 || append(&list, &count, &a, e) < 0)
+            return -1;
+    }
+    *out = TAKE(list);
+    *n = count;
+    return 0;
+}
+
+int lender_channels(struct lender *l, unsigned *channels, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_CHANNELS };
+    struct lender_answer a;
+    if (call(l, &r, &a, deadline_of(l), e) < 0)
+        return -1;
+    *channels = (unsigned)a.value;
+    return 0;
+}
+
+int lender_set_channel(struct lender *l, unsigned port, bool up, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_CHANNEL, .section = port, .offset = up };
+    struct lender_answer a;
+    return call(l, &r, &a, deadline_of(l), e);
+}
+
+int lender_errors(struct lender *l, bool clear, struct lender_errors *out, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_ERRORS, .offset = clear };
+    struct lender_answer a;
+    if (call(l, &r, &a, deadline_of(l), e) < 0)
+        return -1;
+    *out = (struct lender_errors){ .capture = a.value, .detail_high = a.offset_bytes, .detail_low = a.size_bytes };
+    return 0;
+}
+
+int lender_read(struct lender *l, uint64_t offset, uint64_t *value, struct err *e)
+{
+    struct lender_request r = { .op = LENDER_OP_READ, .offset = offset };
+    struct lender_answer a;
+    if (call(l, &r, &a, deadline_of(l), e) < 0)
+        return -1;
+    *value = a.value;
+    return 0;
+}

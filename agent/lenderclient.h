@@ -1,0 +1,72 @@
+/* lenderclient.h - the agent's side of the lender: one connection to the lender process of one memory adapter.
+ *
+ * Connects when needed, again after a loss, and starts the program when that is configured (emulated racks; elsewhere
+ * systemd's socket starts it).  Every call has a deadline and is safe to repeat.  The lender outlives this object.  Not
+ * thread-safe: the thread that has the node's lock calls it. */
+#ifndef MEMLANE_LENDERCLIENT_H
+#define MEMLANE_LENDERCLIENT_H
+
+#include "err.h"
+#include "names.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lender_config {   /* all borrowed until lender_new() returns */
+    const char *adapter; /* its name: the socket is RUN_DIR/lender-ADAPTER.sock */
+    const char *run_dir;
+    const char *program; /* NULL: never start it; the rest is for the start only */
+    const char *device, *ocxl_library;
+    const char *backing;     /* "sparse", "locked" */
+    const char *backing_dir; /* NULL: memfd */
+    unsigned timeout_ms;     /* of each call; 0: 5000 */
+};
+
+struct lender_info {
+    char lender_id[ID_SIZE]; /* random, another at each start of the lender */
+    int pid;
+    bool adapter_ok; /* the adapter is open and attached */
+    char error[200]; /* why not */
+    size_t n_buffers;
+    uint64_t lent_bytes;   /* sizes of the buffers */
+    uint64_t locked_bytes; /* of local memory, taken from what is free; 0 for sparse */
+    uint64_t faults;       /* translation faults seen since its start */
+};
+
+struct lender_buffer {
+    char id[ID_SIZE];
+    char compute_node[NAME_SIZE], compute_adapter[NAME_SIZE];
+    unsigned section;
+    uint64_t offset_bytes, size_bytes;
+    uint64_t effective_addr; /* out */
+};
+
+struct lender_errors {
+    uint64_t capture, detail_high, detail_low;
+};
+
+struct lender;
+MUST_CHECK int lender_new(struct lender **out, const struct lender_config *c, struct err *e); /* no I/O yet */
+void lender_free(struct lender *l); /* ignores NULL; the process and its buffers stay */
+void lender_freep(struct lender **l);
+
+MUST_CHECK int lender_info(struct lender *l, struct lender_info *out, struct err *e);
+/* Commits a buffer and fills its effective address.  The same id with the same geometry again: the same answer.  Waits
+ * at most 'timeout_ms' for the memory to be locked; ERR_TIMEOUT means: still at it, ask again.  Other errors:
+ * ERR_CONFLICT (overlap, or the id with other geometry), ERR_FIELD_INVALID, ERR_IO (memory), ERR_HARDWARE. */
+MUST_CHECK int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned timeout_ms, struct err *e);
+/* Scrubs and gives back.  An unknown id: 0. */
+MUST_CHECK int lender_release(struct lender *l, const char *id, struct err *e);
+/* All committed buffers: a new array, the caller frees it; NULL when there is none. */
+MUST_CHECK int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct err *e);
+/* Bit p: channel p is out of reset. */
+MUST_CHECK int lender_channels(struct lender *l, unsigned *channels, struct err *e);
+/* Takes one channel out of reset, or puts it there; every other bit of the register keeps its value. */
+MUST_CHECK int lender_set_channel(struct lender *l, unsigned port, bool up, struct err *e);
+/* Error capture of the adapter; 'clear' clears it afterwards.  Details are read only when something was captured. */
+MUST_CHECK int lender_errors(struct lender *l, bool clear, struct lender_errors *out, struct err *e);
+/* One register of the memory adapter, raw. */
+MUST_CHECK int lender_read(struct lender *l, uint64_t offset, uint64_t *value, struct err *e);
+
+#endif
