@@ -29,13 +29,15 @@ struct command {
     void (*done)(struct command *c, int rc, const struct err *e);
     struct audit audit; /* written with the change when action is not empty and apply succeeded; actor is always set */
     bool read_only;     /* changes nothing: no commit needed for its answer */
+    bool recovery;      /* allowed while recovering */
     uint64_t revision;  /* set before done(): of the commit */
     struct command *next;
 };
 
 struct writer_options {
-    double time_scale; /* 1.0 */
-    size_t queue_max;  /* commands; 0: 4096 */
+    double time_scale;     /* 1.0 */
+    bool check_invariants; /* model_check() before every commit: tests */
+    size_t queue_max;      /* commands; 0: 4096 */
 };
 
 MUST_CHECK int writer_start(struct writer **out, struct store *s, struct events *ev, const struct writer_options *o,
@@ -52,7 +54,11 @@ uint64_t writer_published_event(struct writer *w); /* last event id: "as_of" */
 uint64_t writer_epoch(struct writer *w);
 const char *writer_instance(struct writer *w);
 bool writer_read_only(struct writer *w); /* the disk is full or fails: changes answer 503 / 507 */
+/* An agent knows a higher epoch than ours: an old backup was restored.  Until an operator adopts (a command with
+ * 'recovery' that calls store_raise_epoch(), then writer_recovered()), every change is refused. */
 bool writer_recovering(struct writer *w, uint64_t *known_epoch);
+void writer_set_recovering(struct writer *w, uint64_t known_epoch);
+void writer_recovered(struct writer *w);
 
 /* Called on the writer thread after each publication; must not block (it wakes what waits in the API). */
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg);

@@ -276,7 +276,6 @@ void model_savepoint(struct model *m)
     m->savepoint++;
     m->mark_journal = m->n_journal;
     m->mark_events = m->n_events;
-    m->mark_topology_version = m->topology_version;
     m->mark_next_circuit = m->next_circuit;
 }
 
@@ -304,7 +303,6 @@ void model_rollback(struct model *m)
     while (m->n_journal > m->mark_journal)
         restore(m, &m->journal[--m->n_journal]);
     m->n_events = m->mark_events;
-    m->topology_version = m->mark_topology_version;
     m->next_circuit = m->mark_next_circuit;
 }
 
@@ -312,7 +310,6 @@ void model_rollback_batch(struct model *m)
 {
     m->mark_journal = 0;
     m->mark_events = 0;
-    m->mark_topology_version = m->batch_topology_version;
     m->mark_next_circuit = m->batch_next_circuit;
     model_rollback(m);
     model_commit_done(m);
@@ -323,7 +320,6 @@ void model_commit_done(struct model *m)
     journal_drop(m, 0);
     m->n_events = 0;
     m->batch++;
-    m->batch_topology_version = m->topology_version;
     m->batch_next_circuit = m->next_circuit;
     model_savepoint(m);
 }

@@ -261,7 +261,7 @@ struct journal_entry {
 struct model {
     struct table tables[MODEL_KINDS];
     /* durable */
-    uint64_t topology_version; /* raised by every change of cabling, adapters or link state */
+    uint64_t topology_version; /* raised by every change of cabling, adapters or link state; a roll-back keeps it raised */
     uint64_t next_circuit;     /* numbers for ids */
     /* set by the caller before each change */
     uint64_t revision; /* of the transaction under way: the one that its commit will have */
@@ -276,7 +276,7 @@ struct model {
     size_t n_events, cap_events;
     size_t mark_journal, mark_events; /* of the savepoint: model_savepoint() */
     uint32_t savepoint, batch;        /* running numbers */
-    uint64_t mark_topology_version, mark_next_circuit, batch_topology_version, batch_next_circuit;
+    uint64_t mark_next_circuit, batch_next_circuit;
     struct name_index *names; /* nodes, switches, adapters, attachments, circuits by name */
 };
 

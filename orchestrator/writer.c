@@ -1,0 +1,444 @@
+/* writer.c - see writer.h.  The thread's loop: take a batch; for each command a savepoint in model and store; the life
+ * cycle's clock; one commit; publish; tell.  Nothing is published before it is committed, and nobody is told before it
+ * is published. */
+#include "writer.h"
+
+#include "core/lifecycle.h"
+#include "log.h"
+#include "units.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define BATCH_MAX 256
+#define QUEUE_MAX 4096
+#define PRUNE_EVERY_MS 30000
+
+struct turn { /* a command of the batch, and how it went */
+    struct command *command;
+    int rc;
+    struct err err;
+};
+
+struct writer {
+    struct store *store;
+    struct events *events;
+    struct topology *topology;
+    struct model *model; /* the writer thread's */
+    struct writer_options options;
+    pthread_t thread;
+
+    pthread_mutex_t lock; /* queue, stopping, wake-up, recovering */
+    pthread_cond_t more;
+    struct command *first, **last;
+    size_t n_queued;
+    bool stopping;
+    uint64_t recovering_epoch; /* 0: not recovering */
+    char instance[ID_SIZE];
+    void (*wake)(void *);
+    void *wake_arg;
+
+    pthread_rwlock_t published_lock;
+    struct model *published;
+    atomic_uint_fast64_t revision, epoch;
+    atomic_bool read_only;
+    atomic_uint_fast64_t commits, commands, failed, commit_ns_total, commit_ns_max;
+
+    /* writer thread only */
+    struct turn turns[BATCH_MAX];
+    int64_t tick_at_ms, prune_at_ms;
+};
+
+static void set_time(struct writer *w)
+{
+    w->model->now_ms = time_monotonic_ms();
+    w->model->wall_ms = time_wall_ms();
+    w->model->revision = store_revision(w->store) + 1;
+}
+
+static void set_actor(struct model *m, const char *actor)
+{
+    size_t n = strnlen(actor, sizeof m->actor - 1);
+    memcpy(m->actor, actor, n);
+    m->actor[n] = '\0';
+}
+
+/* ---- one command --------------------------------------------------------------------------------------------------
+ */
+static int apply_change(struct writer *w, struct command *c, struct err *e)
+{
+    struct change ch = { .model = w->model, .topology = w->topology, .store = w->store, .writer = w };
+    if (writer_recovering(w, NULL) && !c->recovery)
+        return err_set(e, ERR_UNAVAILABLE, "recovering: agents know a newer epoch; an operator has to adopt first");
+    if (store_savepoint(w->store, e) < 0)
+        return -1;
+    set_actor(w->model, c->audit.actor[0] ? c->audit.actor : "system");
+    if (c->apply(c, &ch, e) < 0)
+        goto undo;
+    set_actor(w->model, "system");
+    lifecycle_advance(w->model);
+    if (c->audit.action[0] && store_audit(w->store, &c->audit, w->model->wall_ms, e) < 0)
+        goto undo;
+    return store_keep(w->store, e);
+undo:
+    store_undo(w->store);
+    return -1;
+}
+
+static void take_turn(struct writer *w, struct turn *t, bool *stored)
+{
+    struct command *c = t->command;
+    model_savepoint(w->model);
+    err_clear(&t->err);
+    if (c->read_only) {
+        struct change ch = { .model = w->model, .topology = w->topology, .store = w->store, .writer = w };
+        t->rc = c->apply(c, &ch, &t->err);
+        model_rollback(w->model);
+        return;
+    }
+    t->rc = apply_change(w, c, &t->err);
+    if (t->rc < 0)
+        model_rollback(w->model);
+    else
+        *stored |= c->audit.action[0] != '\0';
+}
+
+/* ---- commit and publish -------------------------------------------------------------------------------------------
+ */
+static void publish(struct writer *w)
+{
+    pthread_rwlock_wrlock(&w->published_lock);
+    model_publish(w->published, w->model);
+    pthread_rwlock_unlock(&w->published_lock);
+    atomic_store(&w->revision, store_revision(w->store));
+}
+
+static void note_commit(struct writer *w, int64_t began_ns)
+{
+    uint64_t took = (uint64_t)(time_monotonic_ns() - began_ns);
+    atomic_fetch_add(&w->commits, 1);
+    atomic_fetch_add(&w->commit_ns_total, took);
+    if (took > atomic_load(&w->commit_ns_max))
+        atomic_store(&w->commit_ns_max, took);
+    if (atomic_exchange(&w->read_only, false))
+        log_info("writer.recovered", "the database takes changes again");
+}
+
+/* The outcome of a failed commit is unknown until the file was read again. */
+static bool commit(struct writer *w, struct err *e)
+{
+    int64_t began = time_monotonic_ns();
+    uint64_t revision = w->model->revision;
+    bool committed = true;
+    if (store_commit(w->store, w->model, e) < 0) {
+        struct err again;
+        if (store_recover(w->store, revision, &committed, &again) < 0)
+            committed = false;
+    }
+    if (committed) {
+        note_commit(w, began);
+        return true;
+    }
+    if (!atomic_exchange(&w->read_only, true))
+        log_error("writer.commit", "%s; changes are refused until a commit succeeds", e->detail);
+    atomic_fetch_add(&w->failed, 1);
+    return false;
+}
+
+static void fail_all(struct writer *w, size_t n, const struct err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        if (w->turns[i].rc == 0 && !w->turns[i].command->read_only) {
+            w->turns[i].rc = -1;
+            w->turns[i].err = *e;
+        }
+}
+
+static void check(struct writer *w)
+{
+    struct err e;
+    if (!w->options.check_invariants || model_check(w->model, &e) == 0)
+        return;
+    log_error("writer.invariant", "%s", e.detail);
+    assert(!"an invariant of the model is broken");
+}
+
+/* Ends the batch: commits when something durable changed, publishes, tells every command. */
+static void end_batch(struct writer *w, size_t n, bool stored)
+{
+    struct err e;
+    bool durable = stored || model_has_durable_changes(w->model), good = true;
+    err_clear(&e);
+    check(w);
+    if (durable)
+        good = commit(w, &e);
+    else
+        store_rollback(w->store);
+    if (good) {
+        publish(w);
+        if (durable)
+            events_append(w->events, w->model->events, w->model->n_events);
+        model_commit_done(w->model);
+    } else {
+        model_rollback_batch(w->model);
+        fail_all(w, n, &e);
+    }
+    pthread_mutex_lock(&w->lock);
+    void (*wake)(void *) = w->wake;
+    void *arg = w->wake_arg;
+    pthread_mutex_unlock(&w->lock);
+    if (good && wake)
+        wake(arg);
+    for (size_t i = 0; i < n; i++) {
+        struct turn *t = &w->turns[i];
+        t->command->revision = atomic_load(&w->revision);
+        t->command->done(t->command, t->rc, &t->err);
+    }
+    atomic_fetch_add(&w->commands, n);
+}
+
+static void tick(struct writer *w)
+{
+    set_actor(w->model, "system");
+    model_savepoint(w->model);
+    w->tick_at_ms = lifecycle_tick(w->model);
+}
+
+static void run_batch(struct writer *w, size_t n)
+{
+    struct err e;
+    bool stored = false;
+    set_time(w);
+    if (store_begin(w->store, &e) < 0) {
+        for (size_t i = 0; i < n; i++) {
+            w->turns[i].rc = -1;
+            w->turns[i].err = e;
+            w->turns[i].command->done(w->turns[i].command, -1, &e);
+        }
+        w->tick_at_ms = w->model->now_ms + 1000;
+        log_error("writer.begin", "%s", e.detail);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        take_turn(w, &w->turns[i], &stored);
+    tick(w);
+    end_batch(w, n, stored);
+}
+
+/* ---- thread and queue ---------------------------------------------------------------------------------------------
+ */
+static void wait_until(struct writer *w, int64_t at_ms)
+{
+    struct timespec until = { .tv_sec = at_ms / 1000, .tv_nsec = at_ms % 1000 * 1000000 };
+    pthread_cond_timedwait(&w->more, &w->lock, &until); /* the condition's clock is the monotonic one */
+}
+
+/* Takes up to BATCH_MAX commands; waits for one or for the next tick. */
+static size_t take_batch(struct writer *w, bool *stop)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&w->lock);
+    while (!w->first && !w->stopping && time_monotonic_ms() < w->tick_at_ms)
+        wait_until(w, w->tick_at_ms);
+    while (w->first && n < BATCH_MAX) {
+        struct command *c = w->first;
+        w->first = c->next;
+        if (!w->first)
+            w->last = &w->first;
+        c->next = NULL;
+        w->turns[n++] = (struct turn){ .command = c };
+        w->n_queued--;
+    }
+    *stop = w->stopping && !w->first && n == 0;
+    pthread_mutex_unlock(&w->lock);
+    return n;
+}
+
+static void *writer_main(void *arg)
+{
+    struct writer *w = arg;
+    for (;;) {
+        bool stop = false;
+        size_t n = take_batch(w, &stop);
+        if (stop)
+            return NULL;
+        run_batch(w, n);
+        if (n == 0 && w->model->now_ms >= w->prune_at_ms) {
+            struct err e;
+            if (store_prune(w->store, w->model->wall_ms, &e) < 0)
+                log_warn("writer.prune", "%s", e.detail);
+            w->prune_at_ms = w->model->now_ms + PRUNE_EVERY_MS;
+        }
+    }
+}
+
+static void writer_free(struct writer *w)
+{
+    topology_free(w->topology);
+    model_free(w->model);
+    model_free(w->published);
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->more);
+    pthread_rwlock_destroy(&w->published_lock);
+    free(w);
+}
+
+static int load(struct writer *w, struct err *e)
+{
+    if (model_new(&w->model, e) < 0 || model_new(&w->published, e) < 0 || topology_new(&w->topology, e) < 0 ||
+        store_load(w->store, w->model, e) < 0 || store_load(w->store, w->published, e) < 0)
+        return -1;
+    w->model->time_scale = w->options.time_scale > 0 ? w->options.time_scale : 1.0;
+    set_time(w);
+    model_savepoint(w->model);
+    lifecycle_start(w->model);
+    model_publish(w->published, w->model);
+    model_commit_done(w->model);
+    w->tick_at_ms = w->model->now_ms;
+    return 0;
+}
+
+int writer_start(struct writer **out, struct store *s, struct events *ev, const struct writer_options *o, struct err *e)
+{
+    struct writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    w->store = s;
+    w->events = ev;
+    w->options = *o;
+    if (!w->options.queue_max)
+        w->options.queue_max = QUEUE_MAX;
+    w->last = &w->first;
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->more, &clock);
+    pthread_condattr_destroy(&clock);
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_rwlock_init(&w->published_lock, NULL);
+    atomic_store(&w->revision, store_revision(s));
+    atomic_store(&w->epoch, store_epoch(s));
+    strncat(w->instance, store_instance(s), sizeof w->instance - 1);
+    if (load(w, e) < 0) {
+        writer_free(w);
+        return -1;
+    }
+    if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
+        writer_free(w);
+        return err_set(e, ERR_INTERNAL, "no thread for the writer");
+    }
+    *out = w;
+    return 0;
+}
+
+void writer_stop(struct writer *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_signal(&w->more);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    writer_free(w);
+}
+
+int writer_submit(struct writer *w, struct command *c, struct err *e)
+{
+    pthread_mutex_lock(&w->lock);
+    bool full = w->n_queued >= w->options.queue_max || w->stopping;
+    if (!full) {
+        c->next = NULL;
+        *w->last = c;
+        w->last = &c->next;
+        w->n_queued++;
+        pthread_cond_signal(&w->more);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return full ? err_set(e, ERR_TOO_MANY, "%zu changes are waiting already", w->options.queue_max) : 0;
+}
+
+/* ---- readers ------------------------------------------------------------------------------------------------------
+ */
+const struct model *writer_read_lock(struct writer *w)
+{
+    pthread_rwlock_rdlock(&w->published_lock);
+    return w->published;
+}
+
+void writer_read_unlock(struct writer *w)
+{
+    pthread_rwlock_unlock(&w->published_lock);
+}
+
+uint64_t writer_published_revision(struct writer *w)
+{
+    return atomic_load(&w->revision);
+}
+
+uint64_t writer_published_event(struct writer *w)
+{
+    return events_last(w->events);
+}
+
+uint64_t writer_epoch(struct writer *w)
+{
+    return atomic_load(&w->epoch);
+}
+
+const char *writer_instance(struct writer *w)
+{
+    return w->instance;
+}
+
+bool writer_read_only(struct writer *w)
+{
+    return atomic_load(&w->read_only);
+}
+
+bool writer_recovering(struct writer *w, uint64_t *known_epoch)
+{
+    pthread_mutex_lock(&w->lock);
+    uint64_t known = w->recovering_epoch;
+    pthread_mutex_unlock(&w->lock);
+    if (known_epoch)
+        *known_epoch = known;
+    return known != 0;
+}
+
+void writer_set_recovering(struct writer *w, uint64_t known_epoch)
+{
+    pthread_mutex_lock(&w->lock);
+    if (known_epoch > w->recovering_epoch)
+        w->recovering_epoch = known_epoch;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void writer_recovered(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->recovering_epoch = 0;
+    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->epoch, store_epoch(w->store));
+}
+
+void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&w->lock);
+    w->wake = wake;
+    w->wake_arg = arg;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void writer_read_metrics(struct writer *w, struct writer_metrics *out)
+{
+    out->commits = atomic_load(&w->commits);
+    out->commands = atomic_load(&w->commands);
+    out->batches_failed = atomic_load(&w->failed);
+    out->commit_ns_total = atomic_load(&w->commit_ns_total);
+    out->commit_ns_max = atomic_load(&w->commit_ns_max);
+}
