@@ -1,0 +1,66 @@
+// progress.js - how far an attach or a detach is: the steps in order, done, under way, to come.
+import { html } from 'htm/preact';
+
+import { settledSteps } from '../state.js';
+import { steps } from '../words.js';
+
+const names = steps.map((s) => s.name);
+
+/* The index of the step that is under way: from the API's own field, else from the newest step event. */
+function stepIndex(a) {
+    const newest = [...(a.timeline ?? [])].reverse().find((entry) => names.includes(stepName(entry)));
+    const name = a.undoing ?? a.step ?? settledSteps.value.get(a.id) ?? (newest && stepName(newest));
+    return names.indexOf(name?.replace(/^undo[- ]/, ''));
+}
+
+const stepName = (entry) => (entry.step ?? (entry.type === 'attachment.step' ? entry.to : '') ?? '').replace(/^undo[- ]/, '');
+
+const blocks = (a) => (a.blocks_total ? `${a.blocks_online} of ${a.blocks_total} blocks` : '');
+
+/* A few words beside the state, while something is going on or when there is a reason to give. */
+export function shortProgress(a) {
+    if (a.state === 'pending' || a.state === 'detaching') {
+        const at = stepIndex(a);
+        if (at < 0)
+            return '';
+        const n = a.state === 'pending' ? at + 1 : steps.length - at;
+        return `step ${n} of ${steps.length}${names[at] === 'online' && blocks(a) ? `, ${blocks(a)}` : ''}`;
+    }
+    return a.state === 'attached' ? '' : (a.reason ?? '');
+}
+
+function markOf(i, at, a, undoing) {
+    if (a.state === 'attached' || a.state === 'detached')
+        return 'done';
+    if (i === at)
+        return a.state === 'stuck' || a.state === 'failed' || a.state === 'lost' ? 'broken' : 'now';
+    const before = undoing ? i > at && at >= 0 : i < at;
+    return before ? 'done' : 'open';
+}
+
+const marks = { done: '✓', now: '…', broken: '!', open: '' };
+const markWords = { done: 'done', now: 'under way', broken: 'stopped here', open: 'to come' };
+
+export function Steps({ a }) {
+    const undoing = a.goal === 'absent';
+    const at = stepIndex(a);
+    const rows = steps.map((step, i) => ({ ...step, mark: markOf(i, at, a, undoing) }));
+    if (undoing)
+        rows.reverse();
+    return html`<ol class="steps" aria-label=${undoing ? 'Steps of the detach' : 'Steps of the attach'}>
+        ${rows.map(
+            ({ name, does, undoes, mark }) => html`<li key=${name} class=${mark} aria-current=${mark === 'now' ? 'step' : undefined}>
+                <span class="mark" aria-hidden="true">${marks[mark]}</span>
+                <span>${undoing ? undoes : does}<span class="hidden">: ${markWords[mark]}</span></span>
+                ${name === 'online' && html`<${Blocks} a=${a} />`}
+            </li>`,
+        )}
+    </ol>`;
+}
+
+function Blocks({ a }) {
+    if (!a.blocks_total)
+        return null;
+    return html`<progress value=${a.blocks_online} max=${a.blocks_total} aria-label="Memory blocks online"></progress>
+        <small>${blocks(a)}</small>`;
+}

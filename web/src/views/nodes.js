@@ -1,0 +1,48 @@
+// nodes.js - all nodes as a table.
+import { html } from 'htm/preact';
+
+import { bytes, count } from '../format.js';
+import { nodes } from '../state.js';
+import { Empty, NodeLink, NodeState } from '../ui/bits.js';
+
+const natural = new Intl.Collator('en', { numeric: true });
+
+export function NodesView() {
+    const list = [...(nodes.value?.values() ?? [])].sort((a, b) => natural.compare(a.name, b.name));
+    return html`
+        <h1 tabindex="-1">Nodes</h1>
+        ${
+            list.length
+                ? html`<div class="scroll"><${Table} list=${list} /></div>`
+                : html`<${Empty}>No node has registered. An agent needs the orchestrator’s address and a join token.<//>`
+        }
+    `;
+}
+
+function Table({ list }) {
+    return html`<table>
+        <thead>
+            <tr>
+                <th scope="col">Node</th><th scope="col">State</th><th scope="col">Adapters</th>
+                <th scope="col" class="num">Memory</th><th scope="col" class="num">Free</th>
+                <th scope="col" class="num">Can lend</th><th scope="col" class="num">Lends</th>
+                <th scope="col" class="num">Borrows</th><th scope="col">Findings</th>
+            </tr>
+        </thead>
+        <tbody>
+            ${list.map(
+                (n) => html`<tr key=${n.name}>
+                    <th scope="row"><${NodeLink} name=${n.name} /></th>
+                    <td><${NodeState} of=${n.state} />${n.cordoned && html` <small>cordoned</small>`}</td>
+                    <td>${(n.adapters ?? []).map((a) => a.role).join(', ') || '–'}</td>
+                    <td class="num">${bytes(n.memory_bytes)}</td>
+                    <td class="num">${bytes(n.free_bytes)}</td>
+                    <td class="num">${bytes(n.lendable_bytes)}</td>
+                    <td class="num">${n.lent_bytes ? bytes(n.lent_bytes) : '–'}</td>
+                    <td class="num">${n.borrowed_bytes ? bytes(n.borrowed_bytes) : '–'}</td>
+                    <td>${n.findings?.length ? count(n.findings.length, 'finding') : '–'}</td>
+                </tr>`,
+            )}
+        </tbody>
+    </table>`;
+}
