@@ -89,7 +89,7 @@ undo:
     return -1;
 }
 
-static void take_turn(struct writer *w, struct turn *t, bool *stored)
+static void take_turn(struct writer *w, struct turn *t)
 {
     struct command *c = t->command;
     model_savepoint(w->model);
@@ -103,8 +103,6 @@ static void take_turn(struct writer *w, struct turn *t, bool *stored)
     t->rc = apply_change(w, c, &t->err);
     if (t->rc < 0)
         model_rollback(w->model);
-    else
-        *stored |= c->audit.action[0] != '\0';
 }
 
 /* ---- commit and publish -------------------------------------------------------------------------------------------
@@ -168,10 +166,10 @@ static void check(struct writer *w)
 }
 
 /* Ends the batch: commits when something durable changed, publishes, tells every command. */
-static void end_batch(struct writer *w, size_t n, bool stored)
+static void end_batch(struct writer *w, size_t n)
 {
     struct err e;
-    bool durable = stored || model_has_durable_changes(w->model), good = true;
+    bool durable = store_has_changes(w->store) || model_has_durable_changes(w->model), good = true;
     err_clear(&e);
     check(w);
     if (durable)
@@ -211,7 +209,6 @@ static void tick(struct writer *w)
 static void run_batch(struct writer *w, size_t n)
 {
     struct err e;
-    bool stored = false;
     set_time(w);
     if (store_begin(w->store, &e) < 0) {
         for (size_t i = 0; i < n; i++) {
@@ -224,9 +221,9 @@ static void run_batch(struct writer *w, size_t n)
         return;
     }
     for (size_t i = 0; i < n; i++)
-        take_turn(w, &w->turns[i], &stored);
+        take_turn(w, &w->turns[i]);
     tick(w);
-    end_batch(w, n, stored);
+    end_batch(w, n);
 }
 
 /* ---- thread and queue ---------------------------------------------------------------------------------------------
