@@ -9,6 +9,7 @@
 #include "json.h"
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define BODY_MAX_DEFAULT (UINT64_C(64) << 20)
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000L
@@ -35,12 +37,14 @@ struct client {
     char *unix_path;        /* NULL: TCP */
     char *authorization;    /* "Authorization: Bearer ..." or NULL */
     char *ca_file, *user_agent;
-    long connect_timeout_ms;
+    long connect_timeout_ms, stream_max_ms;
     size_t body_max;
+    int save_fd; /* of client_save() under way; -1: keep the body */
     atomic_bool interrupted;
     char curl_error[CURL_ERROR_SIZE];
     struct text body; /* of the answer under way */
     bool too_large, no_memory;
+    int save_errno;
 };
 
 /* The state of an event stream under way. */
@@ -141,6 +145,7 @@ int client_new(struct client **out, const struct client_options *o, struct err *
     c->multi = curl_multi_init();
     if (!c->easy || !c->multi)
         return err_set(e, ERR_INTERNAL, "out of memory");
+    c->save_fd = -1;
     c->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     c->body_max = o->body_max ? o->body_max : BODY_MAX_DEFAULT;
     if (set_url(c, o->url, e) < 0 || copy_string(&c->ca_file, o->ca_file, e) < 0 ||
@@ -182,9 +187,27 @@ int client_set_token(struct client *c, const char *token, struct err *e)
 /* ---- one transfer -------------------------------------------------------------------------------------------------
  */
 
+static size_t save(struct client *c, const char *data, size_t len)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n = write(c->save_fd, data + done, len - done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            c->save_errno = errno;
+            return 0;
+        }
+        done += (size_t)n;
+    }
+    return len;
+}
+
 static size_t on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct client *c = arg;
+    long status = 0;
+    if (c->save_fd >= 0 && curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status == 200)
+        return save(c, data, size * n);
     if (c->body.len + size * n > c->body_max) {
         c->too_large = true;
         return 0;
@@ -255,6 +278,10 @@ static int transfer_error(struct client *c, CURLcode code, struct err *e)
 {
     if (c->too_large)
         return err_set(e, ERR_TOO_LARGE, "the answer of %s is over %zu bytes", c->base, c->body_max);
+    if (c->save_errno) {
+        errno = c->save_errno;
+        return err_errno(e, ERR_IO, "the answer of %s cannot be written", c->base);
+    }
     if (c->no_memory || code == CURLE_OUT_OF_MEMORY)
         return err_set(e, ERR_INTERNAL, "out of memory");
     const char *why = c->curl_error[0] ? c->curl_error : curl_easy_strerror(code);
@@ -267,6 +294,7 @@ static int transfer(struct client *c, CURLcode *result, struct err *e)
 {
     c->curl_error[0] = '\0';
     c->too_large = c->no_memory = false;
+    c->save_errno = 0;
     text_clear(&c->body);
     if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
         return err_set(e, ERR_INTERNAL, "out of memory");
@@ -359,6 +387,15 @@ int client_request(struct client *c, const char *method, const char *path, const
         return transfer_error(c, code, e);
     read_answer(c, out);
     return 0;
+}
+
+int client_save(struct client *c, const char *method, const char *path, const char *const *headers, int fd,
+                long timeout_ms, struct client_answer *out, struct err *e)
+{
+    c->save_fd = fd;
+    int rc = client_request(c, method, path, NULL, headers, timeout_ms, out, e);
+    c->save_fd = -1;
+    return rc;
 }
 
 void client_answer_done(struct client_answer *a)
@@ -527,6 +564,7 @@ int client_stream(struct client *c, const char *path, const char *last_event_id,
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_stream);
     curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, &s);
+    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, c->stream_max_ms);
     curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, STREAM_SILENCE_S);
     CURLcode code = CURLE_OK;
@@ -541,6 +579,11 @@ int client_stream(struct client *c, const char *path, const char *last_event_id,
     int rc = client_check(&answer, e);
     client_answer_done(&answer);
     return rc;
+}
+
+void client_limit_stream(struct client *c, long max_ms)
+{
+    c->stream_max_ms = max_ms;
 }
 
 void client_interrupt(struct client *c)

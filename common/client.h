@@ -40,13 +40,19 @@ void client_answer_done(struct client_answer *a);
 /* 0 for a 2xx; otherwise -1 with the code and detail of the problem document. */
 MUST_CHECK int client_check(const struct client_answer *a, struct err *e);
 
+/* As client_request(), but the body of a 200 is written to 'fd' instead of being kept; no limit but the disk's. */
+MUST_CHECK int client_save(struct client *c, const char *method, const char *path, const char *const *headers, int fd,
+                           long timeout_ms, struct client_answer *out, struct err *e);
+
 /* A server-sent event stream: calls 'event' for each until it answers false, or the stream ends (0) or fails (-1). */
 struct client_event {
     const char *id, *type, *data; /* data: JSON text */
 };
 MUST_CHECK int client_stream(struct client *c, const char *path, const char *last_event_id,
                              bool (*event)(void *arg, const struct client_event *ev), void *arg, struct err *e);
-/* From another thread: makes a request or stream under way end soon with ERR_TIMEOUT; undone by client_resume(). */
+/* Every stream from now on ends with ERR_TIMEOUT after that time; 0: never. */
+void client_limit_stream(struct client *c, long max_ms);
+/* From another thread (or a signal handler): makes a request or stream under way end soon with ERR_TIMEOUT; undone by client_resume(). */
 void client_interrupt(struct client *c);
 void client_resume(struct client *c);
 

@@ -1,0 +1,205 @@
+/* attachment.c - attach, detach, attachment list, show, retry, cancel. */
+#include "cli.h"
+#include "follow.h"
+#include "names.h"
+#include "request.h"
+#include "table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int attachment_path(struct cli *c, const char *suffix, char id[ID_SIZE], char *path, size_t size)
+{
+    int rc = cli_attachment_id(c, c->operands[0], id, ID_SIZE);
+    if (rc == EXIT_DONE)
+        snprintf(path, size, "/v1/attachments/%s%s", id, suffix);
+    return rc;
+}
+
+/* What became of an attach or a detach. */
+static int print_outcome(const struct cli *c, const json_t *a, const char *hoped_for)
+{
+    char size[UNITS_SIZE_MAX];
+    const char *state = text_of(a, "state"), *reason = text_of(a, "reason");
+    bool good = !strcmp(state, hoped_for);
+    if (c->json) {
+        cli_print_json(a);
+        return good ? EXIT_DONE : EXIT_FAILED;
+    }
+    printf("%s%s%s  %s  %s for %s from %s", c->colour ? table_state_colour(state) : "", state,
+           c->colour ? "\033[0m" : "", text_of(a, "id"), size_of(a, "size_bytes", size), text_of(a, "compute_node"),
+           text_of(a, "donor"));
+    if (!strcmp(state, "attached") && json_is_integer(json_object_get(a, "numa_node")))
+        printf(", NUMA node %d", (int)json_integer_value(json_object_get(a, "numa_node")));
+    printf("%s%s\n", *reason ? ": " : "", reason);
+    if (!strcmp(state, "stuck"))
+        fprintf(stderr, "hint:  it is tried again by itself; `memlane attachment retry %s` does so at once\n",
+                text_of(a, "id"));
+    return good ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int follow_and_print(struct cli *c, const char *id, uint64_t after, const char *hoped_for)
+{
+    CLEANUP(json_cleanup) json_t *end = NULL;
+    int rc = follow_attachment(c, id, after, &end);
+    return rc ? rc : print_outcome(c, end, hoped_for);
+}
+
+static int print_accepted(const struct cli *c, const json_t *a)
+{
+    if (c->json)
+        return cli_print_json(a);
+    printf("%s\n", text_of(a, "id"));
+    return EXIT_DONE;
+}
+
+int command_attach(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *body = NULL, *made = NULL;
+    char size[UNITS_SIZE_MAX];
+    uint64_t after = 0;
+    int rc = request_body(c, &body);
+    if (rc == EXIT_DONE)
+        rc = follow_position(c, &after);
+    if (rc == EXIT_DONE)
+        rc = cli_send(c, "POST", "/v1/attachments", body, NULL, &made);
+    if (rc || !c->options.wait)
+        return rc ? rc : print_accepted(c, made);
+    if (!c->json) {
+        CLEANUP(cleanup_free) char *path = path_text(json_object_get(made, "path"));
+        fprintf(stderr, "%s: %s for %s from %s\n  %s  (%llu ns)\n", text_of(made, "id"),
+                size_of(made, "size_bytes", size), text_of(made, "compute_node"), text_of(made, "donor"), path,
+                (unsigned long long)number_of(made, "cost_ns"));
+    }
+    return follow_and_print(c, text_of(made, "id"), after, "attached");
+}
+
+int command_detach(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *answer = NULL;
+    char id[ID_SIZE], path[128];
+    uint64_t after = 0;
+    int rc = attachment_path(c, "", id, path, sizeof path);
+    if (rc == EXIT_DONE)
+        rc = follow_position(c, &after);
+    if (rc == EXIT_DONE)
+        rc = cli_send(c, "DELETE", path, NULL, NULL, &answer);
+    if (rc)
+        return rc;
+    const char *state = text_of(answer, "state");
+    bool over = !strcmp(state, "detached") || !strcmp(state, "failed");
+    if (over || !c->options.wait)
+        return over ? print_outcome(c, answer, state) : print_accepted(c, answer);
+    return follow_and_print(c, id, after, "detached");
+}
+
+static int send_and_show(struct cli *c, const char *suffix)
+{
+    CLEANUP(json_cleanup) json_t *answer = NULL;
+    char id[ID_SIZE], path[128];
+    int rc = attachment_path(c, suffix, id, path, sizeof path);
+    if (rc == EXIT_DONE)
+        rc = cli_send(c, "POST", path, NULL, NULL, &answer);
+    return rc ? rc : print_outcome(c, answer, text_of(answer, "state"));
+}
+
+int command_attachment_retry(struct cli *c)
+{
+    return send_and_show(c, "/retry");
+}
+
+int command_attachment_cancel(struct cli *c)
+{
+    return send_and_show(c, "/cancel");
+}
+
+int command_attachment_list(struct cli *c)
+{
+    static const struct table_column columns[] = {
+        { "ID", TABLE_TEXT },      { "STATE", TABLE_STATE },   { "NODE", TABLE_TEXT },      { "DONOR", TABLE_TEXT },
+        { "SIZE", TABLE_NUMBER },  { "BLOCKS", TABLE_NUMBER }, { "SECTION", TABLE_NUMBER }, { "CIRCUIT", TABLE_TEXT },
+        { "CREATED", TABLE_TEXT }, { "REASON", TABLE_TEXT },
+    };
+    CLEANUP(json_cleanup) json_t *items = NULL;
+    char path[512], state[256], node[256];
+    snprintf(path, sizeof path, "/v1/attachments?state=%s%s%s",
+             cli_escape(c->options.state ? c->options.state : "live", state, sizeof state),
+             c->options.node ? "&node=" : "", cli_escape(c->options.node ? c->options.node : "", node, sizeof node));
+    int rc = cli_list(c, path, &items, NULL);
+    if (rc || c->json)
+        return rc ? rc : cli_print_json(items);
+    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
+    const json_t *a;
+    size_t i;
+    json_array_foreach(items, i, a)
+    {
+        char id[SHORT_ID + 1], size[UNITS_SIZE_MAX], blocks[48], section[16];
+        snprintf(blocks, sizeof blocks, "%u/%u", (unsigned)number_of(a, "blocks_online"),
+                 (unsigned)number_of(a, "blocks_total"));
+        snprintf(section, sizeof section, "%u", (unsigned)number_of(a, "section"));
+        table_add(t, (const char *[]){ short_id(text_of(a, "id"), id), text_of(a, "state"), text_of(a, "compute_node"),
+                                       text_of(a, "donor"), size_of(a, "size_bytes", size), blocks, section,
+                                       text_of(a, "circuit"), text_of(a, "created_at"), text_of(a, "reason") });
+    }
+    table_print(t);
+    return EXIT_DONE;
+}
+
+static void print_field(const char *name, const char *text)
+{
+    if (text && *text)
+        printf("%-16s %s\n", name, text);
+}
+
+static void print_timeline(const json_t *timeline)
+{
+    const json_t *one;
+    size_t i;
+    if (json_array_size(timeline))
+        puts("\nhistory");
+    json_array_foreach(timeline, i, one)
+    {
+        const char *from = text_of(one, "from"), *reason = text_of(one, "reason");
+        printf("  %s  %-20s %s%s%s%s%s\n", text_of(one, "at"), text_of(one, "type"), from, *from ? " -> " : "",
+               text_of(one, "to"), *reason ? ": " : "", reason);
+    }
+}
+
+static void print_attachment(const struct cli *c, const json_t *a)
+{
+    static const char *const plain[] = { "reason",         "compute_node",  "donor",      "circuit",
+                                         "effective_addr", "physical_addr", "created_at", "updated_at" };
+    char size[UNITS_SIZE_MAX], asked[UNITS_SIZE_MAX], offset[UNITS_SIZE_MAX];
+    const char *state = text_of(a, "state");
+    CLEANUP(cleanup_free) char *path = path_text(json_object_get(a, "path"));
+    CLEANUP(cleanup_free) char *holds = joined(json_object_get(a, "holds"), ", ");
+    print_field("id", text_of(a, "id"));
+    printf("%-16s %s%s%s (goal %s)\n", "state", c->colour ? table_state_colour(state) : "", state,
+           c->colour ? "\033[0m" : "", text_of(a, "goal"));
+    printf("%-16s %s (asked for %s)\n", "size", size_of(a, "size_bytes", size), size_of(a, "requested_bytes", asked));
+    printf("%-16s %u of %u online\n", "blocks", (unsigned)number_of(a, "blocks_online"),
+           (unsigned)number_of(a, "blocks_total"));
+    printf("%-16s %u, offset %s\n", "section", (unsigned)number_of(a, "section"), size_of(a, "offset_bytes", offset));
+    if (json_is_integer(json_object_get(a, "numa_node")))
+        printf("%-16s %d\n", "numa node", (int)json_integer_value(json_object_get(a, "numa_node")));
+    printf("%-16s %s  (%llu ns, %u channel%s)\n", "path", path ? path : "", (unsigned long long)number_of(a, "cost_ns"),
+           (unsigned)number_of(a, "channels"), number_of(a, "channels") == 1 ? "" : "s");
+    print_field("held by", holds);
+    for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+        print_field(plain[i], text_of(a, plain[i]));
+    print_timeline(json_object_get(a, "timeline"));
+}
+
+int command_attachment_show(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *a = NULL;
+    char id[ID_SIZE], path[128];
+    int rc = attachment_path(c, "", id, path, sizeof path);
+    if (rc == EXIT_DONE)
+        rc = cli_get(c, path, &a);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(a);
+    if (rc == EXIT_DONE)
+        print_attachment(c, a);
+    return rc;
+}

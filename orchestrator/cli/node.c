@@ -1,0 +1,194 @@
+/* node.c - node list, show, cordon, uncordon, fence. */
+#include "cli.h"
+#include "names.h"
+#include "table.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void node_path(const char *name, const char *suffix, char *path, size_t size)
+{
+    char escaped[3 * NAME_SIZE];
+    snprintf(path, size, "/v1/nodes/%s%s", cli_escape(name, escaped, sizeof escaped), suffix);
+}
+
+/* "ready", or "ready cordoned" */
+static const char *node_state(const json_t *node, char buf[64])
+{
+    snprintf(buf, 64, "%s%s", text_of(node, "state"),
+             json_is_true(json_object_get(node, "cordoned")) ? " cordoned" : "");
+    return buf;
+}
+
+static void roles_of(const json_t *node, char *buf, size_t size)
+{
+    const json_t *adapter;
+    size_t i;
+    unsigned compute = 0, memory = 0;
+    json_array_foreach(json_object_get(node, "adapters"), i, adapter)
+    {
+        compute += !strcmp(text_of(adapter, "role"), "compute");
+        memory += !strcmp(text_of(adapter, "role"), "memory");
+    }
+    snprintf(buf, size, "%s", compute && memory ? "both" : compute ? "compute" : memory ? "memory" : "");
+}
+
+/* The first thing that is wrong with the node: a broken adapter, else its gravest finding. */
+static void trouble_of(const json_t *node, char *buf, size_t size)
+{
+    const json_t *one;
+    size_t i;
+    buf[0] = '\0';
+    json_array_foreach(json_object_get(node, "adapters"), i, one) if (json_is_false(json_object_get(one, "ok")))
+    {
+        snprintf(buf, size, "%s: %s", text_of(one, "name"), text_of(one, "error"));
+        return;
+    }
+    json_array_foreach(json_object_get(node, "findings"), i, one) if (strcmp(text_of(one, "severity"), "info"))
+    {
+        snprintf(buf, size, "%s", text_of(one, "detail"));
+        return;
+    }
+}
+
+static void print_reasons(const json_t *nodes)
+{
+    const json_t *node, *finding;
+    size_t i, k;
+    json_array_foreach(nodes, i, node)
+    {
+        json_array_foreach(json_object_get(node, "findings"), k, finding)
+            printf("%s  %s  %s\n    %s\n", text_of(node, "name"), text_of(finding, "severity"),
+                   text_of(finding, "detail"), text_of(finding, "advice"));
+    }
+}
+
+int command_node_list(struct cli *c)
+{
+    static const struct table_column columns[] = {
+        { "NAME", TABLE_TEXT },   { "STATE", TABLE_STATE },     { "ROLE", TABLE_TEXT },   { "MEMORY", TABLE_NUMBER },
+        { "FREE", TABLE_NUMBER }, { "LENDABLE", TABLE_NUMBER }, { "LENT", TABLE_NUMBER }, { "BORROWED", TABLE_NUMBER },
+        { "AGENT", TABLE_TEXT },  { "REASON", TABLE_TEXT },
+    };
+    CLEANUP(json_cleanup) json_t *nodes = NULL;
+    int rc = cli_list(c, "/v1/nodes", &nodes, NULL);
+    if (rc || c->json)
+        return rc ? rc : cli_print_json(nodes);
+    if (c->options.reasons) {
+        print_reasons(nodes);
+        return EXIT_DONE;
+    }
+    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
+    const json_t *n;
+    size_t i;
+    json_array_foreach(nodes, i, n)
+    {
+        char state[64], role[16], trouble[200], memory[UNITS_SIZE_MAX], free_[UNITS_SIZE_MAX], lendable[UNITS_SIZE_MAX];
+        char lent[UNITS_SIZE_MAX], borrowed[UNITS_SIZE_MAX];
+        roles_of(n, role, sizeof role);
+        trouble_of(n, trouble, sizeof trouble);
+        table_add(t, (const char *[]){ text_of(n, "name"), node_state(n, state), role,
+                                       size_of(n, "memory_bytes", memory), size_of(n, "free_bytes", free_),
+                                       size_of(n, "lendable_bytes", lendable), size_of(n, "lent_bytes", lent),
+                                       size_of(n, "borrowed_bytes", borrowed), text_of(n, "version"), trouble });
+    }
+    table_print(t);
+    return EXIT_DONE;
+}
+
+static void print_adapter(const json_t *adapter)
+{
+    const json_t *one;
+    size_t i;
+    const char *error = text_of(adapter, "error");
+    printf("\nadapter %s  %s%s%s\n", text_of(adapter, "name"), text_of(adapter, "role"), *error ? "  ERROR: " : "",
+           error);
+    json_array_foreach(json_object_get(adapter, "ports"), i, one)
+        printf("  port %-20s cable to %-14s %s%s\n", text_of(one, "name"),
+               *text_of(one, "link_peer") ? text_of(one, "link_peer") : "-", *text_of(one, "circuit") ? "circuit " : "",
+               text_of(one, "circuit"));
+    json_array_foreach(json_object_get(adapter, "sections"), i, one) if (strcmp(text_of(one, "state"), "free"))
+        printf("  section %u  %-8s %s  %s\n", (unsigned)number_of(one, "section"), text_of(one, "state"),
+               text_of(one, "register"), text_of(one, "circuit"));
+}
+
+static void print_node(const struct cli *c, const json_t *n)
+{
+    static const char *const sizes[] = { "memory_bytes",   "free_bytes",     "locked_bytes",
+                                         "headroom_bytes", "capacity_bytes", "lendable_bytes",
+                                         "lent_bytes",     "borrowed_bytes", "block_bytes" };
+    char state[64], size[UNITS_SIZE_MAX];
+    const char *key;
+    const json_t *value;
+    size_t i;
+    node_state(n, state);
+    printf("%s  %s%s%s  boot %s  agent %s\n", text_of(n, "name"), c->colour ? table_state_colour(state) : "", state,
+           c->colour ? "\033[0m" : "", text_of(n, "boot_id"), text_of(n, "version"));
+    for (i = 0; i < ARRAY_LEN(sizes); i++)
+        printf("  %-10.*s %12s\n", (int)(strlen(sizes[i]) - strlen("_bytes")), sizes[i], size_of(n, sizes[i], size));
+    json_object_foreach(json_object_get(n, "labels"), key, value)
+        printf("  label      %s=%s\n", key, json_is_string(value) ? json_string_value(value) : "");
+    json_array_foreach(json_object_get(n, "adapters"), i, value) print_adapter(value);
+    json_array_foreach(json_object_get(n, "findings"), i, value)
+        printf("\n%s: %s\n  %s\n", text_of(value, "severity"), text_of(value, "detail"), text_of(value, "advice"));
+    CLEANUP(cleanup_free) char *lends = joined(json_object_get(n, "lends"), " ");
+    CLEANUP(cleanup_free) char *borrows = joined(json_object_get(n, "borrows"), " ");
+    CLEANUP(cleanup_free)
+    char *dies = joined(json_object_get(json_object_get(n, "blast_radius"), "compute_nodes"), " ");
+    printf("\nlends    %s\nborrows  %s\nlost with it: the borrowed memory of %s\n", *lends ? lends : "-",
+           *borrows ? borrows : "-", *dies ? dies : "nobody");
+}
+
+int command_node_show(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *node = NULL;
+    char path[256];
+    node_path(c->operands[0], "", path, sizeof path);
+    int rc = cli_get(c, path, &node);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(node);
+    if (rc == EXIT_DONE)
+        print_node(c, node);
+    return rc;
+}
+
+static int set_cordon(struct cli *c, bool cordoned)
+{
+    CLEANUP(json_cleanup) json_t *body = json_pack("{s:b}", "cordoned", cordoned), *node = NULL;
+    char path[256];
+    node_path(c->operands[0], "", path, sizeof path);
+    int rc = cli_send(c, "PATCH", path, body, NULL, &node);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(node);
+    if (rc == EXIT_DONE)
+        printf("%s %s\n", c->operands[0], cordoned ? "is cordoned: it lends nothing new" : "lends again");
+    return rc;
+}
+
+int command_node_cordon(struct cli *c)
+{
+    return set_cordon(c, true);
+}
+
+int command_node_uncordon(struct cli *c)
+{
+    return set_cordon(c, false);
+}
+
+int command_node_fence(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *body = json_pack("{s:s}", "boot_id", c->operands[1]), *node = NULL;
+    char path[256];
+    if (!c->options.yes)
+        return cli_usage(
+            "fencing states that boot %s of %s is off and stays off: all that it borrowed is taken back; if you "
+            "have switched it off, add --yes",
+            c->operands[1], c->operands[0]);
+    node_path(c->operands[0], "/fence", path, sizeof path);
+    int rc = cli_send(c, "POST", path, body, NULL, &node);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(node);
+    if (rc == EXIT_DONE)
+        printf("%s is fenced\n", c->operands[0]);
+    return rc;
+}

@@ -1,0 +1,159 @@
+/* rest.c - the requests of the commands: one client, problem documents become exit codes. */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define REQUEST_TIMEOUT_MS 30000L
+#define RETRY_FOR_MS 5000
+#define RETRY_PAUSE_MS 200
+#define PATH_MAX_LEN 1024
+
+static void pause_ms(long ms)
+{
+    struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
+}
+
+int cli_get(struct cli *c, const char *path, json_t **out)
+{
+    struct client_answer answer;
+    struct err e = { 0 };
+    if (client_request(c->client, "GET", path, NULL, NULL, REQUEST_TIMEOUT_MS, &answer, &e) < 0)
+        return cli_fail(c, &e);
+    int rc = cli_fail_answer(c, &answer);
+    if (rc == EXIT_DONE && !answer.body) {
+        (void)!err_set(&e, ERR_INTERNAL, "%s answered something that is no JSON", path);
+        rc = cli_fail(c, &e);
+    }
+    if (rc == EXIT_DONE)
+        *out = TAKE(answer.body);
+    client_answer_done(&answer);
+    return rc;
+}
+
+int cli_list(struct cli *c, const char *path, json_t **items, uint64_t *as_of)
+{
+    CLEANUP(json_cleanup) json_t *all = json_array();
+    char cursor[256] = "", next[PATH_MAX_LEN], escaped[sizeof cursor * 3];
+    bool first = true;
+    do {
+        CLEANUP(json_cleanup) json_t *page = NULL;
+        snprintf(next, sizeof next, "%s%climit=1000%s%s", path, strchr(path, '?') ? '&' : '?',
+                 *cursor ? "&cursor=" : "", cli_escape(cursor, escaped, sizeof escaped));
+        int rc = cli_get(c, next, &page);
+        if (rc)
+            return rc;
+        if (first && as_of)
+            *as_of = number_of(page, "as_of");
+        first = false;
+        json_array_extend(all, json_object_get(page, "items"));
+        snprintf(cursor, sizeof cursor, "%s", text_of(page, "next_cursor"));
+    } while (*cursor);
+    *items = TAKE(all);
+    return EXIT_DONE;
+}
+
+int cli_random_key(char key[CLI_KEY_SIZE], struct err *e)
+{
+    unsigned char bytes[(CLI_KEY_SIZE - 1) / 2];
+    if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+        return err_errno(e, ERR_IO, "getrandom");
+    for (size_t i = 0; i < sizeof bytes; i++)
+        snprintf(key + 2 * i, 3, "%02x", bytes[i]);
+    return 0;
+}
+
+/* The same request again while nobody answers: a restarting orchestrator is back within seconds, and the key makes it
+ * safe. */
+static int request_again(struct cli *c, const char *method, const char *path, const json_t *body,
+                         const char *const *headers, struct client_answer *answer, struct err *e)
+{
+    int64_t until = time_monotonic_ms() + RETRY_FOR_MS;
+    bool again = !strcmp(method, "POST");
+    for (;;) {
+        if (client_request(c->client, method, path, body, headers, REQUEST_TIMEOUT_MS, answer, e) == 0)
+            return 0;
+        if (!again || e->code != ERR_UNREACHABLE || time_monotonic_ms() >= until)
+            return -1;
+        pause_ms(RETRY_PAUSE_MS);
+    }
+}
+
+int cli_send(struct cli *c, const char *method, const char *path, const json_t *body, const char *if_match,
+             json_t **out)
+{
+    char key[CLI_KEY_SIZE], key_header[64], match_header[160];
+    const char *headers[3] = { NULL };
+    struct client_answer answer;
+    struct err e = { 0 };
+    size_t n = 0;
+    if (!strcmp(method, "POST")) {
+        if (cli_random_key(key, &e) < 0)
+            return cli_fail(c, &e);
+        snprintf(key_header, sizeof key_header, "Idempotency-Key: %s", key);
+        headers[n++] = key_header;
+    }
+    if (if_match) {
+        snprintf(match_header, sizeof match_header, "If-Match: %s", if_match);
+        headers[n++] = match_header;
+    }
+    if (request_again(c, method, path, body, headers, &answer, &e) < 0)
+        return cli_fail(c, &e);
+    int rc = cli_fail_answer(c, &answer);
+    if (rc == EXIT_DONE && out)
+        *out = TAKE(answer.body);
+    client_answer_done(&answer);
+    return rc;
+}
+
+char *cli_escape(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; *text && n + 4 < size; text++) {
+        unsigned char ch = (unsigned char)*text;
+        if ((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || strchr("-._~,", ch))
+            out[n++] = (char)ch;
+        else
+            n += (size_t)snprintf(out + n, size - n, "%%%02X", ch);
+    }
+    out[n] = '\0';
+    return out;
+}
+
+int cli_attachment_id(struct cli *c, const char *prefix, char id[], size_t size)
+{
+    CLEANUP(json_cleanup) json_t *items = NULL;
+    const json_t *one;
+    size_t i, n = 0;
+    struct err e = { 0 };
+    int rc = cli_list(c, "/v1/attachments", &items, NULL);
+    if (rc)
+        return rc;
+    json_array_foreach(items, i, one)
+    {
+        const char *full = text_of(one, "id");
+        bool exact = !strcmp(full, prefix);
+        if (!exact && (strlen(prefix) < 4 || strncmp(full, prefix, strlen(prefix))))
+            continue;
+        snprintf(id, size, "%s", full);
+        n++;
+        if (exact)
+            return EXIT_DONE;
+    }
+    if (n == 1)
+        return EXIT_DONE;
+    if (n == 0) {
+        (void)!err_set(&e, ERR_NOT_FOUND, "no attachment has an id that begins with \"%.40s\"%s", prefix,
+                       strlen(prefix) < 4 ? " (at least 4 characters)" : "");
+        return cli_fail(c, &e);
+    }
+    fprintf(stderr, "error: \"%s\" is the beginning of %zu ids:\n", prefix, n);
+    json_array_foreach(items, i, one) if (!strncmp(text_of(one, "id"), prefix, strlen(prefix)))
+        fprintf(stderr, "  %s  %s for %s\n", text_of(one, "id"), text_of(one, "state"), text_of(one, "compute_node"));
+    return EXIT_USAGE;
+}

@@ -1,0 +1,37 @@
+/* status.c - the rack at a glance. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* "8 ready, 1 unreachable" from {"ready": 8, "unreachable": 1, "new": 0} */
+static void print_counts(const char *title, const json_t *counts)
+{
+    const char *state;
+    json_t *n;
+    bool any = false;
+    printf("%-12s ", title);
+    json_object_foreach((json_t *)counts, state, n) if (json_integer_value(n))
+    {
+        printf("%s%" JSON_INTEGER_FORMAT " %s", any ? ", " : "", json_integer_value(n), state);
+        any = true;
+    }
+    puts(any ? "" : "none");
+}
+
+int command_status(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *status = NULL;
+    char lendable[UNITS_SIZE_MAX], lent[UNITS_SIZE_MAX];
+    int rc = cli_get(c, "/v1/status", &status);
+    if (rc || c->json)
+        return rc ? rc : cli_print_json(status);
+    uint64_t up = number_of(status, "uptime_s");
+    printf("%-12s %s, epoch %" PRIu64 ", up %" PRIu64 "d %02" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "\n", "memlaned",
+           text_of(status, "version"), number_of(status, "epoch"), up / 86400, up / 3600 % 24, up / 60 % 60, up % 60);
+    print_counts("nodes", json_object_get(status, "nodes"));
+    print_counts("attachments", json_object_get(status, "attachments"));
+    printf("%-12s %s lendable, %s lent\n", "memory", size_of(status, "lendable_bytes", lendable),
+           size_of(status, "lent_bytes", lent));
+    return EXIT_DONE;
+}

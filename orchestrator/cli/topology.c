@@ -1,0 +1,101 @@
+/* topology.c - topology show, apply. */
+#include "cli.h"
+#include "table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define FILE_MAX (1u << 20)
+
+static void print_switches(const struct cli *c, const json_t *switches)
+{
+    static const struct table_column columns[] = {
+        { "SWITCH", TABLE_TEXT },    { "KIND", TABLE_TEXT },       { "PORTS", TABLE_NUMBER },
+        { "LATENCY", TABLE_NUMBER }, { "MANAGED BY", TABLE_TEXT },
+    };
+    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
+    const json_t *one;
+    size_t i;
+    json_array_foreach(switches, i, one)
+    {
+        char ports[24], latency[32];
+        snprintf(ports, sizeof ports, "%" PRIu64, number_of(one, "ports"));
+        snprintf(latency, sizeof latency, "%" PRIu64 " ns", number_of(one, "latency_ns"));
+        table_add(t, (const char *[]){ text_of(one, "name"), text_of(one, "kind"), ports, latency,
+                                       text_of(one, "managed_by") });
+    }
+    table_print(t);
+}
+
+static void print_links(const struct cli *c, const json_t *links)
+{
+    static const struct table_column columns[] = {
+        { "A", TABLE_TEXT },      { "B", TABLE_TEXT },          { "STATE", TABLE_STATE },  { "LATENCY", TABLE_NUMBER },
+        { "GBPS", TABLE_NUMBER }, { "RESERVED", TABLE_NUMBER }, { "CIRCUIT", TABLE_TEXT },
+    };
+    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
+    const json_t *one;
+    size_t i;
+    json_array_foreach(links, i, one)
+    {
+        char latency[32], gbps[24], reserved[24];
+        snprintf(latency, sizeof latency, "%" PRIu64 " ns", number_of(one, "latency_ns"));
+        snprintf(gbps, sizeof gbps, "%" PRIu64, number_of(one, "gbps"));
+        snprintf(reserved, sizeof reserved, "%" PRIu64, number_of(one, "reserved_gbps"));
+        table_add(t, (const char *[]){ text_of(one, "a"), text_of(one, "b"), text_of(one, "state"), latency, gbps,
+                                       reserved, text_of(one, "circuit") });
+    }
+    table_print(t);
+}
+
+int command_topology_show(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *topology = NULL;
+    int rc = cli_get(c, c->options.declared ? "/v1/topology?declared=1" : "/v1/topology", &topology);
+    if (rc || c->json || c->options.declared)
+        return rc ? rc : cli_print_json(topology);
+    const json_t *switches = json_object_get(topology, "switches");
+    if (json_array_size(switches)) {
+        print_switches(c, switches);
+        puts("");
+    }
+    print_links(c, json_object_get(topology, "links"));
+    return EXIT_DONE;
+}
+
+/* The members that PUT takes; a rack file has more. */
+static int read_cabling(struct cli *c, const char *file, json_t **out)
+{
+    CLEANUP(json_cleanup) json_t *rack = NULL;
+    struct err e = { 0 };
+    if (json_parse_file(&rack, file, FILE_MAX, &e) < 0)
+        return cli_fail(c, &e);
+    json_t *switches = json_object_get(rack, "switches"), *links = json_object_get(rack, "links");
+    if (!switches || !links)
+        return cli_usage("%s has no \"%s\"", file, switches ? "links" : "switches");
+    *out = json_pack("{s:O, s:O}", "switches", switches, "links", links);
+    return EXIT_DONE;
+}
+
+int command_topology_apply(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *cabling = NULL, *now = NULL;
+    struct client_answer before;
+    struct err e = { 0 };
+    char etag[sizeof before.etag];
+    int rc = read_cabling(c, c->operands[0], &cabling);
+    if (rc)
+        return rc;
+    if (client_request(c->client, "GET", "/v1/topology?declared=1", NULL, NULL, 30000, &before, &e) < 0)
+        return cli_fail(c, &e);
+    snprintf(etag, sizeof etag, "%s", before.etag);
+    rc = cli_fail_answer(c, &before);
+    client_answer_done(&before);
+    if (rc == EXIT_DONE)
+        rc = cli_send(c, "PUT", "/v1/topology", cabling, etag, &now);
+    if (rc || c->json)
+        return rc ? rc : cli_print_json(now);
+    printf("declared: %zu switches, %zu cables\n", json_array_size(json_object_get(cabling, "switches")),
+           json_array_size(json_object_get(cabling, "links")));
+    return EXIT_DONE;
+}
