@@ -1,0 +1,36 @@
+/* verdict.h - one donor against the rules of placement, in their order (DESIGN section 5).
+ *
+ * A donor's candidates are pairs of adapters; each falls at the first rule that it does not pass, or stands.  The
+ * donor's reason is the furthest rule that any of them fell at.  Between placement.c and this file only. */
+#ifndef MEMLANE_VERDICT_H
+#define MEMLANE_VERDICT_H
+
+#include "paths.h"
+#include "placement.h"
+
+struct question { /* a request, with what is the same for every donor */
+    const struct model *m;
+    struct topology *t;
+    struct fabric *f;
+    const struct place_request *r;
+    uint64_t size_bytes; /* rounded up */
+    unsigned leg_gbps;   /* of the request, on each leg */
+    bool explain;        /* fill 'detail', tell ports_busy from bandwidth */
+    unsigned n_adapters; /* usable compute adapters; searches 2 i (what fits) and 2 i + 1 (any bandwidth) are done */
+    uint32_t adapters[WIRE_MAX_ADAPTERS];
+};
+
+struct verdict {
+    struct place_candidate c;
+    bool has_cost;
+    /* for the policies */
+    bool joined; /* a circuit joins the donor to the compute node */
+    unsigned reserved_gbps, n_attachments;
+    unsigned n_ports; /* of the path, both legs */
+};
+
+/* PLACE_OK, or what refuses the whole request; fills adapters and runs the searches. */
+MUST_CHECK int verdict_prepare(struct question *q, enum place_reason *refused, struct err *e);
+MUST_CHECK int verdict_of(struct verdict *out, const struct question *q, uint32_t donor, struct err *e);
+
+#endif
