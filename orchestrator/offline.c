@@ -1,0 +1,228 @@
+/* offline.c - see offline.h.
+ *
+ * A model made from the rack file, every node ready, and the very placement code that the orchestrator runs. */
+#include "offline.h"
+
+#include "core/model.h"
+#include "core/placement.h"
+#include "json.h"
+#include "placement_json.h"
+#include "rackfile.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct offline {
+    struct model *m;
+    struct topology *t;
+    uint64_t n_reserved;
+    uint64_t line;
+};
+
+static void offline_done(struct offline *o)
+{
+    topology_free(o->t);
+    model_free(o->m);
+}
+
+/* ---- the rack -------------------------------------------------------------------------------------------------------
+ */
+
+static int add_node(struct model *m, const struct rack_node *r, struct err *e)
+{
+    uint32_t i;
+    if (model_add_node(m, r->name, &i, e) < 0 || model_set_adapters(m, i, r->adapters, r->n_adapters, e) < 0 ||
+        model_set_labels(m, i, r->labels, r->n_labels, e) < 0)
+        return -1;
+    struct node *n = model_edit_node(m, i);
+    n->memory_bytes = r->memory_bytes;
+    n->free_bytes = r->free_bytes;
+    n->block_bytes = r->block_bytes;
+    n->headroom_bytes = r->headroom_bytes;
+    n->state = NODE_READY;
+    for (unsigned k = 0; k < n->n_adapters; k++) {
+        struct adapter *a = model_touch_adapter(m, n->adapters[k]);
+        a->seen = a->ok = true;
+    }
+    return 0;
+}
+
+static int build(struct offline *o, const char *rack_path, struct err *e)
+{
+    CLEANUP(rack_done) struct rack rack = { 0 };
+    if (rack_load(&rack, rack_path, e) < 0 || model_new(&o->m, e) < 0 || topology_new(&o->t, e) < 0)
+        return -1;
+    o->m->time_scale = 1;
+    snprintf(o->m->actor, sizeof o->m->actor, "offline");
+    model_savepoint(o->m);
+    for (size_t i = 0; i < rack.n_nodes; i++)
+        if (add_node(o->m, &rack.nodes[i], e) < 0)
+            return -1;
+    if (model_declare(o->m, &rack, e) < 0)
+        return -1;
+    model_commit_done(o->m);
+    return 0;
+}
+
+/* ---- one line -------------------------------------------------------------------------------------------------------
+ */
+
+static int commit(struct offline *o, const struct placement *p, json_t *answer, struct err *e)
+{
+    struct reservation r = p->candidates[0].best;
+    char id[ID_SIZE];
+    uint32_t at;
+    snprintf(id, sizeof id, "r%" PRIu64, o->n_reserved + 1);
+    r.id = id;
+    if (model_reserve(o->m, &r, &at, e) < 0)
+        return -1;
+    o->n_reserved++;
+    if (json_object_set_new(answer, "reservation", json_u64(o->n_reserved)) < 0)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    return 0;
+}
+
+static int do_place(struct offline *o, const json_t *line, json_t **answer, struct err *e)
+{
+    CLEANUP(placement_done) struct placement p = { 0 };
+    struct place_request r;
+    bool reserve;
+    if (placement_request_decode(o->m, line, &r, &reserve, e) < 0 || placement_rank(&p, o->m, o->t, &r, e) < 0)
+        return -1;
+    CLEANUP(json_freep) json_t *j = placement_json(o->m, &p);
+    if (!j)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (reserve && p.n_feasible && commit(o, &p, j, e) < 0)
+        return -1;
+    *answer = TAKE(j);
+    return 0;
+}
+
+static int do_release(struct offline *o, const json_t *line, json_t **answer, struct err *e)
+{
+    uint64_t number = 0;
+    char id[ID_SIZE];
+    const struct json_field fields[] = {
+        { .name = "release", .kind = JSON_KIND_U64, .required = true, .out = &number, .min = 1 },
+    };
+    if (json_decode(line, fields, ARRAY_LEN(fields), "", e) < 0)
+        return -1;
+    snprintf(id, sizeof id, "r%" PRIu64, number);
+    uint32_t at = model_find_attachment(o->m, id);
+    if (at == NONE)
+        return err_field(e, ERR_NOT_FOUND, "release", "there is no reservation %" PRIu64 ": %" PRIu64 " were made",
+                         number, o->n_reserved);
+    model_release(o->m, at);
+    *answer = json_pack("{s:I}", "released", (json_int_t)number);
+    return 0;
+}
+
+static int find_end(const struct offline *o, const json_t *ends, size_t i, uint32_t *port, struct err *e)
+{
+    const char *text = json_string_value(json_array_get(ends, i));
+    struct port_name name;
+    struct err why;
+    char field[16];
+    snprintf(field, sizeof field, "link[%zu]", i);
+    if (!text)
+        return err_field(e, ERR_FIELD_INVALID, field, "%s has to be the name of a port", field);
+    if (port_name_parse(text, &name, &why) < 0)
+        return err_field(e, ERR_FIELD_INVALID, field, "%s: %s", field, why.detail);
+    *port = model_find_port(o->m, &name);
+    return *port != NONE ? 0 : err_field(e, ERR_NOT_FOUND, field, "%s: there is no port '%.150s'", field, text);
+}
+
+static int do_link(struct offline *o, const json_t *line, json_t **answer, struct err *e)
+{
+    const json_t *ends = NULL;
+    bool down = false;
+    uint32_t a, b;
+    const struct json_field fields[] = {
+        { .name = "link", .kind = JSON_KIND_ARRAY, .required = true, .out = &ends, .max = 2 },
+        { .name = "down", .kind = JSON_KIND_BOOL, .required = true, .out = &down },
+    };
+    if (json_decode(line, fields, ARRAY_LEN(fields), "", e) < 0)
+        return -1;
+    if (json_array_size(ends) != 2)
+        return err_field(e, ERR_FIELD_INVALID, "link", "link has to be a list of two port names");
+    if (find_end(o, ends, 0, &a, e) < 0 || find_end(o, ends, 1, &b, e) < 0)
+        return -1;
+    uint32_t link = model_find_link(o->m, a, b);
+    if (link == NONE)
+        return err_field(e, ERR_NOT_FOUND, "link", "no link joins these two ports");
+    model_set_link_down(o->m, link, down);
+    *answer = json_pack("{s:O,s:b}", "link", ends, "down", down);
+    return 0;
+}
+
+static int do_line(struct offline *o, const char *text, size_t len, json_t **answer, struct err *e)
+{
+    CLEANUP(json_freep) json_t *line = NULL;
+    int rc;
+    if (len > JSON_BODY_MAX)
+        return err_set(e, ERR_TOO_LARGE, "a line of more than %u bytes", JSON_BODY_MAX);
+    if (json_parse(&line, text, len, e) < 0)
+        return -1;
+    model_savepoint(o->m);
+    if (json_object_get(line, "release"))
+        rc = do_release(o, line, answer, e);
+    else if (json_object_get(line, "link"))
+        rc = do_link(o, line, answer, e);
+    else
+        rc = do_place(o, line, answer, e);
+    if (rc == 0 && !*answer)
+        rc = err_set(e, ERR_INTERNAL, "out of memory");
+    if (rc < 0)
+        model_rollback(o->m);
+    model_commit_done(o->m);
+    return rc;
+}
+
+static json_t *error_json(const struct err *e, uint64_t line)
+{
+    return json_pack("{s:{s:s,s:s,s:s?,s:I}}", "error", "code", err_name(e->code), "detail", e->detail, "field",
+                     e->field[0] ? e->field : NULL, "line", (json_int_t)line);
+}
+
+static int answer_line(struct offline *o, const char *text, size_t len, FILE *out, struct err *e)
+{
+    CLEANUP(json_freep) json_t *answer = NULL;
+    struct err why = { 0 };
+    if (do_line(o, text, len, &answer, &why) < 0)
+        answer = error_json(&why, o->line);
+    if (!answer)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (json_dumpf(answer, out, JSON_COMPACT) < 0 || putc('\n', out) == EOF || fflush(out) == EOF)
+        return err_errno(e, ERR_IO, "cannot write the answers");
+    return 0;
+}
+
+static bool blank(const char *text, size_t len)
+{
+    return strspn(text, " \t\r\n") == len;
+}
+
+static int run(struct offline *o, FILE *in, FILE *out, struct err *e)
+{
+    CLEANUP(cleanup_free) char *text = NULL;
+    size_t size = 0;
+    ssize_t n;
+    while ((n = getline(&text, &size, in)) >= 0) {
+        o->line++;
+        if (!blank(text, (size_t)n) && answer_line(o, text, (size_t)n, out, e) < 0)
+            return -1;
+    }
+    return ferror(in) ? err_errno(e, ERR_IO, "cannot read the requests") : 0;
+}
+
+int offline_place_only(const char *rack_path, FILE *in, FILE *out)
+{
+    CLEANUP(offline_done) struct offline o = { 0 };
+    struct err e = { 0 };
+    if (build(&o, rack_path, &e) < 0 || run(&o, in, out, &e) < 0) {
+        fprintf(stderr, "memlaned: %s\n", e.detail);
+        return -1;
+    }
+    return 0;
+}

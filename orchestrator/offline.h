@@ -1,0 +1,13 @@
+/* offline.h - the core without a rack: placement requests from a rack file alone (memlaned --place-only). */
+#ifndef MEMLANE_OFFLINE_H
+#define MEMLANE_OFFLINE_H
+
+#include <stdio.h>
+
+/* Reads one JSON object a line and answers each with one: a placement request (answered like a preview; with "commit":
+ * true it is reserved, and the answer has "reservation": N, counted from 1), {"release": N}, {"link": ["A","B"],
+ * "down": bool}.  A bad line is answered {"error": {"code", "detail", "field", "line"}}, changes nothing, and the next
+ * one is read. -1 when the rack file or a stream fails, said on standard error. */
+int offline_place_only(const char *rack_path, FILE *in, FILE *out);
+
+#endif
