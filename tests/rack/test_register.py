@@ -1,0 +1,65 @@
+"""Agents register by themselves, with nothing but the orchestrator's URL and a join token."""
+import pathlib
+import time
+import unittest
+
+from harness import Rack, eventually
+
+
+class Registration(unittest.TestCase):
+    def test_adapters_ports_and_memory_are_there_a_second_after_the_start(self):
+        with Rack("star8") as rack:
+            rack.supervisor("stop agent-n3")
+            self.forget_credential(rack, "n3")
+            began = time.monotonic()
+            rack.supervisor("start agent-n3")
+            planned = next(n for n in rack.plan["nodes"] if n["name"] == "n3")
+            eventually("n3 is ready again", lambda: rack.node("n3")["state"] == "ready", 5)
+            node = rack.node("n3")
+            self.assertLess(time.monotonic() - began, 1.0)
+            self.assertEqual(node["memory_bytes"], planned["memory_bytes"])
+            self.assertEqual(node["block_bytes"], planned["block_bytes"])
+            self.assertEqual(node["labels"], planned["labels"])
+            self.assertEqual([(a["name"], a["role"], len(a["ports"])) for a in node["adapters"]],
+                             [("afu0", "compute", 2), ("afu1", "memory", 2)])
+            self.assertEqual(node["adapters"][0]["ports"][0]["link_peer"], "ocs1/9")
+
+    @staticmethod
+    def forget_credential(rack, name):
+        """What a re-installed machine does: it comes with the join token alone, its old credential having been revoked."""
+        for token in rack.api.items("/v1/tokens"):
+            if token["role"] == "agent" and token["name"] == name:
+                rack.api.call("DELETE", f"/v1/tokens/{token['id']}")
+        for file in (rack.dir / "nodes" / name / "state").iterdir():
+            file.unlink()
+
+    def test_an_agent_that_boots_first_waits_and_then_registers(self):
+        with Rack("pair") as rack:
+            rack.supervisor("stop memlaned")
+            rack.supervisor("stop agent-a")
+            rack.supervisor("start agent-a")
+            time.sleep(1.0)
+            pid = rack.pid("agent-a")
+            self.assertIsNotNone(pid, "the agent gave up")
+            rack.supervisor("start memlaned")
+            eventually("both are ready", lambda: all(rack.node(n)["state"] == "ready" for n in "ab"), 5)
+            self.assertEqual(rack.pid("agent-a"), pid)
+            rack.detach(rack.attach("a", 1)["id"])
+            rack.assert_clean()
+
+    def test_nothing_listens_on_a_node(self):
+        with Rack("pair") as rack:
+            inodes = set()
+            for name in ("tcp", "tcp6"):
+                for line in pathlib.Path(f"/proc/net/{name}").read_text().splitlines()[1:]:
+                    fields = line.split()
+                    if fields[3] == "0A":
+                        inodes.add(f"socket:[{fields[9]}]")
+            for node in "ab":
+                base = pathlib.Path(f"/proc/{rack.pid(f'agent-{node}')}/fd")
+                held = {str(fd.readlink()) for fd in base.iterdir()}
+                self.assertEqual(held & inodes, set())
+
+
+if __name__ == "__main__":
+    unittest.main()

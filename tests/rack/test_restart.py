@@ -1,0 +1,160 @@
+"""kill -9 of an agent or of the orchestrator: at rest, and at random moments of an attach and a detach."""
+import http.client
+import json
+import os
+import random
+import threading
+import time
+import unittest
+import uuid
+
+import patterns
+from harness import GIB, Problem, Rack, eventually
+
+MOMENTS = int(os.environ.get("MEMLANE_KILLS", "100"))  # of each kind
+LONGEST_S = 0.025  # an attach or detach takes less, mostly
+
+
+class EventReader(threading.Thread):
+    """Follows the stream, and takes it up again behind the last event whenever it breaks."""
+
+    def __init__(self, rack, after):
+        super().__init__(daemon=True)
+        self.rack, self.last, self.ids, self.resets, self.ending = rack, after, [], 0, False
+
+    def run(self):
+        while not self.ending:
+            try:
+                self.read_one_connection()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+
+    def read_one_connection(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.rack.port, timeout=15)
+        try:
+            connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": str(self.last),
+                                                             "Authorization": f"Bearer {self.rack.api.token}"})
+            answer = connection.getresponse()
+            while answer.status == 200 and (line := answer.readline()) and not self.ending:
+                if line.startswith(b"id:"):
+                    self.last = int(line[3:])
+                    self.ids.append(self.last)
+                self.resets += line.startswith(b"event: reset")
+        finally:
+            connection.close()
+
+
+class AtRest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.rack = cls.enterClassContext(Rack("star8"))
+        cls.block = cls.rack.plan["nodes"][0]["block_bytes"]
+
+    def tearDown(self):
+        for a in self.rack.live():
+            self.rack.detach(a["id"])
+        self.rack.assert_clean()
+
+    def writes(self):
+        """Register writes and hot-plug operations so far."""
+        with open(self.rack.dir / "trace.jsonl") as trace:
+            return sum(json.loads(line)["op"] not in ("read", "open", "close") for line in trace)
+
+    def test_agents_killed_under_live_attachments(self):
+        found = [self.rack.attach("n1", GIB, donor="n4"), self.rack.attach("n2", GIB, donor="n4")]
+        for a in found:
+            patterns.fill(self.rack.segment_file(a), a["id"], self.block)
+        before = self.writes()
+        for name in ("n1", "n4", "mgmt"):
+            old = self.rack.node(name)
+            pid = self.rack.kill(f"agent-{name}")
+            eventually("another agent runs", lambda: self.rack.pid(f"agent-{name}") not in (None, pid))
+            eventually("it has reported", lambda: self.rack.node(name)["last_seen_at"] > old["last_seen_at"]
+                       and self.rack.node(name)["state"] == "ready")
+        time.sleep(1.5)
+        self.assertEqual(self.writes(), before, "something was done again")
+        for a in found:
+            self.assertEqual(self.rack.attachment(a["id"])["state"], "attached")
+            self.assertEqual(patterns.verify(self.rack.segment_file(a), a["id"], self.block), [])
+
+    def test_orchestrator_killed(self):
+        a = self.rack.attach("n1", GIB)
+        patterns.fill(self.rack.segment_file(a), a["id"], self.block)
+        fields = ("id", "state", "goal", "donor", "path", "section", "offset_bytes", "circuit", "created_at", "effective_addr",
+                  "physical_addr")
+        was = {f: self.rack.attachment(a["id"])[f] for f in fields}
+        reader = EventReader(self.rack, self.rack.api.call("GET", "/v1/attachments?limit=1")["as_of"])
+        reader.start()
+        before = self.writes()
+        began = time.monotonic()
+        self.rack.kill("memlaned")
+
+        def same():
+            now = self.rack.attachment(a["id"])
+            return {f: now[f] for f in fields} == was and now["blocks_online"] == now["blocks_total"] and all(
+                n["state"] == "ready" for n in self.rack.api.items("/v1/nodes"))
+        eventually("the same state", same, 5)
+        self.assertLess(time.monotonic() - began, 2.0)
+        self.assertEqual(self.writes(), before, "something was done again")
+        self.assertEqual(patterns.verify(self.rack.segment_file(a), a["id"], self.block), [])
+        self.rack.detach(a["id"])
+        last = self.rack.api.call("GET", "/v1/attachments?limit=1")["as_of"]
+        eventually("the stream went on", lambda: reader.last >= last)
+        reader.ending = True
+        self.assertEqual((reader.ids, reader.resets), (list(range(reader.ids[0], last + 1)), 0), "a gap in the stream")
+        reader.join(15)
+
+
+class AtAnyMoment(unittest.TestCase):
+    """The end is the same as without the kill."""
+
+    def run_moments(self, victims, seed):
+        dice = random.Random(seed)
+        with Rack("star8") as rack:
+            for _ in range(MOMENTS):
+                a = self.attach_with_kill(rack, dice, dice.choice(victims) if victims else "memlaned")
+                patterns.fill(rack.segment_file(a), a["id"], 1 << 28)
+                self.detach_with_kill(rack, a, dice, dice.choice(victims) if victims else "memlaned")
+                self.assertFalse(rack.buffer_file(a).exists())
+            self.assertEqual(len(rack.api.items("/v1/attachments?state=detached")), MOMENTS, "exactly one attachment each")
+            eventually("all are ready", lambda: all(n["state"] == "ready" for n in rack.api.items("/v1/nodes")))
+            eventually("all programs run", lambda: all(p["pid"] for p in rack.supervisor("status")["processes"]))
+            time.sleep(0.5)
+            rack.assert_clean()
+
+    @staticmethod
+    def killer(rack, dice, victim):
+        timer = threading.Timer(dice.random() * LONGEST_S, rack.kill, (victim,))
+        timer.start()
+        return timer
+
+    def attach_with_kill(self, rack, dice, victim):
+        timer = self.killer(rack, dice, victim)
+        deadline, key, size = time.monotonic() + 20, uuid.uuid4().hex, dice.choice((1, GIB))
+        while True:
+            try:
+                a = rack.try_attach("n1", size, key=key, donor="n4")
+                break
+            except Problem as refused:  # its agents are away: a true reason, for a moment
+                reasons = {c["reason"] for c in refused.body.get("candidates", [])} | {refused.body.get("code")}
+                if time.monotonic() > deadline or not reasons & {"not_ready", "compute_not_ready"}:
+                    raise
+                time.sleep(0.02)
+        timer.join()
+        self.assertEqual(a["state"], "attached", a["reason"])
+        return a
+
+    def detach_with_kill(self, rack, a, dice, victim):
+        timer = self.killer(rack, dice, victim)
+        rack.detach(a["id"])
+        timer.join()
+
+    def test_of_an_agent(self):
+        self.run_moments(["agent-n1", "agent-n4", "agent-mgmt"], 1)
+
+    def test_of_the_orchestrator(self):
+        self.run_moments([], 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
