@@ -30,6 +30,7 @@ uint64_t store_last_event(const struct store *s);                           /* i
  * written first; revision is m->revision) or rollback.  After an error of commit the outcome is unknown:
  * store_recover(). */
 MUST_CHECK int store_begin(struct store *s, struct err *e);
+bool store_has_changes(const struct store *s); /* anything written since store_begin(): audit rows, tokens, keys, ... */
 MUST_CHECK int store_savepoint(struct store *s, struct err *e);
 MUST_CHECK int store_keep(struct store *s, struct err *e);
 void store_undo(struct store *s);

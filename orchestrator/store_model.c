@@ -1,0 +1,628 @@
+/* store_model.c - the rows of the model as rows of tables, both ways.
+ *
+ * Each kind has a list of columns (name, type, place in the struct), from which its SQL is made: what is written is
+ * what is read. What does not fit in columns (labels, adapters of a node, sections, ports of a circuit) has a table of
+ * its own and is written when it differs from what the journal says it was.  Writing is idempotent: a row may stand in
+ * the journal more than once, and what counts is what it is at the end. */
+#include "attachment_json.h"
+#include "json.h"
+#include "store_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum column_type {
+    COL_U64,
+    COL_U32,
+    COL_REF, /* uint32_t; NONE is NULL */
+    COL_BOOL,
+    COL_NAME, /* an enum as one of 'names' */
+    COL_TEXT,
+};
+
+struct column {
+    const char *name;
+    enum column_type type;
+    size_t offset, size;
+    const char *const *names;
+};
+
+static const char *const role_names[] = { "compute", "memory", NULL };
+static const char *const goal_names[] = { "present", "absent", NULL };
+
+#define COL(type_, row_, field_)                                                                                       \
+    {                                                                                                                  \
+#field_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                        \
+    }
+#define COL_AS(name_, type_, row_, field_)                                                                             \
+    {                                                                                                                  \
+        name_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                          \
+    }
+#define COL_OF(row_, field_, names_)                                                                                   \
+    {                                                                                                                  \
+#field_, COL_NAME, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), names_                   \
+    }
+
+static const struct column node_columns[] = {
+    COL_AS("changed", COL_U64, node, row.changed),
+    COL(COL_TEXT, node, name),
+    COL(COL_TEXT, node, machine_id),
+    COL(COL_TEXT, node, boot_id),
+    COL(COL_TEXT, node, fenced_boot_id),
+    COL(COL_TEXT, node, version),
+    COL(COL_BOOL, node, cordoned),
+    COL(COL_U64, node, headroom_bytes),
+    COL(COL_U64, node, memory_bytes),
+    COL(COL_U64, node, block_bytes),
+    COL(COL_U64, node, free_bytes),
+    COL(COL_U64, node, locked_bytes),
+};
+
+static const struct column adapter_columns[] = {
+    COL_AS("changed", COL_U64, adapter, row.changed),
+    COL(COL_REF, adapter, node),
+    COL(COL_TEXT, adapter, name),
+    COL_OF(adapter, role, role_names),
+    COL(COL_U32, adapter, n_ports),
+    COL(COL_U64, adapter, window_addr),
+    COL(COL_U64, adapter, window_bytes),
+    COL(COL_U32, adapter, n_sections),
+};
+
+static const struct column port_columns[] = {
+    COL_AS("changed", COL_U64, port, row.changed),
+    COL(COL_REF, port, adapter),
+    COL_AS("switch", COL_REF, port, sw),
+    COL(COL_U32, port, number),
+};
+
+static const struct column switch_columns[] = {
+    COL_AS("changed", COL_U64, sw, row.changed),
+    COL(COL_TEXT, sw, name),
+    COL(COL_U32, sw, n_ports),
+    COL(COL_U32, sw, first_port),
+    COL(COL_U64, sw, latency_ns),
+    COL(COL_TEXT, sw, managed_by),
+};
+
+static const struct column link_columns[] = {
+    COL_AS("changed", COL_U64, link, row.changed),
+    COL(COL_REF, link, a),
+    COL(COL_REF, link, b),
+    COL(COL_U64, link, latency_ns),
+    COL(COL_U32, link, gbps),
+    COL(COL_BOOL, link, down),
+};
+
+static const struct column circuit_columns[] = {
+    COL_AS("changed", COL_U64, circuit, row.changed),
+    COL(COL_TEXT, circuit, id),
+    COL(COL_REF, circuit, compute),
+    COL(COL_REF, circuit, memory),
+    COL(COL_U32, circuit, channels),
+    COL(COL_U64, circuit, cost_ns),
+    COL_AS("leg0_cost_ns", COL_U64, circuit, legs[0].cost_ns),
+    COL_AS("leg1_cost_ns", COL_U64, circuit, legs[1].cost_ns),
+    COL(COL_U32, circuit, phase),
+    COL(COL_BOOL, circuit, verified),
+    COL(COL_U64, circuit, revision),
+};
+
+static const struct column attachment_columns[] = {
+    COL_AS("changed", COL_U64, attachment, row.changed),
+    COL(COL_TEXT, attachment, id),
+    COL(COL_REF, attachment, compute_node),
+    COL(COL_REF, attachment, donor),
+    COL(COL_U64, attachment, size_bytes),
+    COL(COL_U64, attachment, requested_bytes),
+    COL(COL_U32, attachment, channels),
+    COL(COL_U32, attachment, bandwidth_gbps),
+    COL(COL_U64, attachment, created_ms),
+    COL(COL_U64, attachment, updated_ms),
+    COL(COL_REF, attachment, circuit),
+    COL(COL_U32, attachment, section),
+    COL(COL_U64, attachment, offset_bytes),
+    COL(COL_REF, attachment, compute_adapter),
+    COL(COL_REF, attachment, memory_adapter),
+    COL(COL_U64, attachment, cost_ns),
+    COL_OF(attachment, state, attachment_state_names),
+    COL_OF(attachment, goal, goal_names),
+    COL(COL_U32, attachment, step),
+    COL(COL_U32, attachment, undoing),
+    COL(COL_U64, attachment, revision),
+    COL(COL_U32, attachment, attempt),
+    COL(COL_BOOL, attachment, buffer_seen),
+    COL(COL_BOOL, attachment, segment_seen),
+    COL(COL_BOOL, attachment, compute_gone),
+    COL(COL_BOOL, attachment, section_released),
+    COL(COL_BOOL, attachment, release_published),
+    COL(COL_BOOL, attachment, released),
+    COL(COL_BOOL, attachment, quarantined),
+    COL(COL_TEXT, attachment, lender_id),
+    COL(COL_TEXT, attachment, donor_boot),
+    COL(COL_TEXT, attachment, compute_boot),
+    COL(COL_U64, attachment, effective_addr),
+    COL(COL_U64, attachment, physical_addr),
+    COL_OF(attachment, ending, attachment_state_names),
+    COL(COL_U64, attachment, tombstone_revision),
+    COL(COL_TEXT, attachment, reason),
+};
+
+union any_row {
+    struct row row;
+    struct node node;
+    struct adapter adapter;
+    struct port port;
+    struct sw sw;
+    struct link link;
+    struct circuit circuit;
+    struct attachment attachment;
+};
+
+static const struct kind {
+    const char *table;
+    size_t row_size;
+    const struct column *columns;
+    unsigned n_columns;
+} kinds[MODEL_KINDS] = {
+    [MODEL_NODE] = { "nodes", sizeof(struct node), node_columns, ARRAY_LEN(node_columns) },
+    [MODEL_ADAPTER] = { "adapters", sizeof(struct adapter), adapter_columns, ARRAY_LEN(adapter_columns) },
+    [MODEL_PORT] = { "ports", sizeof(struct port), port_columns, ARRAY_LEN(port_columns) },
+    [MODEL_SWITCH] = { "switches", sizeof(struct sw), switch_columns, ARRAY_LEN(switch_columns) },
+    [MODEL_LINK] = { "links", sizeof(struct link), link_columns, ARRAY_LEN(link_columns) },
+    [MODEL_CIRCUIT] = { "circuits", sizeof(struct circuit), circuit_columns, ARRAY_LEN(circuit_columns) },
+    [MODEL_ATTACHMENT] = { "attachments", sizeof(struct attachment), attachment_columns,
+                           ARRAY_LEN(attachment_columns) },
+};
+
+/* ---- generated SQL ------------------------------------------------------------------------------------------------
+ */
+struct row_sql {
+    char *select[MODEL_KINDS], *upsert[MODEL_KINDS], *remove[MODEL_KINDS];
+};
+
+static char *make_sql(const struct kind *k, const char *form)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *f = open_memstream(&text, &size);
+    if (!f)
+        return NULL;
+    for (; *form; form++) {
+        if (*form == 'T') {
+            fputs(k->table, f);
+        } else if (*form == 'N' || *form == 'V' || *form == 'U') { /* names, values, updates */
+            for (unsigned i = 0; i < k->n_columns; i++)
+                if (*form == 'N')
+                    fprintf(f, ", %s", k->columns[i].name);
+                else if (*form == 'V')
+                    fprintf(f, ", ?%u", i + 2);
+                else
+                    fprintf(f, "%s%s = excluded.%s", i ? ", " : "", k->columns[i].name, k->columns[i].name);
+        } else {
+            fputc(*form, f);
+        }
+    }
+    bool failed = ferror(f);
+    if (fclose(f) || failed) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+int row_sql_new(struct row_sql **out, struct err *e)
+{
+    struct row_sql *sql = calloc(1, sizeof *sql);
+    if (!sql)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    for (int k = 0; k < MODEL_KINDS; k++) { /* keywords in lower case: capitals are the places to fill */
+        sql->select[k] = make_sql(&kinds[k], "select slotN from T order by slot");
+        sql->upsert[k] = make_sql(&kinds[k], "insert into T (slotN) values (?1V) on conflict (slot) do update set U");
+        sql->remove[k] = make_sql(&kinds[k], "delete from T where slot = ?1");
+        if (!sql->select[k] || !sql->upsert[k] || !sql->remove[k]) {
+            row_sql_free(sql);
+            return err_set(e, ERR_INTERNAL, "out of memory");
+        }
+    }
+    *out = sql;
+    return 0;
+}
+
+void row_sql_free(struct row_sql *sql)
+{
+    if (!sql)
+        return;
+    for (int k = 0; k < MODEL_KINDS; k++) {
+        free(sql->select[k]);
+        free(sql->upsert[k]);
+        free(sql->remove[k]);
+    }
+    free(sql);
+}
+
+/* ---- one value ----------------------------------------------------------------------------------------------------
+ */
+static int bind_column(sqlite3_stmt *stmt, int at, const struct column *c, const void *row)
+{
+    const char *p = (const char *)row + c->offset;
+    uint64_t u64;
+    uint32_t u32;
+    switch (c->type) {
+    case COL_U64:
+        memcpy(&u64, p, sizeof u64);
+        return sqlite3_bind_int64(stmt, at, (int64_t)u64);
+    case COL_BOOL:
+        return sqlite3_bind_int(stmt, at, *(const bool *)p);
+    case COL_TEXT:
+        return sqlite3_bind_text(stmt, at, p, -1, SQLITE_STATIC);
+    default:
+        memcpy(&u32, p, sizeof u32);
+        if (c->type == COL_NAME)
+            return sqlite3_bind_text(stmt, at, c->names[u32], -1, SQLITE_STATIC);
+        if (c->type == COL_REF && u32 == NONE)
+            return sqlite3_bind_null(stmt, at);
+        return sqlite3_bind_int64(stmt, at, u32);
+    }
+}
+
+static int damaged(const struct column *c, struct err *e)
+{
+    return err_set(e, ERR_STORAGE, "the database is damaged: column %s has an impossible value", c->name);
+}
+
+static int read_column(sqlite3_stmt *stmt, int at, const struct column *c, void *row, struct err *e)
+{
+    char *p = (char *)row + c->offset;
+    if (c->type == COL_TEXT)
+        return db_text(stmt, at, p, c->size, e);
+    int64_t v = sqlite3_column_int64(stmt, at);
+    uint32_t u32 = (uint32_t)v;
+    if (c->type == COL_NAME) {
+        const char *text = (const char *)sqlite3_column_text(stmt, at);
+        for (u32 = 0; c->names[u32] && text && strcmp(c->names[u32], text);)
+            u32++;
+        if (!text || !c->names[u32])
+            return damaged(c, e);
+    } else if (c->type == COL_REF && sqlite3_column_type(stmt, at) == SQLITE_NULL) {
+        u32 = NONE;
+    } else if (c->type != COL_U64 && (v < 0 || v >= UINT32_MAX)) {
+        return damaged(c, e);
+    }
+    if (c->type == COL_U64)
+        memcpy(p, &v, sizeof v);
+    else if (c->type == COL_BOOL)
+        *(bool *)p = v != 0;
+    else
+        memcpy(p, &u32, sizeof u32);
+    return 0;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------
+ */
+struct entry { /* a row of the journal, once */
+    enum model_kind kind;
+    uint32_t index;
+    size_t first; /* its first journal entry */
+    const void *row, *before;
+};
+
+static bool is_live(const void *row)
+{
+    return ((const struct row *)row)->live;
+}
+
+static int write_labels(struct store *s, const struct entry *x, struct err *e)
+{
+    const struct node *n = x->row, *old = x->before;
+    bool same = old->row.live && old->n_labels == n->n_labels && old->labels == n->labels;
+    if (same)
+        return 0;
+    if (db_run(&s->db, e, "DELETE FROM node_labels WHERE node = ?1", "i", (int64_t)x->index) < 0)
+        return -1;
+    for (unsigned i = 0; i < n->n_labels; i++)
+        if (db_run(&s->db, e, "INSERT INTO node_labels VALUES (?1, ?2, ?3, ?4)", "iitt", (int64_t)x->index, (int64_t)i,
+                   n->labels[i].key, n->labels[i].value) < 0)
+            return -1;
+    return 0;
+}
+
+static int write_node_adapters(struct store *s, const struct entry *x, struct err *e)
+{
+    const struct node *n = x->row, *old = x->before;
+    if (old->row.live && old->n_adapters == n->n_adapters &&
+        !memcmp(old->adapters, n->adapters, n->n_adapters * sizeof *n->adapters))
+        return 0;
+    if (db_run(&s->db, e, "DELETE FROM node_adapters WHERE node = ?1", "i", (int64_t)x->index) < 0)
+        return -1;
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        if (db_run(&s->db, e, "INSERT INTO node_adapters VALUES (?1, ?2, ?3)", "iii", (int64_t)x->index, (int64_t)i,
+                   (int64_t)n->adapters[i]) < 0)
+            return -1;
+    return 0;
+}
+
+static int write_sections(struct store *s, const struct entry *x, struct err *e)
+{
+    const struct adapter *a = x->row, *old = x->before;
+    for (unsigned i = 0; i < WIRE_SECTIONS; i++) {
+        const struct section *n = &a->sections[i], *o = &old->sections[i];
+        bool empty = !n->used && !n->base && !n->park_revision;
+        if (old->row.live && n->used == o->used && n->base == o->base && n->park_revision == o->park_revision)
+            continue;
+        int rc = empty ? db_run(&s->db, e, "DELETE FROM sections WHERE adapter = ?1 AND section = ?2", "ii",
+                                (int64_t)x->index, (int64_t)i)
+                       : db_run(&s->db, e, "INSERT OR REPLACE INTO sections VALUES (?1, ?2, ?3, ?4, ?5)", "iiiii",
+                                (int64_t)x->index, (int64_t)i, (int64_t)n->used, (int64_t)n->base,
+                                (int64_t)n->park_revision);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int write_legs(struct store *s, const struct entry *x, struct err *e)
+{
+    const struct circuit *c = x->row, *old = x->before;
+    if (old->row.live && !memcmp(c->legs, old->legs, sizeof c->legs))
+        return 0;
+    if (db_run(&s->db, e, "DELETE FROM circuit_ports WHERE circuit = ?1", "i", (int64_t)x->index) < 0)
+        return -1;
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 0; i < c->legs[k].n_ports; i++)
+            if (db_run(&s->db, e, "INSERT INTO circuit_ports VALUES (?1, ?2, ?3, ?4)", "iiii", (int64_t)x->index,
+                       (int64_t)k, (int64_t)i, (int64_t)c->legs[k].ports[i]) < 0)
+                return -1;
+    return 0;
+}
+
+static int upsert_row(struct store *s, const struct entry *x, struct err *e)
+{
+    const struct kind *k = &kinds[x->kind];
+    CLEANUP(db_resetp) sqlite3_stmt *stmt = db_keep(&s->db, s->row_sql->upsert[x->kind], e);
+    if (!stmt)
+        return -1;
+    int rc = sqlite3_bind_int64(stmt, 1, x->index);
+    for (unsigned i = 0; i < k->n_columns && rc == SQLITE_OK; i++)
+        rc = bind_column(stmt, (int)i + 2, &k->columns[i], x->row);
+    if (rc != SQLITE_OK)
+        return db_error(&s->db, rc, "bind", e);
+    if (db_step(&s->db, stmt, e) < 0)
+        return -1;
+    switch (x->kind) {
+    case MODEL_NODE:
+        return write_labels(s, x, e) < 0 ? -1 : write_node_adapters(s, x, e);
+    case MODEL_ADAPTER:
+        return write_sections(s, x, e);
+    case MODEL_CIRCUIT:
+        return write_legs(s, x, e);
+    default:
+        return 0;
+    }
+}
+
+static int remove_row(struct store *s, const struct entry *x, struct err *e)
+{
+    int64_t slot = x->index;
+    int rc = 0;
+    if (x->kind == MODEL_NODE) {
+        rc = db_run(&s->db, e, "DELETE FROM node_labels WHERE node = ?1", "i", slot);
+        if (rc == 0)
+            rc = db_run(&s->db, e, "DELETE FROM node_adapters WHERE node = ?1", "i", slot);
+    } else if (x->kind == MODEL_ADAPTER) {
+        rc = db_run(&s->db, e, "DELETE FROM sections WHERE adapter = ?1", "i", slot);
+        if (rc == 0)
+            rc = db_run(&s->db, e, "DELETE FROM node_adapters WHERE adapter = ?1", "i", slot);
+    } else if (x->kind == MODEL_CIRCUIT) {
+        rc = db_run(&s->db, e, "DELETE FROM circuit_ports WHERE circuit = ?1", "i", slot);
+    }
+    return rc < 0 ? -1 : db_run(&s->db, e, s->row_sql->remove[x->kind], "i", slot);
+}
+
+/* The attachment is over: what it was at its end goes to the history. */
+static int write_ended(struct store *s, const struct model *m, const struct attachment *a, struct err *e)
+{
+    CLEANUP(json_freep) json_t *j = attachment_json(m, a);
+    CLEANUP(cleanup_free) char *text = j ? json_text(j) : NULL;
+    if (!text)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    return db_run(&s->db, e,
+                  "INSERT INTO ended_attachments (id, state, compute_node, donor, ended_ms, json)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
+                  " ended_ms = excluded.ended_ms, json = excluded.json",
+                  "ttttit", a->id, attachment_state_names[a->state],
+                  json_string_value(json_object_get(j, "compute_node")), json_string_value(json_object_get(j, "donor")),
+                  m->wall_ms, text);
+}
+
+static int by_row(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    if (x->index != y->index)
+        return x->index < y->index ? -1 : 1;
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* Every durable row of the journal once, with what it was at first; '*out' is the caller's. */
+static int changed_rows(const struct model *m, struct entry **out, size_t *n, struct err *e)
+{
+    CLEANUP(cleanup_free) struct entry *list = calloc(m->n_journal + 1, sizeof *list);
+    if (!list)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    size_t have = 0, kept = 0;
+    for (size_t i = 0; i < m->n_journal; i++) {
+        const struct journal_entry *j = &m->journal[i];
+        if (!j->durable)
+            continue;
+        const char *rows = m->tables[j->kind].rows;
+        list[have++] = (struct entry){ .kind = j->kind,
+                                       .index = j->index,
+                                       .first = i,
+                                       .row = rows + (size_t)j->index * kinds[j->kind].row_size,
+                                       .before = j->before };
+    }
+    qsort(list, have, sizeof *list, by_row);
+    for (size_t i = 0; i < have; i++)
+        if (!kept || list[kept - 1].kind != list[i].kind || list[kept - 1].index != list[i].index)
+            list[kept++] = list[i];
+    *out = TAKE(list);
+    *n = kept;
+    return 0;
+}
+
+int store_write_rows(struct store *s, const struct model *m, struct err *e)
+{
+    CLEANUP(cleanup_free) struct entry *list = NULL;
+    size_t n = 0;
+    if (changed_rows(m, &list, &n, e) < 0)
+        return -1;
+    /* What goes makes room first: unique indexes are checked at once.  A link that changes its ends goes, too. */
+    for (size_t i = 0; i < n; i++) {
+        const struct entry *x = &list[i];
+        if (x->kind == MODEL_ATTACHMENT && !is_live(x->row) && write_ended(s, m, x->row, e) < 0)
+            return -1;
+        if ((!is_live(x->row) || x->kind == MODEL_LINK) && remove_row(s, x, e) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (is_live(list[i].row) && upsert_row(s, &list[i], e) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------------------
+ */
+static int load_node_adapters(struct store *s, uint32_t slot, struct node *n, struct err *e)
+{
+    CLEANUP(db_resetp)
+    sqlite3_stmt *stmt =
+        db_query(&s->db, e, "SELECT adapter FROM node_adapters WHERE node = ?1 ORDER BY position", "i", (int64_t)slot);
+    int rc = stmt ? 0 : -1;
+    while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
+        if (n->n_adapters == WIRE_MAX_ADAPTERS)
+            return err_set(e, ERR_STORAGE, "the database is damaged: node %s has too many adapters", n->name);
+        n->adapters[n->n_adapters++] = (uint32_t)sqlite3_column_int64(stmt, 0);
+    }
+    return rc;
+}
+
+static int load_labels(struct store *s, struct model *m, uint32_t slot, struct err *e)
+{
+    struct wire_label labels[WIRE_MAX_LABELS];
+    size_t n = 0;
+    CLEANUP(db_resetp)
+    sqlite3_stmt *stmt =
+        db_query(&s->db, e, "SELECT key, value FROM node_labels WHERE node = ?1 ORDER BY position", "i", (int64_t)slot);
+    int rc = stmt ? 0 : -1;
+    while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
+        if (n == WIRE_MAX_LABELS)
+            return err_set(e, ERR_STORAGE, "the database is damaged: too many labels");
+        if (db_text(stmt, 0, labels[n].key, sizeof labels[n].key, e) < 0 ||
+            db_text(stmt, 1, labels[n].value, sizeof labels[n].value, e) < 0)
+            return -1;
+        n++;
+    }
+    if (rc < 0 || n == 0)
+        return rc;
+    m->revision = model_node(m, slot)->row.changed; /* editing notes the revision */
+    return model_set_labels(m, slot, labels, n, e);
+}
+
+static int load_adapter_parts(struct store *s, uint32_t slot, struct adapter *a, struct err *e)
+{
+    for (unsigned i = 0; i < WIRE_PORTS; i++)
+        a->ports[i] = NONE;
+    for (unsigned i = 0; i < WIRE_SECTIONS; i++)
+        a->sections[i].circuit = a->sections[i].first_attachment = NONE;
+    CLEANUP(db_resetp)
+    sqlite3_stmt *ports = db_query(&s->db, e, "SELECT slot, number FROM ports WHERE adapter = ?1", "i", (int64_t)slot);
+    int rc = ports ? 0 : -1;
+    while (ports && (rc = db_step(&s->db, ports, e)) == 1) {
+        int64_t number = sqlite3_column_int64(ports, 1);
+        if (number < 0 || number >= WIRE_PORTS || number >= a->n_ports)
+            return err_set(e, ERR_STORAGE, "the database is damaged: adapter %s has no port %" PRId64, a->name, number);
+        a->ports[number] = (uint32_t)sqlite3_column_int64(ports, 0);
+    }
+    CLEANUP(db_resetp)
+    sqlite3_stmt *stmt =
+        rc < 0 ? NULL
+               : db_query(&s->db, e, "SELECT section, used, base, park_revision FROM sections WHERE adapter = ?1", "i",
+                          (int64_t)slot);
+    rc = stmt ? 0 : -1;
+    while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
+        struct section *x = &a->sections[sqlite3_column_int(stmt, 0) % WIRE_SECTIONS];
+        x->used = sqlite3_column_int(stmt, 1) != 0;
+        x->base = (uint64_t)sqlite3_column_int64(stmt, 2);
+        x->park_revision = (uint64_t)sqlite3_column_int64(stmt, 3);
+    }
+    return rc;
+}
+
+static int load_legs(struct store *s, uint32_t slot, struct circuit *c, struct err *e)
+{
+    CLEANUP(db_resetp)
+    sqlite3_stmt *stmt = db_query(
+        &s->db, e, "SELECT leg, port FROM circuit_ports WHERE circuit = ?1 ORDER BY leg, position", "i", (int64_t)slot);
+    int rc = stmt ? 0 : -1;
+    while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
+        struct leg *leg = &c->legs[sqlite3_column_int(stmt, 0) % 2];
+        if (leg->n_ports == PATH_PORTS_MAX)
+            return err_set(e, ERR_STORAGE, "the database is damaged: circuit %s is too long", c->id);
+        leg->ports[leg->n_ports++] = (uint32_t)sqlite3_column_int64(stmt, 1);
+    }
+    return rc;
+}
+
+static int load_row(struct store *s, struct model *m, enum model_kind kind, sqlite3_stmt *stmt, struct err *e)
+{
+    const struct kind *k = &kinds[kind];
+    union any_row r;
+    memset(&r, 0, sizeof r);
+    int64_t slot = sqlite3_column_int64(stmt, 0);
+    if (slot < 0 || slot >= NONE / 2)
+        return err_set(e, ERR_STORAGE, "the database is damaged: slot %" PRId64 " of %s", slot, k->table);
+    for (unsigned i = 0; i < k->n_columns; i++)
+        if (read_column(stmt, (int)i + 1, &k->columns[i], &r, e) < 0)
+            return -1;
+    int rc = 0;
+    if (kind == MODEL_NODE)
+        rc = load_node_adapters(s, (uint32_t)slot, &r.node, e);
+    else if (kind == MODEL_ADAPTER)
+        rc = load_adapter_parts(s, (uint32_t)slot, &r.adapter, e);
+    else if (kind == MODEL_CIRCUIT)
+        rc = load_legs(s, (uint32_t)slot, &r.circuit, e);
+    else if (kind == MODEL_ATTACHMENT)
+        r.attachment.numa_node = -1;
+    if (rc < 0 || model_load_row(m, kind, (uint32_t)slot, &r, e) < 0)
+        return -1;
+    return kind == MODEL_NODE ? load_labels(s, m, (uint32_t)slot, e) : 0;
+}
+
+static int load_kind(struct store *s, struct model *m, enum model_kind kind, struct err *e)
+{
+    CLEANUP(db_resetp) sqlite3_stmt *stmt = db_query(&s->db, e, s->row_sql->select[kind], "");
+    int rc = stmt ? 0 : -1;
+    while (stmt && (rc = db_step(&s->db, stmt, e)) == 1)
+        if (load_row(s, m, kind, stmt, e) < 0)
+            return -1;
+    return rc;
+}
+
+int store_load(struct store *s, struct model *m, struct err *e)
+{
+    for (int kind = 0; kind < MODEL_KINDS; kind++)
+        if (load_kind(s, m, (enum model_kind)kind, e) < 0)
+            return -1;
+    int64_t topology_version, next_circuit;
+    if (db_read_int(&s->db, "SELECT topology_version FROM store", &topology_version, e) < 0 ||
+        db_read_int(&s->db, "SELECT next_circuit FROM store", &next_circuit, e) < 0)
+        return -1;
+    m->topology_version = (uint64_t)topology_version;
+    m->next_circuit = (uint64_t)next_circuit;
+    m->revision = s->revision;
+    return model_rebuild(m, e);
+}
