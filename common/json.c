@@ -43,12 +43,50 @@ static bool too_deep(const char *text, size_t len)
     return false;
 }
 
+/* jansson refuses a text with an integer beyond 2^63 - 1 as a whole; its field should be named instead.  Makes each
+ * such integer a real number in place, which no field takes. */
+static void spoil_huge_integers(char *text, size_t len)
+{
+    static const char limit[] = "9223372036854775807", real[] = "1e300";
+    bool in_string = false;
+    for (size_t i = 0, n; i < len; i += n) {
+        char before = i ? text[i - 1] : ' ';
+        n = 1;
+        if (text[i] == '"')
+            in_string = !in_string;
+        else if (in_string && text[i] == '\\')
+            n = 2;
+        if (in_string || text[i] < '0' || text[i] > '9')
+            continue;
+        while (i + n < len && text[i + n] >= '0' && text[i + n] <= '9')
+            n++;
+        bool whole = before != '.' && before != 'e' && before != 'E' && before != '+' &&
+                     !(i + n < len && (text[i + n] == '.' || text[i + n] == 'e' || text[i + n] == 'E'));
+        if (whole && (n >= sizeof limit || (n == sizeof limit - 1 && memcmp(text + i, limit, n) > 0))) {
+            memset(text + i, ' ', n);
+            memcpy(text + i, real, sizeof real - 1);
+        }
+    }
+}
+
+static json_t *load_with_huge_integers(const char *text, size_t len, json_error_t *why)
+{
+    CLEANUP(cleanup_free) char *copy = malloc(len + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, len);
+    spoil_huge_integers(copy, len);
+    return json_loadb(copy, len, JSON_REJECT_DUPLICATES, why);
+}
+
 int json_parse(json_t **out, const char *text, size_t len, struct err *e)
 {
     json_error_t why;
     if (too_deep(text, len))
         return err_set(e, ERR_BODY_INVALID, "nested more than %d deep", JSON_DEPTH_MAX);
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    if (!j && json_error_code(&why) == json_error_numeric_overflow)
+        j = load_with_huge_integers(text, len, &why);
     if (!j)
         return err_set(e, ERR_BODY_INVALID, "line %d, column %d: %.120s", why.line, why.column, why.text);
     *out = j;
