@@ -1,0 +1,267 @@
+/* afu.c - see afu.h. */
+#include "afu.h"
+
+#include "log.h"
+#include "registers.h"
+#include "units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LENDER_TIMEOUT_MS 2000
+
+struct afu {
+    const struct afu_ops *ops;
+    struct afu_options o;
+    struct ocxl_device *device; /* compute: NULL while it cannot be opened */
+    int64_t reopen_at_ms;
+    struct err open_error;
+    struct lender *lender;                    /* memory */
+    uint64_t locked_bytes;                    /* memory: what its lender holds, as last read */
+    uint64_t sent, received, cycles, samples; /* running totals */
+};
+
+/* ---- compute ------------------------------------------------------------------------------------------------------
+ */
+static int compute_open(struct afu *a, struct err *e)
+{
+    if (a->device)
+        return 0;
+    if (!a->o.ocxl)
+        return err_set(e, ERR_HARDWARE, "libocxl could not be loaded");
+    int64_t now = time_monotonic_ms();
+    if (now < a->reopen_at_ms) {
+        *e = a->open_error;
+        return -1;
+    }
+    if (ocxl_device_open(&a->device, a->o.ocxl, a->o.device, false, &a->open_error) == 0) {
+        log_info("adapter.open", "adapter=%s device=%s", a->o.wire.name, a->o.device);
+        return 0;
+    }
+    a->reopen_at_ms = now + AFU_REOPEN_MS;
+    log_warn("adapter.open", "adapter=%s: %s", a->o.wire.name, a->open_error.detail);
+    *e = a->open_error;
+    return -1;
+}
+
+/* An access failed: whatever the reason, the next call opens the adapter anew. */
+static int compute_failed(struct afu *a)
+{
+    ocxl_device_close(a->device);
+    a->device = NULL;
+    a->reopen_at_ms = 0;
+    return -1;
+}
+
+static int compute_get(struct afu *a, uint64_t offset, uint64_t *value, struct err *e)
+{
+    if (compute_open(a, e) < 0)
+        return -1;
+    return ocxl_device_read(a->device, offset, value, e) == 0 ? 0 : compute_failed(a);
+}
+
+static int compute_count(struct afu *a, struct err *e)
+{
+    uint64_t sent, received, latency;
+    if (compute_get(a, REG_FLITS_SENT, &sent, e) < 0)
+        return -1;
+    a->sent += sent; /* at once: the read has cleared it */
+    if (compute_get(a, REG_FLITS_RECEIVED, &received, e) < 0)
+        return -1;
+    a->received += received;
+    if (compute_get(a, REG_LATENCY, &latency, e) < 0)
+        return -1;
+    a->samples += REG_LATENCY_SAMPLES(latency);
+    a->cycles += REG_LATENCY_CYCLES(latency);
+    return 0;
+}
+
+static int compute_channels(struct afu *a, unsigned *out, struct err *e)
+{
+    uint64_t v;
+    if (compute_get(a, REG_CHANNELS, &v, e) < 0)
+        return -1;
+    *out = (unsigned)(v & REG_CHANNELS_MASK);
+    return 0;
+}
+
+static int compute_read_section(struct afu *a, unsigned section, uint64_t *value, struct err *e)
+{
+    return compute_get(a, REG_SECTION(section), value, e);
+}
+
+static int compute_read(struct afu *a, bool counters, struct wire_seen_adapter *out, struct err *e)
+{
+    if (compute_channels(a, &out->channels, e) < 0)
+        return -1;
+    for (unsigned n = 0; n < WIRE_SECTIONS; n++)
+        if (compute_get(a, REG_SECTION(n), &out->sections[n], e) < 0)
+            return -1;
+    if (compute_get(a, REG_ERROR_CAPTURE, &out->error_capture, e) < 0 || (counters && compute_count(a, e) < 0))
+        return -1;
+    out->flits_sent = a->sent;
+    out->flits_received = a->received;
+    out->latency_cycles = a->cycles;
+    out->latency_samples = a->samples;
+    return 0;
+}
+
+static int compute_set_channel(struct afu *a, unsigned port, bool up, struct err *e)
+{
+    uint64_t bit = UINT64_C(1) << port;
+    if (compute_open(a, e) < 0)
+        return -1;
+    return ocxl_device_update(a->device, REG_CHANNELS, bit, up ? bit : 0, e) == 0 ? 0 : compute_failed(a);
+}
+
+static int compute_write_section(struct afu *a, unsigned section, uint64_t value, struct err *e)
+{
+    uint64_t back;
+    if (compute_open(a, e) < 0)
+        return -1;
+    if (ocxl_device_write(a->device, REG_SECTION(section), value, e) < 0)
+        return compute_failed(a);
+    if (compute_read_section(a, section, &back, e) < 0)
+        return -1;
+    if (back != value)
+        return err_set(e, ERR_HARDWARE, "section %u of %s reads 0x%" PRIx64 " after 0x%" PRIx64 " was written", section,
+                       a->o.wire.name, back, value);
+    return 0;
+}
+
+static void compute_start(struct afu *a)
+{
+    struct err e = { 0 };
+    if (compute_open(a, &e) < 0)
+        log_debug("adapter.start", "adapter=%s: %s", a->o.wire.name, e.detail);
+}
+
+static const struct afu_ops compute_ops = {
+    .name = "compute",
+    .start = compute_start,
+    .read = compute_read,
+    .set_channel = compute_set_channel,
+    .channels = compute_channels,
+    .read_section = compute_read_section,
+    .write_section = compute_write_section,
+};
+
+/* ---- memory -------------------------------------------------------------------------------------------------------
+ */
+static int memory_channels(struct afu *a, unsigned *out, struct err *e)
+{
+    return lender_channels(a->lender, out, e);
+}
+
+static int memory_read(struct afu *a, bool counters, struct wire_seen_adapter *out, struct err *e)
+{
+    (void)counters; /* a memory adapter has none */
+    struct lender_info info;
+    struct lender_errors errors;
+    a->locked_bytes = 0;
+    if (lender_info(a->lender, &info, e) < 0)
+        return -1;
+    memcpy(out->lender_id, info.lender_id, sizeof out->lender_id);
+    a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
+    if (!info.adapter_ok)
+        return err_set(e, ERR_HARDWARE, "%.190s", info.error);
+    if (lender_channels(a->lender, &out->channels, e) < 0 || lender_errors(a->lender, false, &errors, e) < 0)
+        return -1;
+    out->error_capture = errors.capture;
+    return 0;
+}
+
+static int memory_set_channel(struct afu *a, unsigned port, bool up, struct err *e)
+{
+    return lender_set_channel(a->lender, port, up, e);
+}
+
+static int memory_read_section(struct afu *a, unsigned section, uint64_t *value, struct err *e)
+{
+    (void)section;
+    (void)value;
+    return err_set(e, ERR_CONFLICT, "%s is a memory adapter: it has no sections", a->o.wire.name);
+}
+
+static int memory_write_section(struct afu *a, unsigned section, uint64_t value, struct err *e)
+{
+    return memory_read_section(a, section, &value, e);
+}
+
+static void memory_start(struct afu *a)
+{
+    if (!a->o.lender.program)
+        return;
+    struct err e = { 0 };
+    struct lender_info info;
+    CLEANUP(lender_freep) struct lender *starter = NULL;
+    if (lender_new(&starter, &a->o.lender, &e) < 0 || lender_info(starter, &info, &e) < 0)
+        log_warn("lender.start", "adapter=%s: %s", a->o.wire.name, e.detail);
+}
+
+static const struct afu_ops memory_ops = {
+    .name = "memory",
+    .start = memory_start,
+    .read = memory_read,
+    .set_channel = memory_set_channel,
+    .channels = memory_channels,
+    .read_section = memory_read_section,
+    .write_section = memory_write_section,
+};
+
+/* ---- both ---------------------------------------------------------------------------------------------------------
+ */
+int afu_new(struct afu **out, const struct afu_options *o, struct err *e)
+{
+    CLEANUP(cleanup_free) struct afu *a = calloc(1, sizeof *a);
+    if (!a)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    a->o = *o;
+    a->ops = o->wire.role == WIRE_MEMORY ? &memory_ops : &compute_ops;
+    if (o->wire.role == WIRE_MEMORY) {
+        struct lender_config passive = o->lender; /* only afu_ops.start starts a lender */
+        passive.program = NULL;
+        passive.timeout_ms = LENDER_TIMEOUT_MS;
+        if (lender_new(&a->lender, &passive, e) < 0)
+            return -1;
+    }
+    *out = TAKE(a);
+    return 0;
+}
+
+void afu_free(struct afu *a)
+{
+    if (!a)
+        return;
+    ocxl_device_close(a->device);
+    lender_free(a->lender);
+    free(a);
+}
+
+const struct afu_ops *afu_ops(const struct afu *a)
+{
+    return a->ops;
+}
+
+struct lender *afu_lender(struct afu *a)
+{
+    return a->lender;
+}
+
+uint64_t afu_locked_bytes(const struct afu *a)
+{
+    return a->locked_bytes;
+}
+
+int afu_moved(struct afu *a, uint64_t *flits, struct err *e)
+{
+    uint64_t before = a->sent + a->received;
+    if (a->ops != &compute_ops)
+        return err_set(e, ERR_CONFLICT, "%s counts nothing", a->o.wire.name);
+    if (compute_count(a, e) < 0)
+        return -1;
+    *flits = a->sent + a->received - before;
+    return 0;
+}

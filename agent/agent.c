@@ -1,0 +1,433 @@
+/* agent.c - see agent.h. */
+#include "agent.h"
+
+#include "converge.h"
+#include "log.h"
+#include "observe.h"
+#include "session.h"
+#include "units.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STACK_BYTES (256 * 1024)
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 1000
+#define RETRY_MS 250   /* after a pass that left something undone */
+#define PROGRESS_MS 50 /* between two reports of one long order */
+#define START_HEARTBEAT_MS 1000
+
+struct shot { /* a snapshot; counted, under the lock */
+    unsigned refs;
+    uint64_t taken_in; /* number of the session in which it was read */
+    struct wire_observed o;
+};
+
+struct agent {
+    const struct agent_config *config;
+    struct session *session;
+    struct node node;            /* job thread */
+    struct wire_desired current; /* job thread: acted upon last; no epoch: none yet */
+    struct shot *last;           /* job thread: what it published last */
+    int64_t progress_at_ms;
+    pthread_t threads[3];
+    unsigned n_threads;
+    pthread_mutex_t lock; /* for all below */
+    pthread_cond_t changed;
+    bool stop, rescan, ready;     /* ready: 'registration' is filled */
+    struct wire_desired *desired; /* mailbox to the job thread */
+    struct shot *shot;            /* mailbox to the report thread; stays for heartbeats */
+    uint64_t shot_number;         /* grows with each publication */
+    uint64_t session_number;
+    unsigned heartbeat_ms;
+    struct wire_registration registration;
+};
+
+static void desired_free(struct wire_desired *d)
+{
+    if (!d)
+        return;
+    wire_desired_done(d);
+    free(d);
+}
+
+static void shot_unref(struct shot *s) /* under the lock */
+{
+    if (!s || --s->refs > 0)
+        return;
+    wire_observed_done(&s->o);
+    free(s);
+}
+
+/* Waits for a change or until 'until_ms' of the monotonic clock; under the lock. */
+static void wait_until(struct agent *a, int64_t until_ms)
+{
+    if (until_ms == INT64_MAX) {
+        pthread_cond_wait(&a->changed, &a->lock);
+        return;
+    }
+    struct timespec ts = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
+    pthread_cond_timedwait(&a->changed, &a->lock, &ts);
+}
+
+/* Waits out 'ms' unless the agent stops.  False: it does. */
+static bool rest(struct agent *a, int64_t ms)
+{
+    int64_t until = time_monotonic_ms() + ms;
+    pthread_mutex_lock(&a->lock);
+    while (!a->stop && time_monotonic_ms() < until)
+        wait_until(a, until);
+    bool go_on = !a->stop;
+    pthread_mutex_unlock(&a->lock);
+    return go_on;
+}
+
+/* ---- job ----------------------------------------------------------------------------------------------------------
+ */
+static void publish(struct agent *a, struct shot *s)
+{
+    pthread_mutex_lock(&a->lock);
+    s->refs = 2; /* the mailbox's and 'last' */
+    shot_unref(a->shot);
+    shot_unref(a->last);
+    a->shot = a->last = s;
+    a->shot_number++;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void take_shot(struct agent *a, uint64_t session_number, bool counters)
+{
+    struct err e = { 0 };
+    struct shot *s = calloc(1, sizeof *s);
+    if (!s || observe(&a->node, counters, &s->o, &e) < 0) {
+        log_error("observe.failed", "%s", s ? e.detail : "out of memory");
+        free(s);
+        return;
+    }
+    s->taken_in = session_number;
+    publish(a, s);
+}
+
+static void on_progress(void *arg)
+{
+    struct agent *a = arg;
+    struct err e = { 0 };
+    int64_t now = time_monotonic_ms();
+    if (!a->last || now < a->progress_at_ms)
+        return;
+    a->progress_at_ms = now + PROGRESS_MS;
+    struct shot *s = calloc(1, sizeof *s);
+    if (!s || observe_progress(&a->node, &a->last->o, &s->o, &e) < 0) {
+        free(s);
+        return;
+    }
+    s->taken_in = a->last->taken_in;
+    publish(a, s);
+}
+
+static void apply(struct agent *a, const struct wire_desired *d)
+{
+    a->progress_at_ms = time_monotonic_ms() + PROGRESS_MS; /* short orders need no extra report */
+    converge_apply(&a->node, d);
+}
+
+/* Takes the mailbox's desired state, if there is one, and acts. */
+static void act(struct agent *a, struct wire_desired *fresh)
+{
+    if (!fresh)
+        return;
+    if (a->current.epoch == fresh->epoch && fresh->revision < a->current.revision) {
+        log_warn("desired.old", "revision %" PRIu64 " after %" PRIu64 ": ignored", fresh->revision,
+                 a->current.revision);
+        desired_free(fresh);
+        return;
+    }
+    wire_desired_done(&a->current);
+    a->current = *fresh;
+    free(fresh);
+    apply(a, &a->current);
+}
+
+static void first_look(struct agent *a)
+{
+    node_discover(&a->node);
+    take_shot(a, 0, true);
+    pthread_mutex_lock(&a->lock);
+    observe_registration(&a->node, &a->registration);
+    a->ready = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static void *job_main(void *arg)
+{
+    struct agent *a = arg;
+    int64_t beat_at = 0, retry_at = INT64_MAX;
+    first_look(a);
+    for (;;) {
+        pthread_mutex_lock(&a->lock);
+        int64_t settle_at = observe_next_ms(&a->node);
+        int64_t wake_at = beat_at < settle_at ? beat_at : settle_at;
+        wake_at = wake_at < retry_at ? wake_at : retry_at;
+        while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
+            wait_until(a, wake_at);
+        bool stop = a->stop;
+        struct wire_desired *fresh = TAKE(a->desired);
+        uint64_t number = a->session_number;
+        unsigned heartbeat_ms = a->heartbeat_ms;
+        a->rescan = false;
+        pthread_mutex_unlock(&a->lock);
+        if (stop) {
+            desired_free(fresh);
+            return NULL;
+        }
+        int64_t now = time_monotonic_ms();
+        bool beat = now >= beat_at;
+        if (fresh)
+            act(a, fresh);
+        else if (now >= retry_at && a->current.epoch != 0)
+            apply(a, &a->current);
+        if (fresh || now >= retry_at)
+            retry_at = a->node.incomplete ? time_monotonic_ms() + RETRY_MS : INT64_MAX;
+        segments_keep_fresh(&a->node, now);
+        take_shot(a, number, beat);
+        if (beat)
+            beat_at = now + heartbeat_ms;
+    }
+}
+
+/* ---- report -------------------------------------------------------------------------------------------------------
+ */
+static void *report_main(void *arg)
+{
+    struct agent *a = arg;
+    uint64_t sent = 0;
+    int64_t again_at = 0, not_before = 0, backoff_ms = BACKOFF_MIN_MS;
+    for (;;) {
+        struct session_info info;
+        session_get(a->session, &info);
+        pthread_mutex_lock(&a->lock);
+        for (;;) {
+            int64_t now = time_monotonic_ms();
+            bool due = a->session_number != 0 && a->shot && (a->shot_number != sent || now >= again_at);
+            if (a->stop || (due && now >= not_before))
+                break;
+            wait_until(a, due ? not_before : a->session_number != 0 ? again_at : INT64_MAX);
+        }
+        bool stop = a->stop;
+        struct shot *s = stop ? NULL : a->shot;
+        if (s)
+            s->refs++;
+        uint64_t number = a->shot_number;
+        unsigned heartbeat_ms = a->heartbeat_ms;
+        pthread_mutex_unlock(&a->lock);
+        if (stop)
+            return NULL;
+        struct err e = { 0 };
+        int rc = session_report(a->session, &s->o, s->taken_in, &e);
+        int64_t now = time_monotonic_ms();
+        if (rc == 0) {
+            sent = number;
+            not_before = 0;
+            backoff_ms = BACKOFF_MIN_MS;
+            again_at = now + heartbeat_ms + heartbeat_ms / 2;
+        } else {
+            log_debug("report.failed", "%s", e.detail);
+            if (e.code != ERR_UNREACHABLE && e.code != ERR_TIMEOUT && e.code != ERR_SESSION_STALE)
+                log_warn("report.refused", "%s: %s", err_name(e.code), e.detail);
+            not_before = now + backoff_ms;
+            backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
+        }
+        pthread_mutex_lock(&a->lock);
+        shot_unref(s);
+        pthread_mutex_unlock(&a->lock);
+    }
+}
+
+/* ---- poll ---------------------------------------------------------------------------------------------------------
+ */
+/* Registers once; wakes the job for a fresh snapshot. */
+static int enrol(struct agent *a, struct err *e)
+{
+    CLEANUP(cleanup_free) struct wire_registration *r = malloc(sizeof *r);
+    if (!r)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    pthread_mutex_lock(&a->lock);
+    if (a->shot) {
+        a->registration.memory_bytes = a->shot->o.memory_bytes;
+        a->registration.free_bytes = a->shot->o.free_bytes;
+        a->registration.locked_bytes = a->shot->o.locked_bytes;
+    }
+    *r = a->registration;
+    pthread_mutex_unlock(&a->lock);
+    if (session_register(a->session, r, e) < 0)
+        return -1;
+    struct session_info info;
+    session_get(a->session, &info);
+    log_info("session.registered", "name=%s epoch=%" PRIu64 " instance=%s", a->config->name, info.epoch, info.instance);
+    pthread_mutex_lock(&a->lock);
+    a->session_number = info.number;
+    a->heartbeat_ms = info.heartbeat_ms;
+    a->rescan = true;
+    desired_free(TAKE(a->desired)); /* of the session that is over */
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+    return 0;
+}
+
+static void deliver(struct agent *a, struct wire_desired *d)
+{
+    struct wire_desired *box = malloc(sizeof *box);
+    if (!box) {
+        log_error("desired.lost", "out of memory");
+        wire_desired_done(d);
+        return;
+    }
+    *box = *d;
+    pthread_mutex_lock(&a->lock);
+    desired_free(a->desired);
+    a->desired = box;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+}
+
+/* One long poll; moves the cursor.  -1: rest a while. */
+static int ask_desired(struct agent *a, const struct session_info *info, uint64_t *revision)
+{
+    struct wire_desired d;
+    struct err e = { 0 };
+    bool fresh = false;
+    if (session_poll(a->session, info->epoch, *revision, &fresh, &d, &e) == 0) {
+        if (!fresh)
+            return 0;
+        *revision = d.revision;
+        if (info->obeyed)
+            deliver(a, &d);
+        else
+            wire_desired_done(&d);
+        return 0;
+    }
+    switch (e.code) {
+    case ERR_TIMEOUT: /* or interrupted, because the session is over */
+        return 0;
+    case ERR_UNREACHABLE:
+    case ERR_SESSION_STALE:
+    case ERR_UNAUTHENTICATED:
+        log_info("session.lost", "%s", e.detail);
+        session_lost(a->session, info->number);
+        return 0;
+    default:
+        log_error("desired.refused", "%s: %s", err_name(e.code), e.detail);
+        return -1;
+    }
+}
+
+static void *poll_main(void *arg)
+{
+    struct agent *a = arg;
+    int64_t backoff_ms = BACKOFF_MIN_MS;
+    uint64_t revision = 0, number = 0;
+    pthread_mutex_lock(&a->lock);
+    while (!a->stop && !a->ready)
+        wait_until(a, INT64_MAX);
+    pthread_mutex_unlock(&a->lock);
+    for (;;) {
+        struct session_info info;
+        struct err e = { 0 };
+        bool wait = false;
+        session_get(a->session, &info);
+        if (!info.registered) {
+            wait = enrol(a, &e) < 0;
+            if (wait && e.code != ERR_UNREACHABLE)
+                log_error("session.refused", "%s: %s", err_name(e.code), e.detail);
+            else if (wait)
+                log_debug("session.waiting", "%s", e.detail);
+        } else {
+            if (info.number != number)
+                revision = 0;
+            number = info.number;
+            wait = ask_desired(a, &info, &revision) < 0;
+        }
+        if (!wait)
+            backoff_ms = BACKOFF_MIN_MS;
+        /* Somewhere in the upper half of the time, so that the nodes of a rack do not come all at once. */
+        int64_t ms = wait ? backoff_ms / 2 + time_monotonic_ns() / 1000 % (backoff_ms / 2) : 0;
+        if (!rest(a, ms))
+            return NULL;
+        if (wait)
+            backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
+    }
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------------------
+ */
+int agent_new(struct agent **out, const struct agent_config *c, int lock_fd, struct err *e)
+{
+    struct agent *a = calloc(1, sizeof *a);
+    pthread_condattr_t attr;
+    if (!a)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    a->config = c;
+    a->heartbeat_ms = START_HEARTBEAT_MS;
+    pthread_mutex_init(&a->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&a->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    if (session_new(&a->session, c, e) < 0 || node_init(&a->node, c, lock_fd, e) < 0) {
+        agent_free(a);
+        return -1;
+    }
+    a->node.progress = on_progress;
+    a->node.progress_arg = a;
+    *out = a;
+    return 0;
+}
+
+int agent_start(struct agent *a, struct err *e)
+{
+    static void *(*const mains[])(void *) = { job_main, report_main, poll_main };
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(mains); i++) {
+        rc = pthread_create(&a->threads[i], &attr, mains[i], a);
+        a->n_threads += rc == 0;
+    }
+    pthread_attr_destroy(&attr);
+    return rc == 0 ? 0 : err_set(e, ERR_INTERNAL, "cannot start a thread: %s", strerror(rc));
+}
+
+bool agent_stop(struct agent *a, long wait_ms)
+{
+    session_stop(a->session);
+    pthread_mutex_lock(&a->lock);
+    a->stop = true;
+    pthread_cond_broadcast(&a->changed);
+    pthread_mutex_unlock(&a->lock);
+    int64_t until = time_wall_ms() + wait_ms;
+    struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
+    bool ended = true;
+    for (unsigned i = 0; i < a->n_threads; i++)
+        ended = pthread_timedjoin_np(a->threads[i], NULL, &ts) == 0 && ended;
+    return ended;
+}
+
+void agent_free(struct agent *a)
+{
+    if (!a)
+        return;
+    node_done(&a->node);
+    session_free(a->session);
+    desired_free(a->desired);
+    wire_desired_done(&a->current);
+    shot_unref(a->shot);
+    shot_unref(a->last);
+    pthread_cond_destroy(&a->changed);
+    pthread_mutex_destroy(&a->lock);
+    free(a);
+}

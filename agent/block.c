@@ -1,0 +1,195 @@
+/* block.c - see block.h. */
+#include "block.h"
+
+#include "units.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define AWAIT_STEP_MS 10
+
+static const char *block_path(char buf[BLOCK_PATH], uint64_t block, const char *file)
+{
+    snprintf(buf, BLOCK_PATH, BLOCK_DIR "/memory%" PRIu64 "/%s", block, file);
+    return buf;
+}
+
+int block_state_parse(const char *text, enum block_state *out, struct err *e)
+{
+    if (strcmp(text, "online") == 0 || strcmp(text, "going-offline") == 0)
+        *out = BLOCK_ONLINE;
+    else if (strcmp(text, "offline") == 0)
+        *out = BLOCK_OFFLINE;
+    else
+        return err_set(e, ERR_IO, "unknown state of a memory block: %.40s", text);
+    return 0;
+}
+
+bool block_zones_contain(const char *text, const char *zone)
+{
+    size_t len = strlen(zone);
+    for (const char *p = text; *p != '\0';) {
+        size_t word = strcspn(p, " \t");
+        if (word == len && strncmp(p, zone, len) == 0)
+            return true;
+        p += word;
+        p += strspn(p, " \t");
+    }
+    return false;
+}
+
+/* Opens the block's state file.  '*fd' is -1 when there is no such block. */
+static int open_state(const struct sysfs *fs, uint64_t block, int flags, int *fd, struct err *e)
+{
+    char path[BLOCK_PATH];
+    *fd = openat(fs->root_fd, block_path(path, block, "state"), flags | O_CLOEXEC);
+    if (*fd < 0 && errno != ENOENT)
+        return err_errno(e, ERR_HARDWARE, "memory%" PRIu64 ": cannot open its state", block);
+    return 0;
+}
+
+static int read_state(int fd, uint64_t block, enum block_state *out, struct err *e)
+{
+    char text[SYSFS_TEXT], what[40];
+    snprintf(what, sizeof what, "memory%" PRIu64 "/state", block);
+    if (sysfs_read_fd(fd, what, text, sizeof text, e) < 0)
+        return -1;
+    return block_state_parse(text, out, e);
+}
+
+static int write_state(int fd, uint64_t block, const char *state, struct err *e)
+{
+    size_t len = strlen(state);
+    ssize_t n = pwrite(fd, state, len, 0);
+    if (n < 0)
+        return err_errno(e, errno == EBUSY ? ERR_BUSY : ERR_HARDWARE, "memory%" PRIu64, block);
+    if ((size_t)n != len)
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": its state took only a part of what was written", block);
+    return 0;
+}
+
+static int zones_of(const struct sysfs *fs, uint64_t block, char text[SYSFS_TEXT], struct err *e)
+{
+    char path[BLOCK_PATH];
+    return sysfs_read(fs, block_path(path, block, "valid_zones"), text, SYSFS_TEXT, e);
+}
+
+int block_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    enum block_state now = BLOCK_ABSENT;
+    char zones[SYSFS_TEXT] = "";
+    if (open_state(fs, block, O_RDONLY, &fd, e) < 0)
+        return -1;
+    if (fd >= 0 && read_state(fd, block, &now, e) < 0)
+        return -1;
+    if (now == BLOCK_ONLINE && zones_of(fs, block, zones, e) < 0)
+        return -1;
+    *state = now;
+    *movable = strcmp(zones, "Movable") == 0; /* an online block names its one zone */
+    return 0;
+}
+
+static int create(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, struct err *e)
+{
+    char text[UNITS_ADDR_MAX + 1];
+    snprintf(text, sizeof text, "0x%" PRIx64 "\n", block * block_bytes);
+    struct err probe = { 0 };
+    if (sysfs_write(fs, BLOCK_DIR "/probe", text, &probe) == 0 || probe.os_errno == EEXIST)
+        return 0;
+    return err_set(e, ERR_HARDWARE, "memory%" PRIu64 " cannot be created: %.120s", block, probe.detail);
+}
+
+/* Opens the state of a block that may have to be created, or that the platform adds after a while. */
+static int open_or_create(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
+                          int *fd, struct err *e)
+{
+    if (open_state(fs, block, O_RDWR, fd, e) < 0)
+        return -1;
+    if (*fd >= 0)
+        return 0;
+    if (probe && create(fs, block, block_bytes, e) < 0)
+        return -1;
+    int64_t until = time_monotonic_ms() + await_ms;
+    for (;;) {
+        if (open_state(fs, block, O_RDWR, fd, e) < 0)
+            return -1;
+        if (*fd >= 0)
+            return 0;
+        if (time_monotonic_ms() >= until)
+            return err_set(e, ERR_TIMEOUT, "memory%" PRIu64 " does not appear within %ld ms", block, await_ms);
+        poll(NULL, 0, AWAIT_STEP_MS);
+    }
+}
+
+static int offline_fd(int fd, uint64_t block, struct err *e)
+{
+    enum block_state state;
+    struct err refused = { 0 };
+    int rc = write_state(fd, block, "offline\n", &refused);
+    if (read_state(fd, block, &state, e) < 0)
+        return -1;
+    if (state == BLOCK_OFFLINE)
+        return 0;
+    if (rc == 0)
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": still online after it was taken offline", block);
+    *e = refused;
+    return -1;
+}
+
+static int online_fd(const struct sysfs *fs, int fd, uint64_t block, struct err *e)
+{
+    char zones[SYSFS_TEXT];
+    if (zones_of(fs, block, zones, e) < 0)
+        return -1;
+    if (!block_zones_contain(zones, "Movable"))
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": zone Movable is not open to it (valid_zones: %.60s)", block,
+                       zones);
+    if (write_state(fd, block, "online_movable\n", e) < 0)
+        return -1;
+    enum block_state state;
+    bool movable = false;
+    if (block_read(fs, block, &state, &movable, e) < 0)
+        return -1;
+    if (state != BLOCK_ONLINE)
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": still offline after it was onlined", block);
+    if (!movable)
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": online, but not in zone Movable", block);
+    return 0;
+}
+
+int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms, struct err *e)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    enum block_state state;
+    if (open_or_create(fs, block, block_bytes, probe, await_ms, &fd, e) < 0 || read_state(fd, block, &state, e) < 0)
+        return -1;
+    if (state == BLOCK_ONLINE) { /* an earlier call of ours, an operator, or the kernel's auto-online policy */
+        char zones[SYSFS_TEXT];
+        if (zones_of(fs, block, zones, e) < 0)
+            return -1;
+        if (strcmp(zones, "Movable") == 0)
+            return 0;
+        if (offline_fd(fd, block, e) < 0)
+            return -1;
+    }
+    return online_fd(fs, fd, block, e);
+}
+
+int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    enum block_state state;
+    if (open_state(fs, block, O_RDWR, &fd, e) < 0)
+        return -1;
+    if (fd < 0)
+        return 0;
+    if (read_state(fd, block, &state, e) < 0)
+        return -1;
+    return state == BLOCK_OFFLINE ? 0 : offline_fd(fd, block, e);
+}

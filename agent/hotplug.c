@@ -1,0 +1,277 @@
+/* hotplug.c - see hotplug.h.  What a child says: TOLD_ONLINE, TOLD_OFFLINE (block 'index' of the range is so, read
+ * back), TOLD_REFUSED (it is not, 'text' says why), TOLD_TOUCHED, TOLD_UNTOUCHED (left out: why), TOLD_DEAD (the touch
+ * failed). */
+#include "hotplug.h"
+
+#include "block.h"
+#include "units.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum told { TOLD_ONLINE = 1, TOLD_OFFLINE, TOLD_REFUSED, TOLD_TOUCHED, TOLD_UNTOUCHED, TOLD_DEAD };
+
+struct hotplug {
+    struct hotplug_options o;
+    uint64_t block_bytes;
+    bool probe;
+};
+
+/* One order, shared (by fork) between the caller and its child. */
+struct order {
+    struct hotplug *hp;
+    uint64_t first; /* block number */
+    unsigned total, adapter;
+    bool online; /* else offline */
+    /* in the caller: */
+    hotplug_progress *progress;
+    void *arg;
+    struct hotplug_result *result;
+    unsigned done, refused, next; /* 'next': the block that the child is at, in its order */
+    bool dead;
+};
+
+int hotplug_new(struct hotplug **out, const struct hotplug_options *o, struct err *e)
+{
+    CLEANUP(cleanup_free) struct hotplug *hp = calloc(1, sizeof *hp);
+    if (!hp)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    hp->o = *o;
+    if (sysfs_read_hex(o->sys, BLOCK_DIR "/block_size_bytes", &hp->block_bytes, e) < 0)
+        return -1;
+    if (hp->block_bytes < MIB || hp->block_bytes > TIB || (hp->block_bytes & (hp->block_bytes - 1)) != 0)
+        return err_set(e, ERR_HARDWARE, "a block size of %" PRIu64 " bytes makes no sense", hp->block_bytes);
+    hp->probe = faccessat(o->sys->root_fd, BLOCK_DIR "/probe", F_OK, 0) == 0;
+    *out = TAKE(hp);
+    return 0;
+}
+
+void hotplug_free(struct hotplug *hp)
+{
+    free(hp);
+}
+
+uint64_t hotplug_block_bytes(const struct hotplug *hp)
+{
+    return hp->block_bytes;
+}
+
+bool hotplug_has_probe(const struct hotplug *hp)
+{
+    return hp->probe;
+}
+
+static int check_range(const struct hotplug *hp, struct range r, struct err *e)
+{
+    uint64_t n = r.size_bytes / hp->block_bytes;
+    if (r.start_addr % hp->block_bytes != 0 || r.size_bytes % hp->block_bytes != 0 || n == 0 || n > 1u << 24 ||
+        r.start_addr + r.size_bytes < r.start_addr)
+        return err_set(e, ERR_FIELD_INVALID,
+                       "0x%" PRIx64 "+0x%" PRIx64 " is not whole memory blocks of %" PRIu64 " bytes", r.start_addr,
+                       r.size_bytes, hp->block_bytes);
+    return 0;
+}
+
+int hotplug_read(struct hotplug *hp, struct range r, struct hotplug_counts *out, struct err *e)
+{
+    if (check_range(hp, r, e) < 0)
+        return -1;
+    uint64_t first = r.start_addr / hp->block_bytes;
+    struct hotplug_counts c = { .total = (unsigned)(r.size_bytes / hp->block_bytes), .movable = true };
+    for (unsigned i = 0; i < c.total; i++) {
+        enum block_state state;
+        bool movable;
+        if (block_read(hp->o.sys, first + i, &state, &movable, e) < 0)
+            return -1;
+        if (state != BLOCK_ONLINE)
+            continue;
+        c.online++;
+        c.movable = c.movable && movable;
+    }
+    c.movable = c.movable && c.online > 0;
+    *out = c;
+    return 0;
+}
+
+/* ---- in the child -------------------------------------------------------------------------------------------------
+ */
+static bool tell(int pipe_fd, enum told kind, unsigned index, const struct err *why)
+{
+    struct child_message m = { .kind = kind, .index = index };
+    if (why) {
+        m.os_errno = why->os_errno;
+        m.value = (int32_t)why->code;
+        snprintf(m.text, sizeof m.text, "%.*s", (int)sizeof m.text - 1, why->detail);
+    }
+    return child_tell(pipe_fd, &m);
+}
+
+/* The first block is online: does memory answer?  False when the range must not go on. */
+static bool touch_first(const struct order *o, int pipe_fd)
+{
+    const struct platform *p = o->hp->o.platform;
+    struct err e = { 0 };
+    int node = p->ops->numa_node(p, o->adapter, o->first);
+    if (p->ops->touch(p, o->first * o->hp->block_bytes, node, &e) == 0)
+        return tell(pipe_fd, TOLD_TOUCHED, 0, NULL);
+    if (e.code == ERR_UNAVAILABLE)
+        return tell(pipe_fd, TOLD_UNTOUCHED, 0, &e);
+    tell(pipe_fd, TOLD_DEAD, 0, &e);
+    return false;
+}
+
+static void online_body(void *arg, int pipe_fd)
+{
+    const struct order *o = arg;
+    const struct hotplug *hp = o->hp;
+    long await_ms = hp->o.block_timeout_ms / 2;
+    for (unsigned i = 0; i < o->total; i++) {
+        struct err e = { 0 };
+        if (block_online(hp->o.sys, o->first + i, hp->block_bytes, hp->probe, await_ms, &e) < 0) {
+            tell(pipe_fd, TOLD_REFUSED, i, &e);
+            return;
+        }
+        if (!tell(pipe_fd, TOLD_ONLINE, i, NULL) || (i == 0 && !touch_first(o, pipe_fd)))
+            return;
+    }
+}
+
+static void offline_body(void *arg, int pipe_fd)
+{
+    const struct order *o = arg;
+    for (unsigned i = o->total; i-- > 0;) {
+        struct err e = { 0 };
+        bool ok = block_offline(o->hp->o.sys, o->first + i, &e) == 0;
+        if (!tell(pipe_fd, ok ? TOLD_OFFLINE : TOLD_REFUSED, i, ok ? NULL : &e))
+            return;
+    }
+}
+
+/* ---- in the caller ------------------------------------------------------------------------------------------------
+ */
+static void add_why(struct hotplug_result *r, const char *text)
+{
+    size_t len = strlen(r->why);
+    if (len + strlen(text) + 3 < sizeof r->why)
+        snprintf(r->why + len, sizeof r->why - len, "%s%s", len > 0 ? ", " : "", text);
+    else if (len > 0 && len + 5 < sizeof r->why && r->why[len - 1] != '.')
+        memcpy(r->why + len, " ...", 5);
+}
+
+static void listen_order(void *arg, const struct child_message *m)
+{
+    struct order *o = arg;
+    switch ((enum told)m->kind) {
+    case TOLD_ONLINE:
+    case TOLD_OFFLINE:
+        o->done++;
+        o->next++;
+        if (o->progress)
+            o->progress(o->arg, o->online ? o->done : o->total - o->done, o->total);
+        break;
+    case TOLD_REFUSED:
+        o->refused++;
+        o->next++;
+        add_why(o->result, m->text);
+        break;
+    case TOLD_TOUCHED:
+        o->result->touched = true;
+        break;
+    case TOLD_UNTOUCHED:
+        add_why(o->result, m->text);
+        break;
+    case TOLD_DEAD:
+        o->dead = true;
+        add_why(o->result, m->text);
+        break;
+    }
+}
+
+/* What the child did not say itself: the block at which it hung or died. */
+static void blame(struct order *o, const struct err *e)
+{
+    unsigned index = o->online ? o->next : o->total - 1 - o->next;
+    char text[120];
+    if (o->next >= o->total)
+        return;
+    snprintf(text, sizeof text, "memory%" PRIu64 ": %.80s", o->first + index, e->detail);
+    add_why(o->result, text);
+}
+
+/* The counts after the order.  What each block was read back as is known when the child said everything. */
+static int count_result(struct order *o, struct range r, struct err *e)
+{
+    struct hotplug_counts *c = &o->result->counts;
+    if (o->done == o->total) {
+        *c = (struct hotplug_counts){ o->total, o->online ? o->total : 0, o->online };
+        return 0;
+    }
+    return hotplug_read(o->hp, r, c, e);
+}
+
+static int run_order(struct order *o, struct range r, struct err *e)
+{
+    if (check_range(o->hp, r, e) < 0)
+        return -1;
+    memset(o->result, 0, sizeof *o->result);
+    o->first = r.start_addr / o->hp->block_bytes;
+    o->total = (unsigned)(r.size_bytes / o->hp->block_bytes);
+    struct err failed = { 0 };
+    int rc = child_run(o->hp->o.children, o->online ? online_body : offline_body, listen_order, o,
+                       o->hp->o.block_timeout_ms, &failed);
+    if (rc < 0)
+        blame(o, &failed);
+    if (count_result(o, r, e) < 0)
+        return -1;
+    if (o->done == o->total && !o->dead)
+        return 0;
+    const struct hotplug_counts *c = &o->result->counts;
+    if (o->dead)
+        return err_set(e, ERR_HARDWARE, "the memory does not answer: %.180s", o->result->why);
+    return err_set(e, rc < 0 ? failed.code : ERR_BUSY, "%u of %u blocks are %s: %.180s", c->online, c->total,
+                   o->online ? "online" : "still online", o->result->why[0] ? o->result->why : failed.detail);
+}
+
+int hotplug_online(struct hotplug *hp, struct range r, unsigned adapter, hotplug_progress *progress, void *arg,
+                   struct hotplug_result *out, struct err *e)
+{
+    struct order o = { .hp = hp, .adapter = adapter, .online = true, .progress = progress, .arg = arg, .result = out };
+    return run_order(&o, r, e);
+}
+
+int hotplug_offline(struct hotplug *hp, struct range r, hotplug_progress *progress, void *arg,
+                    struct hotplug_result *out, struct err *e)
+{
+    struct order o = { .hp = hp, .progress = progress, .arg = arg, .result = out };
+    return run_order(&o, r, e);
+}
+
+int hotplug_scan(struct hotplug *hp, struct range window, hotplug_found *found, void *arg, struct err *e)
+{
+    int fd = openat(hp->o.sys->root_fd, BLOCK_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int rc = err_errno(e, ERR_IO, "cannot read %s", BLOCK_DIR);
+        cleanup_close(&fd);
+        return rc;
+    }
+    uint64_t first = window.start_addr / hp->block_bytes, n = window.size_bytes / hp->block_bytes, block;
+    int rc = 0;
+    for (struct dirent *d; rc == 0 && (d = readdir(dir));) {
+        enum block_state state;
+        bool movable;
+        if (!sysfs_name_number(d->d_name, "memory", &block) || block < first || block - first >= n)
+            continue;
+        rc = block_read(hp->o.sys, block, &state, &movable, e);
+        if (rc == 0 && state == BLOCK_ONLINE)
+            found(arg, block * hp->block_bytes, movable);
+    }
+    closedir(dir);
+    return rc;
+}

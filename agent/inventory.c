@@ -1,0 +1,160 @@
+/* inventory.c - see inventory.h. */
+#include "inventory.h"
+
+#include "block.h"
+#include "units.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMINFO_SIZE 8192
+
+/* ---- memory -------------------------------------------------------------------------------------------------------
+ */
+/* "  123 kB" -> bytes */
+static int parse_kb(const char *text, size_t len, uint64_t *out)
+{
+    char number[24];
+    uint64_t kb = 0;
+    struct err e = { 0 };
+    while (len > 0 && *text == ' ') {
+        text++;
+        len--;
+    }
+    if (len < 4 || len - 3 >= sizeof number || memcmp(text + len - 3, " kB", 3) != 0)
+        return -1;
+    memcpy(number, text, len - 3);
+    number[len - 3] = '\0';
+    if (units_parse_u64(number, &kb, &e) < 0 || kb > INT64_MAX / KIB)
+        return -1;
+    *out = kb * KIB;
+    return 0;
+}
+
+int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, struct err *e)
+{
+    size_t field_len = strlen(field);
+    for (const char *line = text; *line != '\0';) {
+        size_t len = strcspn(line, "\n");
+        const char *colon = memchr(line, ':', len);
+        size_t name_len = colon ? (size_t)(colon - line) : 0;
+        /* The field's name is the last word before the colon. */
+        if (name_len > field_len && memcmp(colon - field_len, field, field_len) == 0 &&
+            colon[-(ptrdiff_t)field_len - 1] == ' ') {
+            if (parse_kb(colon + 1, len - name_len - 1, out) < 0)
+                return err_set(e, ERR_IO, "meminfo: %.60s", line);
+            return 0;
+        }
+        line += len;
+        line += *line == '\n';
+    }
+    return err_set(e, ERR_NOT_FOUND, "meminfo has no %s", field);
+}
+
+static int node_memory(const struct sysfs *sys, unsigned node, uint64_t *total, uint64_t *free_bytes, struct err *e)
+{
+    char path[64];
+    snprintf(path, sizeof path, "devices/system/node/node%u/meminfo", node);
+    CLEANUP(cleanup_free) char *text = malloc(MEMINFO_SIZE);
+    if (!text)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (sysfs_read(sys, path, text, MEMINFO_SIZE, e) < 0 || inventory_meminfo_field(text, "MemTotal", total, e) < 0 ||
+        inventory_meminfo_field(text, "MemFree", free_bytes, e) < 0)
+        return -1;
+    uint64_t cache = 0; /* clean pages of files that nobody used lately: as good as free */
+    struct err none = { 0 };
+    if (inventory_meminfo_field(text, "Inactive(file)", &cache, &none) == 0)
+        *free_bytes += cache;
+    return 0;
+}
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Adds what is local of NUMA node 'n'. */
+static int add_node(const struct sysfs *sys, unsigned n, const struct inventory_borrowed *b, struct inventory_memory *m,
+                    struct err *e)
+{
+    if (node_memory(sys, n, &m->nodes[n].total_bytes, &m->nodes[n].free_bytes, e) < 0)
+        return -1;
+    uint64_t local = minus(m->nodes[n].total_bytes, b->bytes[n]);
+    if (b->only[n] || (b->bytes[n] > 0 && local < 64 * MIB))
+        return 0; /* nothing but borrowed memory */
+    m->memory_bytes += local;
+    m->free_bytes += minus(m->nodes[n].free_bytes, b->bytes[n]);
+    return 0;
+}
+
+int inventory_memory(const struct sysfs *sys, const struct inventory_borrowed *b, struct inventory_memory *out,
+                     struct err *e)
+{
+    int fd = openat(sys->root_fd, "devices/system/node", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        int rc = err_errno(e, ERR_IO, "cannot read devices/system/node");
+        cleanup_close(&fd);
+        return rc;
+    }
+    struct inventory_memory m = { 0 };
+    uint64_t n;
+    int rc = 0;
+    for (struct dirent *d; rc == 0 && (d = readdir(dir));)
+        if (sysfs_name_number(d->d_name, "node", &n) && n < INVENTORY_NODES_MAX)
+            rc = add_node(sys, (unsigned)n, b, &m, e);
+    closedir(dir);
+    if (rc == 0 && m.memory_bytes == 0)
+        rc = err_set(e, ERR_IO, "no NUMA node has local memory");
+    if (rc == 0)
+        *out = m;
+    return rc;
+}
+
+int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes, struct err *e)
+{
+    if (numa_node < 0 || numa_node >= INVENTORY_NODES_MAX || m->nodes[numa_node].total_bytes == 0)
+        return 0;
+    uint64_t total = m->nodes[numa_node].total_bytes, room = minus(m->nodes[numa_node].free_bytes, size_bytes);
+    uint64_t used = minus(total, m->nodes[numa_node].free_bytes);
+    if (used > size_bytes)
+        used = size_bytes;
+    for (int n = 0; n < INVENTORY_NODES_MAX; n++)
+        if (n != numa_node)
+            room += m->nodes[n].free_bytes;
+    if (used <= room)
+        return 0;
+    char a[UNITS_SIZE_MAX], b[UNITS_SIZE_MAX];
+    return err_set(e, ERR_CONFLICT, "up to %s are in use there, and only %s are free elsewhere on this node",
+                   units_format_size(used, a), units_format_size(room, b));
+}
+
+/* ---- identity -----------------------------------------------------------------------------------------------------
+ */
+int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e)
+{
+    char text[SYSFS_TEXT];
+    CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return err_errno(e, ERR_IO, "cannot open %s", path);
+    if (sysfs_read_fd(fd, path, text, sizeof text, e) < 0)
+        return -1;
+    if (strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+        return err_set(e, ERR_IO, "%s does not hold 32 hexadecimal digits", path);
+    memcpy(out, text, 33);
+    return 0;
+}
+
+int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], struct err *e)
+{
+    char text[SYSFS_TEXT];
+    if (sysfs_read(proc, "sys/kernel/random/boot_id", text, sizeof text, e) < 0)
+        return -1;
+    if (!id_valid(text))
+        return err_set(e, ERR_IO, "sys/kernel/random/boot_id holds no id");
+    memcpy(out, text, strlen(text) + 1);
+    return 0;
+}

@@ -1,0 +1,44 @@
+/* inventory.h - what this node is: identity, memory by NUMA node, and what an operator should know before memory
+ * travels.
+ *
+ * Only local memory is counted: what is borrowed is never lent on.  Everything is read below roots that tests can set.
+ * Reads only; no state; the caller's thread. */
+#ifndef MEMLANE_AGENT_INVENTORY_H
+#define MEMLANE_AGENT_INVENTORY_H
+
+#include "agent_config.h"
+#include "sysfs.h"
+#include "wire.h"
+
+#define INVENTORY_NODES_MAX 64 /* NUMA nodes with an id below this are known */
+
+struct inventory_memory {
+    uint64_t memory_bytes, free_bytes; /* local */
+    struct {
+        uint64_t total_bytes, free_bytes; /* as the kernel says; both 0 where there is no such node */
+    } nodes[INVENTORY_NODES_MAX];
+};
+
+struct inventory_borrowed {
+    uint64_t bytes[INVENTORY_NODES_MAX]; /* borrowed memory that is online on each NUMA node */
+    bool only[INVENTORY_NODES_MAX];      /* nodes that can have no other memory */
+};
+
+MUST_CHECK int inventory_memory(const struct sysfs *sys, const struct inventory_borrowed *b,
+                                struct inventory_memory *out, struct err *e);
+/* "Node 0 MemFree:  123 kB": the value of 'field' in bytes.  ERR_NOT_FOUND, or ERR_IO for a malformed line. */
+MUST_CHECK int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, struct err *e);
+
+/* ERR_CONFLICT, with the numbers, when 'size_bytes' of borrowed memory on 'numa_node' hold more than the rest of the
+ * machine has room for: the kernel would begin to kill processes while it moves them home.  An unknown node: 0. */
+MUST_CHECK int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes, struct err *e);
+
+/* 32 hexadecimal digits, as in /etc/machine-id. */
+MUST_CHECK int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e);
+MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], struct err *e);
+
+/* Fills at most WIRE_MAX_FINDINGS; answers how many.  'ocxl_error': why libocxl could not be loaded; NULL: it is. */
+unsigned inventory_findings(const struct agent_config *c, const struct sysfs *sys, const char *ocxl_error,
+                            struct wire_finding out[WIRE_MAX_FINDINGS]);
+
+#endif

@@ -1,0 +1,129 @@
+/* node.c - see node.h. */
+#include "node.h"
+
+#include "log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SWITCH_TIMEOUT_MS 5000
+
+static int init_adapter(struct node *n, const struct adapter_config *ac, unsigned compute_index, struct err *e)
+{
+    const struct agent_config *c = n->config;
+    struct node_adapter *a = &n->adapters[n->n_adapters];
+    struct afu_options o = {
+        .wire = ac->wire,
+        .device = ac->device,
+        .ocxl = n->ocxl_loaded ? &n->ocxl : NULL,
+        .emulated = strcmp(c->platform, "emulated") == 0,
+        .lender = {
+            .adapter = ac->wire.name,
+            .run_dir = c->run_dir,
+            .program = c->lender_program[0] ? c->lender_program : NULL,
+            .device = ac->device,
+            .ocxl_library = c->ocxl_library,
+            .backing = c->lender_backing,
+            .backing_dir = c->lender_backing_dir[0] ? c->lender_backing_dir : NULL,
+        },
+    };
+    memset(a, 0, sizeof *a);
+    a->config = ac;
+    a->compute_index = compute_index;
+    if (afu_new(&a->afu, &o, e) < 0)
+        return -1;
+    n->n_adapters++;
+    return 0;
+}
+
+static int init_parts(struct node *n, struct err *e)
+{
+    const struct agent_config *c = n->config;
+    unsigned compute = 0;
+    struct err ocxl = { 0 };
+    n->ocxl_loaded = ocxl_library_load(&n->ocxl, c->ocxl_library, &ocxl) == 0;
+    if (!n->ocxl_loaded)
+        snprintf(n->ocxl_error, sizeof n->ocxl_error, "%.199s", ocxl.detail);
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        if (init_adapter(n, &c->adapters[i], compute, e) < 0)
+            return -1;
+        compute += c->adapters[i].wire.role == WIRE_COMPUTE;
+    }
+    for (unsigned i = 0; i < c->n_switches; i++) {
+        struct node_switch *s = &n->switches[n->n_switches];
+        s->config = &c->switches[i];
+        if (crossconnect_new(&s->x, s->config->name, s->config->address, agent_config_ms(c, SWITCH_TIMEOUT_MS), e) < 0)
+            return -1;
+        n->n_switches++;
+    }
+    return labels_open(&n->labels, c->run_dir, n->boot_id, e);
+}
+
+static int init_kernel(struct node *n, struct err *e)
+{
+    const struct agent_config *c = n->config;
+    if (sysfs_init(&n->sys, c->sysfs_root, e) < 0 || sysfs_init(&n->proc, c->procfs_root, e) < 0 ||
+        platform_init(&n->platform, c->platform, &n->sys, c->emulator_dir, (long)c->quiesce_ms, e) < 0 ||
+        inventory_machine_id(c->machine_id_file, n->machine_id, e) < 0 ||
+        inventory_boot_id(&n->proc, n->boot_id, e) < 0)
+        return -1;
+    n->children.keep[1] = n->sys.root_fd;
+    n->children.keep[2] = n->platform.emulator.root_fd;
+    struct hotplug_options o = {
+        .sys = &n->sys,
+        .platform = &n->platform,
+        .children = &n->children,
+        .block_timeout_ms = agent_config_ms(c, c->block_timeout_ms),
+    };
+    struct err none = { 0 };
+    if (hotplug_new(&n->hotplug, &o, &none) < 0)
+        log_warn("hotplug.none", "%s: this node can lend, but not borrow", none.detail);
+    return 0;
+}
+
+int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct err *e)
+{
+    memset(n, 0, sizeof *n);
+    n->config = c;
+    n->sys.root_fd = n->proc.root_fd = n->platform.emulator.root_fd = -1;
+    children_init(&n->children);
+    n->children.keep[0] = lock_fd;
+    if (init_kernel(n, e) < 0 || init_parts(n, e) < 0)
+        return -1;
+    n->n_findings = inventory_findings(c, &n->sys, n->ocxl_loaded ? NULL : n->ocxl_error, n->findings);
+    return 0;
+}
+
+void node_discover(struct node *n)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        afu_ops(n->adapters[i].afu)->start(n->adapters[i].afu);
+    segments_discover(n);
+}
+
+void node_done(struct node *n)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        afu_free(n->adapters[i].afu);
+    for (unsigned i = 0; i < n->n_switches; i++)
+        crossconnect_free(n->switches[i].x);
+    labels_close(n->labels);
+    hotplug_free(n->hotplug);
+    platform_done(&n->platform);
+    sysfs_done(&n->sys);
+    sysfs_done(&n->proc);
+    if (n->ocxl_loaded)
+        ocxl_library_unload(&n->ocxl);
+    free(n->segments);
+    free(n->failed);
+    memset(n, 0, sizeof *n);
+}
+
+struct node_adapter *node_adapter(struct node *n, const char *name)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        if (strcmp(n->adapters[i].config->wire.name, name) == 0)
+            return &n->adapters[i];
+    return NULL;
+}

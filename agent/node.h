@@ -1,0 +1,102 @@
+/* node.h - what the job thread knows of its node: adapters, switches, segments, and the orders that failed.
+ *
+ * Made at start from kernel, adapters, lenders and labels; the desired state only adds names.  converge.c changes the
+ * node, observe.c reads it, segments.c keeps the list of segments.  Owned by the job thread, which holds the node's
+ * lock. */
+#ifndef MEMLANE_AGENT_NODE_H
+#define MEMLANE_AGENT_NODE_H
+
+#include "afu.h"
+#include "agent_config.h"
+#include "crossconnect.h"
+#include "hotplug.h"
+#include "inventory.h"
+#include "labels.h"
+#include "platform.h"
+
+struct node_adapter {
+    const struct adapter_config *config;
+    struct afu *afu;
+    unsigned compute_index;            /* counts this node's compute adapters */
+    int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
+};
+
+struct node_switch {
+    const struct switch_config *config;
+    struct crossconnect *x;
+};
+
+struct segment {
+    struct label label; /* its id is empty: nobody's */
+    unsigned adapter;   /* index into node.adapters */
+    struct hotplug_counts counts;
+    int numa_node;
+    bool listed;    /* the desired state names it */
+    bool quiesced;  /* no block online, and quiesce ran since */
+    bool tombstone; /* being removed: its blocks were read since that was ordered */
+    bool failed;    /* the order with 'attempt' failed; not tried again before it grows */
+    enum wire_want failed_want;
+    unsigned attempt;
+    char error[WIRE_TEXT];
+    int64_t recheck_at_ms;
+};
+
+struct failed_buffer {
+    struct wire_want_buffer order;
+    char error[WIRE_TEXT];
+};
+
+struct node {
+    const struct agent_config *config;
+    struct sysfs sys, proc;
+    struct platform platform;
+    struct children children;
+    struct hotplug *hotplug; /* NULL: this kernel has none */
+    struct labels *labels;
+    struct ocxl_library ocxl;
+    bool ocxl_loaded;
+    char ocxl_error[WIRE_TEXT];
+    char machine_id[ID_SIZE], boot_id[ID_SIZE];
+    unsigned n_adapters, n_switches;
+    struct node_adapter adapters[WIRE_MAX_ADAPTERS];
+    struct node_switch switches[WIRE_MAX_ADAPTERS];
+    struct segment *segments;
+    size_t n_segments, segments_room;
+    struct failed_buffer *failed;
+    size_t n_failed;
+    int64_t scan_at_ms; /* when the windows are searched for blocks again */
+    unsigned n_findings;
+    struct wire_finding findings[WIRE_MAX_FINDINGS];
+    /* Of the desired state that was acted upon last. */
+    uint64_t epoch, revision;
+    char instance[ID_SIZE];
+    bool incomplete; /* something without an attempt of its own failed: try again soon */
+    /* Called while a long order is under way; may be NULL. */
+    void (*progress)(void *arg);
+    void *progress_arg;
+};
+
+/* 'lock_fd': the node's lock; hot-plug children keep it.  Touches no adapter, lender or switch yet. */
+MUST_CHECK int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct err *e);
+/* Starts lenders (emulated racks), opens adapters, finds the segments that exist. */
+void node_discover(struct node *n);
+void node_done(struct node *n);
+struct node_adapter *node_adapter(struct node *n, const char *name); /* NULL when there is none */
+
+/* ---- segments.c ---------------------------------------------------------------------------------------------------
+ */
+struct segment *segments_find(struct node *n, const char *id);
+/* The segment of an order; made when it is not known yet.  ERR_FIELD_INVALID: not within an adapter's window. */
+MUST_CHECK int segments_get(struct node *n, const struct wire_want_segment *w, struct segment **out, struct err *e);
+struct range segments_range(const struct node *n, const struct segment *s);
+/* Reads its blocks. */
+MUST_CHECK int segments_read(struct node *n, struct segment *s, struct err *e);
+/* Is any known block of the section online?  Reads those of all its segments; true when they cannot be read. */
+bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned section);
+/* Forgets what has no block online, is not listed, and its label; reads again what was not read for long; now and then
+ * searches the windows for online blocks that belong to no segment. */
+void segments_keep_fresh(struct node *n, int64_t now_ms);
+void segments_discover(struct node *n); /* labels, then the windows */
+void segments_drop_idle(struct node *n);
+
+#endif

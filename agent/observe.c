@@ -1,0 +1,340 @@
+/* observe.c - see observe.h. */
+#include "observe.h"
+
+#include "log.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory -------------------------------------------------------------------------------------------------------
+ */
+static void borrowed_of(const struct node *n, struct inventory_borrowed *b)
+{
+    memset(b, 0, sizeof *b);
+    for (size_t i = 0; i < n->n_segments; i++) {
+        const struct segment *s = &n->segments[i];
+        if (s->numa_node >= 0 && s->numa_node < INVENTORY_NODES_MAX && s->counts.total > 0)
+            b->bytes[s->numa_node] += s->label.size_bytes / s->counts.total * s->counts.online;
+    }
+    if (strcmp(n->config->platform, "emulated") != 0)
+        return;
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        int node = n->platform.ops->numa_node(&n->platform, n->adapters[i].compute_index, 0);
+        if (n->adapters[i].config->wire.role == WIRE_COMPUTE && node >= 0 && node < INVENTORY_NODES_MAX)
+            b->only[node] = true;
+    }
+}
+
+static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_bytes, struct err *e)
+{
+    struct inventory_borrowed b;
+    struct inventory_memory m;
+    borrowed_of(n, &b);
+    if (inventory_memory(&n->sys, &b, &m, e) < 0)
+        return -1;
+    *memory = m.memory_bytes;
+    *free_bytes = m.free_bytes;
+    return 0;
+}
+
+/* ---- adapters -----------------------------------------------------------------------------------------------------
+ */
+/* A channel that is up is settled when its time is over; one that was up before this agent was gets the time too. */
+static unsigned settled_of(const struct node *n, struct node_adapter *a, unsigned channels)
+{
+    int64_t now = time_monotonic_ns();
+    unsigned settled = 0;
+    for (unsigned p = 0; p < WIRE_PORTS; p++) {
+        if (!(channels & 1u << p)) {
+            a->settled_at_ns[p] = 0;
+            continue;
+        }
+        if (a->settled_at_ns[p] == 0)
+            a->settled_at_ns[p] = now + (int64_t)n->config->settle_ms * 1000000;
+        if (now >= a->settled_at_ns[p])
+            settled |= 1u << p;
+    }
+    return settled;
+}
+
+static void see_adapter(struct node *n, struct node_adapter *a, bool counters, struct wire_seen_adapter *out)
+{
+    struct err e = { 0 };
+    memset(out, 0, sizeof *out);
+    memcpy(out->name, a->config->wire.name, sizeof out->name);
+    out->emulated = strcmp(n->config->platform, "emulated") == 0;
+    out->ok = afu_ops(a->afu)->read(a->afu, counters, out, &e) == 0;
+    if (out->ok)
+        out->settled = settled_of(n, a, out->channels);
+    else
+        snprintf(out->error, sizeof out->error, "%.199s", e.detail[0] ? e.detail : "the adapter does not answer");
+}
+
+static int see_adapters(struct node *n, bool counters, struct wire_observed *o, struct err *e)
+{
+    if (n->n_adapters == 0)
+        return 0;
+    o->adapters = calloc(n->n_adapters, sizeof *o->adapters);
+    if (!o->adapters)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        see_adapter(n, &n->adapters[i], counters, &o->adapters[i]);
+    o->n_adapters = n->n_adapters;
+    return 0;
+}
+
+/* ---- buffers ------------------------------------------------------------------------------------------------------
+ */
+static void see_buffer(const struct wire_seen_adapter *a, const struct lender_buffer *b, struct wire_seen_buffer *out)
+{
+    out->present = true;
+    memcpy(out->id, b->id, sizeof out->id);
+    memcpy(out->adapter, a->name, sizeof out->adapter);
+    memcpy(out->compute_node, b->compute_node, sizeof out->compute_node);
+    memcpy(out->compute_adapter, b->compute_adapter, sizeof out->compute_adapter);
+    memcpy(out->lender_id, a->lender_id, sizeof out->lender_id);
+    out->section = b->section;
+    out->offset_bytes = b->offset_bytes;
+    out->size_bytes = b->size_bytes;
+    out->effective_addr = b->effective_addr;
+}
+
+static int see_lender(struct node_adapter *a, struct wire_seen_adapter *seen, struct wire_observed *o, struct err *e)
+{
+    CLEANUP(cleanup_free) struct lender_buffer *list = NULL;
+    size_t n = 0;
+    struct err failed = { 0 };
+    if (lender_list(afu_lender(a->afu), &list, &n, &failed) < 0) {
+        seen->ok = false;
+        snprintf(seen->error, sizeof seen->error, "%.199s", failed.detail);
+        return 0;
+    }
+    if (n == 0)
+        return 0;
+    struct wire_seen_buffer *more = realloc(o->buffers, (o->n_buffers + n) * sizeof *more);
+    if (!more)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    o->buffers = more;
+    memset(&o->buffers[o->n_buffers], 0, n * sizeof *more);
+    for (size_t i = 0; i < n; i++)
+        see_buffer(seen, &list[i], &o->buffers[o->n_buffers++]);
+    return 0;
+}
+
+/* An order for a buffer failed: said in the list, as present or not. */
+static int see_failed(const struct failed_buffer *f, struct wire_observed *o, struct err *e)
+{
+    struct wire_seen_buffer *b = NULL;
+    for (size_t i = 0; i < o->n_buffers && !b; i++)
+        if (strcmp(o->buffers[i].id, f->order.id) == 0)
+            b = &o->buffers[i];
+    if (!b) {
+        struct wire_seen_buffer *more = realloc(o->buffers, (o->n_buffers + 1) * sizeof *more);
+        if (!more)
+            return err_set(e, ERR_INTERNAL, "out of memory");
+        o->buffers = more;
+        b = &o->buffers[o->n_buffers++];
+        memset(b, 0, sizeof *b);
+        memcpy(b->id, f->order.id, sizeof b->id);
+        memcpy(b->adapter, f->order.adapter, sizeof b->adapter);
+        memcpy(b->compute_node, f->order.compute_node, sizeof b->compute_node);
+        memcpy(b->compute_adapter, f->order.compute_adapter, sizeof b->compute_adapter);
+        b->section = f->order.section;
+        b->offset_bytes = f->order.offset_bytes;
+        b->size_bytes = f->order.size_bytes;
+    }
+    b->attempt = f->order.attempt;
+    memcpy(b->error, f->error, sizeof b->error);
+    return 0;
+}
+
+static int see_buffers(struct node *n, struct wire_observed *o, struct err *e)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        struct node_adapter *a = &n->adapters[i];
+        if (!afu_lender(a->afu))
+            continue;
+        if (o->adapters[i].lender_id[0] && see_lender(a, &o->adapters[i], o, e) < 0)
+            return -1;
+        o->locked_bytes += afu_locked_bytes(a->afu);
+    }
+    for (size_t i = 0; i < n->n_failed; i++)
+        if (see_failed(&n->failed[i], o, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- segments -----------------------------------------------------------------------------------------------------
+ */
+static int see_segments(const struct node *n, struct wire_observed *o, struct err *e)
+{
+    if (n->n_segments == 0)
+        return 0;
+    o->segments = calloc(n->n_segments, sizeof *o->segments);
+    if (!o->segments)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    for (size_t i = 0; i < n->n_segments; i++) {
+        const struct segment *s = &n->segments[i];
+        struct wire_seen_segment *w = &o->segments[i];
+        memcpy(w->id, s->label.id, sizeof w->id);
+        memcpy(w->adapter, s->label.adapter, sizeof w->adapter);
+        memcpy(w->error, s->error, sizeof w->error);
+        w->section = s->label.section;
+        w->offset_bytes = s->label.offset_bytes;
+        w->size_bytes = s->label.size_bytes;
+        w->blocks_total = s->counts.total;
+        w->blocks_online = s->counts.online;
+        w->movable = s->counts.movable;
+        w->touched = s->label.touched && s->counts.online > 0;
+        w->quiesced = s->quiesced;
+        w->numa_node = s->numa_node;
+        w->attempt = s->attempt;
+    }
+    o->n_segments = n->n_segments;
+    return 0;
+}
+
+/* ---- switches -----------------------------------------------------------------------------------------------------
+ */
+static void *grow(void **list, size_t n, size_t more, size_t size)
+{
+    void *bigger = realloc(*list, (n + more) * size);
+    if (bigger) {
+        *list = bigger;
+        memset((char *)bigger + n * size, 0, more * size);
+    }
+    return bigger;
+}
+
+static int see_switch(struct node_switch *s, struct wire_observed *o, struct err *e)
+{
+    CLEANUP(cleanup_free) struct crossconnect_pair *pairs = NULL;
+    CLEANUP(cleanup_free) struct crossconnect_signal *signals = NULL;
+    size_t n_pairs = 0, n_signals = 0;
+    struct err failed = { 0 };
+    if (crossconnect_list(s->x, &pairs, &n_pairs, &failed) < 0 ||
+        crossconnect_signals(s->x, &signals, &n_signals, &failed) < 0) {
+        log_warn("switch.read", "%s", failed.detail);
+        o->switches_ok = false;
+        return 0;
+    }
+    if ((n_pairs > 0 && !grow((void **)&o->pairs, o->n_pairs, n_pairs, sizeof *o->pairs)) ||
+        (n_signals > 0 && !grow((void **)&o->signals, o->n_signals, n_signals, sizeof *o->signals)))
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    for (size_t i = 0; i < n_pairs; i++) {
+        struct wire_seen_pair *p = &o->pairs[o->n_pairs++];
+        memcpy(p->name, s->config->name, sizeof p->name);
+        p->port_a = pairs[i].a;
+        p->port_b = pairs[i].b;
+    }
+    for (size_t i = 0; i < n_signals; i++) {
+        struct wire_seen_signal *w = &o->signals[o->n_signals++];
+        memcpy(w->name, s->config->name, sizeof w->name);
+        w->port = signals[i].port;
+        w->signal = signals[i].up ? WIRE_SIGNAL_UP : WIRE_SIGNAL_DOWN;
+    }
+    return 0;
+}
+
+static int see_switches(struct node *n, struct wire_observed *o, struct err *e)
+{
+    o->switches_ok = true;
+    for (unsigned i = 0; i < n->n_switches; i++)
+        if (see_switch(&n->switches[i], o, e) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- all of it ----------------------------------------------------------------------------------------------------
+ */
+static int copy_list(void **out, const void *list, size_t n, size_t size, struct err *e)
+{
+    *out = NULL;
+    if (n == 0)
+        return 0;
+    if (!(*out = malloc(n * size)))
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    memcpy(*out, list, n * size);
+    return 0;
+}
+
+int observe(struct node *n, bool counters, struct wire_observed *out, struct err *e)
+{
+    struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
+    memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
+    memcpy(o.instance, n->instance, sizeof o.instance);
+    o.n_findings = n->n_findings;
+    if (see_adapters(n, counters, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
+        see_switches(n, &o, e) < 0 || read_memory(n, &o.memory_bytes, &o.free_bytes, e) < 0 ||
+        copy_list((void **)&o.findings, n->findings, n->n_findings, sizeof *n->findings, e) < 0) {
+        wire_observed_done(&o);
+        return -1;
+    }
+    *out = o;
+    return 0;
+}
+
+int observe_progress(struct node *n, const struct wire_observed *last, struct wire_observed *out, struct err *e)
+{
+    struct wire_observed o = *last;
+    o.adapters = NULL;
+    o.buffers = NULL;
+    o.segments = NULL;
+    o.pairs = NULL;
+    o.signals = NULL;
+    o.findings = NULL;
+    o.n_segments = 0;
+    if (copy_list((void **)&o.adapters, last->adapters, last->n_adapters, sizeof *last->adapters, e) < 0 ||
+        copy_list((void **)&o.buffers, last->buffers, last->n_buffers, sizeof *last->buffers, e) < 0 ||
+        copy_list((void **)&o.pairs, last->pairs, last->n_pairs, sizeof *last->pairs, e) < 0 ||
+        copy_list((void **)&o.signals, last->signals, last->n_signals, sizeof *last->signals, e) < 0 ||
+        copy_list((void **)&o.findings, last->findings, last->n_findings, sizeof *last->findings, e) < 0 ||
+        see_segments(n, &o, e) < 0) {
+        wire_observed_done(&o);
+        return -1;
+    }
+    *out = o;
+    return 0;
+}
+
+void observe_registration(struct node *n, struct wire_registration *out)
+{
+    const struct agent_config *c = n->config;
+    struct err e = { 0 };
+    memset(out, 0, sizeof *out);
+    memcpy(out->name, c->name, sizeof out->name);
+    memcpy(out->machine_id, n->machine_id, sizeof out->machine_id);
+    memcpy(out->boot_id, n->boot_id, sizeof out->boot_id);
+    snprintf(out->version, sizeof out->version, "%s", MEMLANE_VERSION);
+    out->protocol_min = WIRE_PROTOCOL_MIN;
+    out->protocol_max = WIRE_PROTOCOL_MAX;
+    if (read_memory(n, &out->memory_bytes, &out->free_bytes, &e) < 0)
+        log_warn("inventory.memory", "%s", e.detail);
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        out->locked_bytes += afu_locked_bytes(n->adapters[i].afu);
+    out->block_bytes = n->hotplug ? hotplug_block_bytes(n->hotplug) : 0;
+    out->n_adapters = c->n_adapters;
+    for (unsigned i = 0; i < c->n_adapters; i++)
+        out->adapters[i] = c->adapters[i].wire;
+    out->n_labels = c->n_labels;
+    memcpy(out->labels, c->labels, sizeof out->labels);
+    out->n_findings = n->n_findings;
+    memcpy(out->findings, n->findings, sizeof out->findings);
+    out->n_switches = c->n_switches;
+    for (unsigned i = 0; i < c->n_switches; i++)
+        memcpy(out->switches[i], c->switches[i].name, NAME_SIZE);
+}
+
+int64_t observe_next_ms(const struct node *n)
+{
+    int64_t now = time_monotonic_ns(), next = INT64_MAX;
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        for (unsigned p = 0; p < WIRE_PORTS; p++) {
+            int64_t at = n->adapters[i].settled_at_ns[p];
+            if (at > now && at / 1000000 + 1 < next)
+                next = at / 1000000 + 1;
+        }
+    return next;
+}

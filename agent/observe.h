@@ -1,0 +1,20 @@
+/* observe.h - the node as it is -> a report (wire_observed), read from kernel, adapters, lenders and switches.
+ *
+ * A report is a full snapshot.  Session and sequence are the sender's.  The job thread calls this, after it has acted.
+ */
+#ifndef MEMLANE_AGENT_OBSERVE_H
+#define MEMLANE_AGENT_OBSERVE_H
+
+#include "node.h"
+
+/* Reads everything but the memory blocks, which segments.c keeps.  'counters': sample the adapters' counters too. */
+MUST_CHECK int observe(struct node *n, bool counters, struct wire_observed *out, struct err *e);
+/* A copy of 'last' with the segments as they are now: how far a long order is.  Its revision stays that of 'last'. */
+MUST_CHECK int observe_progress(struct node *n, const struct wire_observed *last, struct wire_observed *out,
+                                struct err *e);
+/* Fills what registration tells; session, epoch and credential are not part of it. */
+void observe_registration(struct node *n, struct wire_registration *out);
+/* When the node should be looked at again because a settle time ends; monotonic ms; INT64_MAX: never. */
+int64_t observe_next_ms(const struct node *n);
+
+#endif

@@ -1,0 +1,364 @@
+/* orders.c - see orders.h. */
+#include "orders.h"
+
+#include "converge.h"
+#include "log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALLOC_WAIT_MS 1000 /* then the other orders have their turn; the lender goes on */
+
+/* ---- buffers ------------------------------------------------------------------------------------------------------
+ */
+static struct failed_buffer *find_failed(struct node *n, const char *id)
+{
+    for (size_t i = 0; i < n->n_failed; i++)
+        if (strcmp(n->failed[i].order.id, id) == 0)
+            return &n->failed[i];
+    return NULL;
+}
+
+static void forget_failed(struct node *n, const char *id)
+{
+    struct failed_buffer *f = find_failed(n, id);
+    if (f)
+        *f = n->failed[--n->n_failed];
+}
+
+static void remember_failed(struct node *n, const struct wire_want_buffer *w, const struct err *e)
+{
+    struct failed_buffer *f = find_failed(n, w->id);
+    if (!f) {
+        struct failed_buffer *more = realloc(n->failed, (n->n_failed + 1) * sizeof *more);
+        if (!more)
+            return; /* tried again at the next pass */
+        n->failed = more;
+        f = &n->failed[n->n_failed++];
+    }
+    f->order = *w;
+    snprintf(f->error, sizeof f->error, "%.199s", e->detail);
+    log_warn("buffer.failed", "id=%s attempt=%u: %s", w->id, w->attempt, e->detail);
+}
+
+/* The list of one adapter's lender, read once a pass, when the first order needs it. */
+struct buffers {
+    struct node_adapter *adapter;
+    struct lender_buffer *list;
+    size_t n;
+    bool known;
+    struct err why; /* it could not be read */
+};
+
+static void buffers_done(struct buffers *b)
+{
+    free(b->list);
+}
+
+static int buffers_of(struct buffers *b, struct node_adapter *a, bool start, struct err *e)
+{
+    if (b->adapter == a && b->known)
+        return 0;
+    if (b->adapter != a || start) {
+        free(b->list);
+        *b = (struct buffers){ .adapter = a };
+        if (lender_list(afu_lender(a->afu), &b->list, &b->n, &b->why) == 0)
+            b->known = true;
+        else if (start) {
+            afu_ops(a->afu)->start(a->afu);
+            err_clear(&b->why);
+            b->known = lender_list(afu_lender(a->afu), &b->list, &b->n, &b->why) == 0;
+        }
+    }
+    if (b->known)
+        return 0;
+    *e = b->why;
+    return -1;
+}
+
+static const struct lender_buffer *buffers_find(const struct buffers *b, const char *id)
+{
+    for (size_t i = 0; i < b->n; i++)
+        if (strcmp(b->list[i].id, id) == 0)
+            return &b->list[i];
+    return NULL;
+}
+
+static int release_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+{
+    if (buffers_of(b, a, false, e) < 0)
+        return -1;
+    if (!buffers_find(b, w->id))
+        return 0;
+    if (lender_release(afu_lender(a->afu), w->id, e) < 0)
+        return -1;
+    log_info("buffer.released", "id=%s adapter=%s", w->id, w->adapter);
+    return 0;
+}
+
+static int create_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+{
+    if (buffers_of(b, a, true, e) < 0)
+        return -1;
+    const struct lender_buffer *there = buffers_find(b, w->id);
+    if (there && there->size_bytes == w->size_bytes && there->offset_bytes == w->offset_bytes &&
+        there->section == w->section)
+        return 0;
+    struct lender_buffer order = { .section = w->section,
+                                   .offset_bytes = w->offset_bytes,
+                                   .size_bytes = w->size_bytes };
+    memcpy(order.id, w->id, sizeof order.id);
+    memcpy(order.compute_node, w->compute_node, sizeof order.compute_node);
+    memcpy(order.compute_adapter, w->compute_adapter, sizeof order.compute_adapter);
+    if (lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e) < 0)
+        return -1;
+    log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
+             w->compute_node, w->compute_adapter);
+    return 0;
+}
+
+static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *w)
+{
+    return f && f->order.want == w->want && w->attempt <= f->order.attempt;
+}
+
+static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_want want)
+{
+    CLEANUP(buffers_done) struct buffers b = { 0 };
+    for (size_t i = 0; i < d->n_buffers; i++) {
+        const struct wire_want_buffer *w = &d->buffers[i];
+        struct err e = { 0 };
+        if (w->want != want || tried(find_failed(n, w->id), w))
+            continue;
+        struct node_adapter *a = node_adapter(n, w->adapter);
+        int rc;
+        if (!a || !afu_lender(a->afu))
+            rc = err_set(&e, ERR_FIELD_INVALID, "%s is no memory adapter of this node", w->adapter);
+        else
+            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &e);
+        if (rc == 0)
+            forget_failed(n, w->id);
+        else if (e.code == ERR_TIMEOUT)
+            n->incomplete = true; /* the lender is still at it */
+        else
+            remember_failed(n, w, &e);
+    }
+}
+
+void orders_buffers_absent(struct node *n, const struct wire_desired *d)
+{
+    do_buffers(n, d, WIRE_ABSENT);
+}
+
+void orders_buffers_create(struct node *n, const struct wire_desired *d)
+{
+    do_buffers(n, d, WIRE_CREATE);
+}
+
+/* ---- segments -----------------------------------------------------------------------------------------------------
+ */
+static void fail_segment(struct segment *s, const struct wire_want_segment *w, const struct err *e)
+{
+    s->failed = true;
+    s->failed_want = w->want;
+    s->attempt = w->attempt;
+    snprintf(s->error, sizeof s->error, "%.199s", e->detail);
+    log_warn("segment.failed", "id=%s attempt=%u blocks=%u/%u: %s", w->id, w->attempt, s->counts.online,
+             s->counts.total, e->detail);
+}
+
+static void clear_failure(struct segment *s)
+{
+    s->failed = false;
+    s->attempt = 0;
+    s->error[0] = '\0';
+}
+
+/* How far a long order is: the node's report may be sent meanwhile. */
+struct progress {
+    struct node *n;
+    struct segment *s;
+};
+
+static void on_progress(void *arg, unsigned online, unsigned total)
+{
+    struct progress *p = arg;
+    p->s->counts.online = online;
+    p->s->counts.total = total;
+    if (p->n->progress)
+        p->n->progress(p->n->progress_arg);
+}
+
+/* What is used there has to find room elsewhere on this machine, before the kernel begins to make some. */
+static int check_room(struct node *n, const struct segment *s, struct err *e)
+{
+    struct inventory_borrowed none = { 0 };
+    struct inventory_memory m;
+    if (inventory_memory(&n->sys, &none, &m, e) < 0)
+        return -1;
+    return inventory_room(&m, s->numa_node, s->counts.online * hotplug_block_bytes(n->hotplug), e);
+}
+
+static int take_offline(struct node *n, struct segment *s, struct err *e)
+{
+    struct hotplug_result r;
+    struct progress p = { n, s };
+    if (segments_read(n, s, e) < 0)
+        return -1;
+    if (s->counts.online > 0) {
+        if (check_room(n, s, e) < 0)
+            return -1;
+        int rc = hotplug_offline(n->hotplug, segments_range(n, s), on_progress, &p, &r, e);
+        if (r.counts.total > 0)
+            s->counts = r.counts;
+        s->quiesced = false;
+        if (rc < 0)
+            return -1;
+        log_info("segment.offline", "id=%s blocks=%u", s->label.id, s->counts.total);
+    }
+    s->tombstone = true;
+    if (s->quiesced)
+        return 0;
+    if (n->platform.ops->quiesce(&n->platform, &n->children, s->label.adapter, e) < 0)
+        return -1;
+    s->quiesced = true;
+    return 0;
+}
+
+/* The register leads to a donor, over channels that are out of reset. */
+static int check_mapped(struct node *n, const struct segment *s, struct err *e)
+{
+    struct node_adapter *a = &n->adapters[s->adapter];
+    const struct afu_ops *ops = afu_ops(a->afu);
+    uint64_t value;
+    unsigned channels;
+    if (ops->read_section(a->afu, s->label.section, &value, e) < 0 || ops->channels(a->afu, &channels, e) < 0)
+        return -1;
+    if (value == 0 || wire_section_is_parked(value, s->label.section))
+        return err_set(e, ERR_CONFLICT, "section %u of %s is not mapped", s->label.section, s->label.adapter);
+    unsigned ports = converge_ports_of(value);
+    if ((channels & ports) != ports)
+        return err_set(e, ERR_CONFLICT, "section %u of %s: its channel is in reset", s->label.section,
+                       s->label.adapter);
+    return 0;
+}
+
+static void put_label(struct node *n, const struct segment *s)
+{
+    struct err e = { 0 };
+    if (labels_put(n->labels, &s->label, &e) < 0)
+        log_warn("label.put", "%s: the segment is known by the orchestrator's word only", e.detail);
+}
+
+static int bring_online(struct node *n, struct segment *s, struct err *e)
+{
+    struct node_adapter *a = &n->adapters[s->adapter];
+    struct hotplug_result r;
+    struct progress p = { n, s };
+    uint64_t flits = 0;
+    if (check_mapped(n, s, e) < 0)
+        return -1;
+    put_label(n, s);
+    if (afu_moved(a->afu, &flits, e) < 0) /* what moved until now is not ours */
+        return -1;
+    int rc = hotplug_online(n->hotplug, segments_range(n, s), a->compute_index, on_progress, &p, &r, e);
+    if (r.counts.total > 0)
+        s->counts = r.counts;
+    s->quiesced = false;
+    s->numa_node = n->platform.ops->numa_node(&n->platform, a->compute_index,
+                                              segments_range(n, s).start_addr / hotplug_block_bytes(n->hotplug));
+    if (rc < 0)
+        return -1;
+    struct err none = { 0 };
+    s->label.touched = r.touched && afu_moved(a->afu, &flits, &none) == 0 && flits > 0;
+    if (s->label.touched)
+        put_label(n, s);
+    else
+        log_warn("segment.untouched", "id=%s: nothing shows that its memory was reached (%s)", s->label.id,
+                 r.why[0] ? r.why : "the adapter counted nothing");
+    log_info("segment.online", "id=%s adapter=%s section=%u blocks=%u numa_node=%d", s->label.id, s->label.adapter,
+             s->label.section, s->counts.total, s->numa_node);
+    return 0;
+}
+
+static bool is_done(const struct segment *s, enum wire_want want)
+{
+    if (want == WIRE_ABSENT)
+        return s->tombstone && s->quiesced && s->counts.online == 0;
+    return s->counts.online == s->counts.total && s->counts.movable;
+}
+
+static void do_segments(struct node *n, const struct wire_desired *d, enum wire_want want)
+{
+    for (size_t i = 0; i < d->n_segments; i++) {
+        const struct wire_want_segment *w = &d->segments[i];
+        struct segment *s;
+        struct err e = { 0 };
+        if (w->want != want)
+            continue;
+        if (segments_get(n, w, &s, &e) < 0) {
+            log_warn("segment.refused", "%s", e.detail);
+            continue;
+        }
+        if (is_done(s, want)) {
+            clear_failure(s);
+            continue;
+        }
+        if (s->failed && w->attempt <= s->attempt)
+            continue;
+        if ((want == WIRE_ABSENT ? take_offline : bring_online)(n, s, &e) == 0)
+            clear_failure(s);
+        else
+            fail_segment(s, w, &e);
+    }
+}
+
+void orders_segments_absent(struct node *n, const struct wire_desired *d)
+{
+    do_segments(n, d, WIRE_ABSENT);
+}
+
+void orders_segments_create(struct node *n, const struct wire_desired *d)
+{
+    do_segments(n, d, WIRE_CREATE);
+}
+
+/* ---- beginning of a pass ------------------------------------------------------------------------------------------
+ */
+static bool lists_buffer(const struct wire_desired *d, const char *id)
+{
+    for (size_t i = 0; i < d->n_buffers; i++)
+        if (strcmp(d->buffers[i].id, id) == 0)
+            return true;
+    return false;
+}
+
+/* A failure of another order than the one that now stands is no reason to leave that one alone. */
+static void note_segment(struct node *n, const struct wire_want_segment *w)
+{
+    struct segment *s;
+    struct err e = { 0 };
+    if (w->want == WIRE_KEEP && !segments_find(n, w->id) && segments_get(n, w, &s, &e) < 0)
+        log_warn("segment.refused", "%s", e.detail);
+    s = segments_find(n, w->id);
+    if (!s)
+        return;
+    s->listed = true;
+    if (w->want != WIRE_ABSENT)
+        s->tombstone = false;
+    if (s->failed && s->failed_want != w->want)
+        clear_failure(s);
+}
+
+void orders_begin(struct node *n, const struct wire_desired *d)
+{
+    for (size_t i = 0; i < n->n_segments; i++)
+        n->segments[i].listed = false;
+    for (size_t i = 0; i < d->n_segments; i++)
+        note_segment(n, &d->segments[i]);
+    for (size_t i = n->n_failed; i-- > 0;)
+        if (!lists_buffer(d, n->failed[i].order.id))
+            n->failed[i] = n->failed[--n->n_failed];
+}

@@ -1,0 +1,14 @@
+/* orders.h - the orders that carry an id and an attempt: buffers and segments (converge.h). */
+#ifndef MEMLANE_AGENT_ORDERS_H
+#define MEMLANE_AGENT_ORDERS_H
+
+#include "node.h"
+
+/* Notes which segments are listed, and forgets failures of what is listed no more. */
+void orders_begin(struct node *n, const struct wire_desired *d);
+void orders_segments_absent(struct node *n, const struct wire_desired *d);
+void orders_segments_create(struct node *n, const struct wire_desired *d);
+void orders_buffers_absent(struct node *n, const struct wire_desired *d);
+void orders_buffers_create(struct node *n, const struct wire_desired *d);
+
+#endif

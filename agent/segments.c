@@ -1,0 +1,273 @@
+/* segments.c - the list of segments of a node (node.h): what labels, orders and the kernel say that there is. */
+#include "log.h"
+#include "node.h"
+#include "units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECHECK_MS 10000 /* a segment's blocks are read again after this, and 20 ms more for each block */
+#define RECHECK_BLOCK_MS 20
+#define SCAN_MS 60000 /* the windows are searched for blocks of nobody */
+
+static struct segment *add(struct node *n)
+{
+    if (n->n_segments == n->segments_room) {
+        size_t room = n->segments_room ? 2 * n->segments_room : 8;
+        if (room > 2 * WIRE_MAX_OBJECTS)
+            return NULL;
+        struct segment *more = realloc(n->segments, room * sizeof *more);
+        if (!more)
+            return NULL;
+        n->segments = more;
+        n->segments_room = room;
+    }
+    struct segment *s = &n->segments[n->n_segments++];
+    memset(s, 0, sizeof *s);
+    s->numa_node = -1;
+    return s;
+}
+
+struct segment *segments_find(struct node *n, const char *id)
+{
+    for (size_t i = 0; i < n->n_segments; i++)
+        if (strcmp(n->segments[i].label.id, id) == 0)
+            return &n->segments[i];
+    return NULL;
+}
+
+struct range segments_range(const struct node *n, const struct segment *s)
+{
+    const struct wire_adapter *w = &n->adapters[s->adapter].config->wire;
+    return (struct range){ w->window_addr + s->label.section * TIB + s->label.offset_bytes, s->label.size_bytes };
+}
+
+/* Makes a segment from a label, when it lies in the window of one of this node's compute adapters in whole blocks. */
+static int add_label(struct node *n, const struct label *l, struct segment **out, struct err *e)
+{
+    struct node_adapter *a = node_adapter(n, l->adapter);
+    if (!n->hotplug)
+        return err_set(e, ERR_HARDWARE, "this kernel has no memory hot-plug");
+    uint64_t block = hotplug_block_bytes(n->hotplug);
+    if (!a || a->config->wire.role != WIRE_COMPUTE)
+        return err_set(e, ERR_FIELD_INVALID, "%s is no compute adapter of this node", l->adapter);
+    if (l->section >= WIRE_SECTIONS || l->size_bytes == 0 || l->size_bytes % block != 0 ||
+        l->offset_bytes % block != 0 || l->offset_bytes >= TIB || l->size_bytes > TIB - l->offset_bytes ||
+        l->section * TIB + l->offset_bytes + l->size_bytes > a->config->wire.window_bytes)
+        return err_set(e, ERR_FIELD_INVALID, "%s: not whole blocks within a section of the window of %s", l->id,
+                       l->adapter);
+    struct segment *s = add(n);
+    if (!s)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    s->label = *l;
+    s->adapter = (unsigned)(a - n->adapters);
+    n->scan_at_ms = 0; /* what was nobody's may now be its */
+    if (segments_read(n, s, e) < 0) {
+        n->n_segments--;
+        return -1;
+    }
+    *out = s;
+    return 0;
+}
+
+static bool same_place(const struct label *l, const struct wire_want_segment *w)
+{
+    return strcmp(l->adapter, w->adapter) == 0 && l->section == w->section && l->offset_bytes == w->offset_bytes &&
+           l->size_bytes == w->size_bytes;
+}
+
+int segments_get(struct node *n, const struct wire_want_segment *w, struct segment **out, struct err *e)
+{
+    struct segment *s = segments_find(n, w->id);
+    if (s && !same_place(&s->label, w))
+        return err_set(e, ERR_CONFLICT, "%s is known here with another place or size", w->id);
+    struct label l = { .section = w->section, .offset_bytes = w->offset_bytes, .size_bytes = w->size_bytes };
+    memcpy(l.id, w->id, sizeof l.id);
+    memcpy(l.adapter, w->adapter, sizeof l.adapter);
+    if (!s && add_label(n, &l, &s, e) < 0)
+        return -1;
+    s->listed = true;
+    *out = s;
+    return 0;
+}
+
+int segments_read(struct node *n, struct segment *s, struct err *e)
+{
+    struct range r = segments_range(n, s);
+    if (hotplug_read(n->hotplug, r, &s->counts, e) < 0)
+        return -1;
+    if (s->counts.online > 0) {
+        uint64_t block = r.start_addr / hotplug_block_bytes(n->hotplug);
+        s->numa_node = n->platform.ops->numa_node(&n->platform, n->adapters[s->adapter].compute_index, block);
+        s->quiesced = false;
+    }
+    s->recheck_at_ms = time_monotonic_ms() + RECHECK_MS + (int64_t)s->counts.total * RECHECK_BLOCK_MS;
+    return 0;
+}
+
+bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned section)
+{
+    for (size_t i = 0; i < n->n_segments; i++) {
+        struct segment *s = &n->segments[i];
+        struct err e = { 0 };
+        if (&n->adapters[s->adapter] != a || s->label.section != section)
+            continue;
+        if (segments_read(n, s, &e) < 0 || s->counts.online > 0)
+            return true;
+    }
+    return false;
+}
+
+void segments_drop_idle(struct node *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n_segments; i++) {
+        struct segment *s = &n->segments[i];
+        struct err e = { 0 };
+        if (s->listed || s->counts.online > 0) {
+            n->segments[kept++] = *s;
+            continue;
+        }
+        if (s->label.id[0] && labels_remove(n->labels, s->label.id, &e) < 0)
+            log_warn("label.remove", "%s", e.detail);
+    }
+    n->n_segments = kept;
+}
+
+/* ---- blocks of nobody ---------------------------------------------------------------------------------------------
+ */
+struct scan {
+    struct node *n;
+    unsigned adapter;
+    uint64_t *addrs;
+    size_t n_addrs, room;
+    bool failed;
+};
+
+static bool covered(const struct node *n, uint64_t addr)
+{
+    for (size_t i = 0; i < n->n_segments; i++) {
+        struct range r = segments_range(n, &n->segments[i]);
+        if (addr >= r.start_addr && addr - r.start_addr < r.size_bytes)
+            return true;
+    }
+    return false;
+}
+
+static void on_block(void *arg, uint64_t addr, bool movable)
+{
+    struct scan *s = arg;
+    (void)movable;
+    if (covered(s->n, addr))
+        return;
+    if (s->n_addrs == s->room) {
+        size_t room = s->room ? 2 * s->room : 64;
+        uint64_t *more = realloc(s->addrs, room * sizeof *more);
+        if (!more) {
+            s->failed = true;
+            return;
+        }
+        s->addrs = more;
+        s->room = room;
+    }
+    s->addrs[s->n_addrs++] = addr;
+}
+
+static int compare_addrs(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Makes one segment without an id of each run of blocks within a section. */
+static void add_runs(struct scan *s)
+{
+    struct node *n = s->n;
+    const struct wire_adapter *w = &n->adapters[s->adapter].config->wire;
+    uint64_t block = hotplug_block_bytes(n->hotplug);
+    qsort(s->addrs, s->n_addrs, sizeof *s->addrs, compare_addrs);
+    for (size_t i = 0, end; i < s->n_addrs; i = end) {
+        for (end = i + 1; end < s->n_addrs && s->addrs[end] == s->addrs[end - 1] + block; end++)
+            if ((s->addrs[end] - w->window_addr) % TIB == 0)
+                break;
+        uint64_t offset = s->addrs[i] - w->window_addr;
+        struct label l = { .section = (unsigned)(offset / TIB),
+                           .offset_bytes = offset % TIB,
+                           .size_bytes = (end - i) * block };
+        struct segment *made;
+        struct err e = { 0 };
+        memcpy(l.adapter, w->name, sizeof l.adapter);
+        if (add_label(n, &l, &made, &e) < 0)
+            log_warn("segment.unowned", "adapter=%s section=%u offset=0x%" PRIx64 ": %s", w->name, l.section,
+                     l.offset_bytes, e.detail);
+        else
+            log_warn("segment.unowned",
+                     "adapter=%s section=%u offset=0x%" PRIx64 " size=0x%" PRIx64 ": online, without a label", w->name,
+                     l.section, l.offset_bytes, l.size_bytes);
+    }
+}
+
+/* What nobody owns is found anew each time, so that a run that grew, or got its name, is not reported twice. */
+static void forget_unowned(struct node *n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->n_segments; i++)
+        if (n->segments[i].label.id[0])
+            n->segments[kept++] = n->segments[i];
+    n->n_segments = kept;
+}
+
+static void scan_windows(struct node *n)
+{
+    if (!n->hotplug)
+        return;
+    forget_unowned(n);
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        const struct wire_adapter *w = &n->adapters[i].config->wire;
+        struct scan s = { .n = n, .adapter = i };
+        struct err e = { 0 };
+        if (w->role != WIRE_COMPUTE)
+            continue;
+        struct range window = { w->window_addr, w->window_bytes };
+        if (hotplug_scan(n->hotplug, window, on_block, &s, &e) < 0 || s.failed)
+            log_warn("segment.scan", "adapter=%s: %s", w->name, s.failed ? "out of memory" : e.detail);
+        add_runs(&s);
+        free(s.addrs);
+    }
+}
+
+static void on_label(void *arg, const struct label *l)
+{
+    struct node *n = arg;
+    struct segment *s;
+    struct err e = { 0 };
+    if (add_label(n, l, &s, &e) < 0)
+        log_warn("label.useless", "%s: %s", l->id, e.detail);
+    else
+        log_info("segment.found", "id=%s adapter=%s section=%u blocks=%u/%u", l->id, l->adapter, l->section,
+                 s->counts.online, s->counts.total);
+}
+
+void segments_discover(struct node *n)
+{
+    struct err e = { 0 };
+    if (labels_each(n->labels, on_label, n, &e) < 0)
+        log_warn("label.read", "%s", e.detail);
+    scan_windows(n);
+    n->scan_at_ms = time_monotonic_ms() + SCAN_MS;
+}
+
+void segments_keep_fresh(struct node *n, int64_t now_ms)
+{
+    for (size_t i = 0; i < n->n_segments; i++) {
+        struct err e = { 0 };
+        if (now_ms >= n->segments[i].recheck_at_ms && segments_read(n, &n->segments[i], &e) < 0)
+            log_warn("segment.read", "id=%s: %s", n->segments[i].label.id, e.detail);
+    }
+    if (now_ms < n->scan_at_ms)
+        return;
+    scan_windows(n);
+    n->scan_at_ms = now_ms + SCAN_MS;
+}
