@@ -1,0 +1,43 @@
+/* auth.h - who calls: the tokens in memory, one-time codes, and the brake on failed sign-ins.
+ *
+ * Holds hashes, never secrets.  The token table is the truth (store.h); this is its image as of the last commit,
+ * changed only after a commit.  A browser's session is a token of its own whose id begins with "ses-" and ends with the
+ * id of the token that it was made from, so that revoking that one ends it too.  Codes live here only, for ten minutes.
+ * Thread-safe. */
+#ifndef MEMLANE_AUTH_H
+#define MEMLANE_AUTH_H
+
+#include "api/secret.h"
+
+#define AUTH_SESSION_PREFIX "ses-"
+#define AUTH_SESSION_MS (INT64_C(12) * 3600 * 1000)
+#define AUTH_CODE_MS (INT64_C(10) * 60 * 1000)
+#define AUTH_FAILURES_MAX 10 /* failed sign-ins of one address in a minute */
+
+struct auth;
+
+MUST_CHECK int auth_new(struct auth **out, struct err *e);
+void auth_free(struct auth *a); /* ignores NULL */
+
+/* 'used': of an agent's credential: it may have been used before (loaded at our start). */
+MUST_CHECK int auth_put(struct auth *a, const struct token *t, bool used, struct err *e);
+void auth_drop(struct auth *a, const char *id); /* and the sessions made from it */
+void auth_drop_agent(struct auth *a, const char *node, const char *except_id);
+size_t auth_list(struct auth *a, struct token *out, size_t max); /* by creation; answers how many there are */
+/* The token of a secret: false when there is none or it has expired.  Marks an agent's credential as used. */
+bool auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token *out);
+bool auth_alive(struct auth *a, const char *id, int64_t wall_ms);
+/* Whether 'node' has a credential that was used, or that an earlier start left. */
+bool auth_agent_used(struct auth *a, const char *node);
+bool auth_is_session(const char *id);
+bool auth_descends(const char *session_id, const char *token_id);
+
+/* One-time codes.  The code answers a token like the one that made it. */
+MUST_CHECK int auth_code_add(struct auth *a, const char *code, const struct token *maker, int64_t wall_ms,
+                             struct err *e);
+bool auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker);
+
+bool auth_may_try(struct auth *a, const char *remote, int64_t now_ms);
+void auth_failed(struct auth *a, const char *remote, int64_t now_ms);
+
+#endif

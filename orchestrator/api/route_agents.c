@@ -1,0 +1,262 @@
+/* route_agents.c - /v1/agents: enrolment, the long poll for the desired state, reports of the observed state.
+ *
+ * An agent's credential is good for its own node only (the route table says so).  A join token makes a credential, in
+ * the same transaction as the registration; it cannot take over a name whose credential has been used. */
+#include "api/context.h"
+#include "api/routes.h"
+#include "core/desired.h"
+#include "core/observed.h"
+#include "units.h"
+#include "wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POLL_MAX_S 60
+#define POLL_DEFAULT_S 30
+
+/* ---- register -----------------------------------------------------------------------------------------------------
+ */
+
+struct enrolment { /* rq->data */
+    struct wire_registration registration;
+    struct token token; /* the new credential; role AGENT */
+    char secret[SECRET_SIZE];
+    char session[ID_SIZE];
+};
+
+static void free_enrolment(void *data)
+{
+    explicit_bzero(data, sizeof(struct enrolment));
+    free(data);
+}
+
+/* A join token for a name that has a credential: only when nobody can have been using that one. */
+static int check_name(const struct request *rq, const struct enrolment *x, struct err *e)
+{
+    const char *name = x->registration.name;
+    if (rq->who.role == TOKEN_AGENT)
+        return strcmp(rq->who.name, name) == 0
+                   ? 0
+                   : err_set(e, ERR_FORBIDDEN, "the credential of %s is good for that node only", rq->who.name);
+    if (auth_agent_used(rq->api->auth, name))
+        return err_set(e, ERR_IDENTITY_CONFLICT, "node %s has a credential of its own already", name);
+    return 0;
+}
+
+static int drop_credentials(struct store *s, const char *node, struct err *e)
+{
+    CLEANUP(cleanup_free) struct token *list = NULL;
+    size_t n = 0;
+    if (store_tokens(s, &list, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].role == TOKEN_AGENT && strcmp(list[i].name, node) == 0 && store_token_remove(s, list[i].id, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int apply_register(struct request *rq, struct change *ch, struct err *e)
+{
+    struct enrolment *x = rq->data;
+    uint32_t node;
+    if (observed_register(ch->model, &x->registration, x->session, &node, e) < 0)
+        return -1;
+    if (rq->who.role == TOKEN_AGENT)
+        return 0;
+    return drop_credentials(ch->store, x->token.name, e) < 0 ? -1 : store_token_add(ch->store, &x->token, e);
+}
+
+static void registered(struct request *rq)
+{
+    struct enrolment *x = rq->data;
+    struct err e;
+    struct wire_registered r = { .epoch = writer_epoch(rq->api->writer),
+                                 .protocol = WIRE_PROTOCOL_MAX,
+                                 .heartbeat_ms = rq->api->heartbeat_ms,
+                                 .poll_wait_s = POLL_DEFAULT_S };
+    if (rq->who.role == TOKEN_JOIN) {
+        auth_drop_agent(rq->api->auth, x->token.name, "");
+        if (auth_put(rq->api->auth, &x->token, false, &e) < 0) {
+            reply_err(rq, &e);
+            return;
+        }
+        snprintf(r.credential, sizeof r.credential, "%s", x->secret);
+    }
+    snprintf(r.session, sizeof r.session, "%s", x->session);
+    snprintf(r.instance, sizeof r.instance, "%s", writer_instance(rq->api->writer));
+    reply_json(rq, 200, wire_registered_encode(&r));
+    explicit_bzero(&r, sizeof r);
+}
+
+static int new_credential(struct enrolment *x, struct err *e)
+{
+    struct token *t = &x->token;
+    *t = (struct token){ .role = TOKEN_AGENT, .created_ms = time_wall_ms() };
+    memcpy(t->name, x->registration.name, sizeof t->name);
+    if (secret_new("tok-", 6, t->id, sizeof t->id, e) < 0 || secret_new("ml_", 32, x->secret, sizeof x->secret, e) < 0)
+        return -1;
+    return secret_hash(x->secret, strlen(x->secret), t->hash, e);
+}
+
+static int take_registration(struct request *rq, struct err *e)
+{
+    struct enrolment *x = calloc(1, sizeof *x);
+    if (!x)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    rq->data = x;
+    rq->data_free = free_enrolment;
+    if (!rq->body)
+        return err_set(e, ERR_BODY_INVALID, "a registration is needed");
+    if (wire_registration_decode(&x->registration, rq->body, e) < 0 || check_name(rq, x, e) < 0 ||
+        secret_new("", 12, x->session, sizeof x->session, e) < 0)
+        return -1;
+    return rq->who.role == TOKEN_AGENT ? 0 : new_credential(x, e);
+}
+
+void route_register(struct request *rq)
+{
+    struct err e;
+    char object[NAME_SIZE + 8];
+    if (take_registration(rq, &e) < 0) {
+        reply_err(rq, &e);
+        return;
+    }
+    snprintf(object, sizeof object, "node/%s", ((struct enrolment *)rq->data)->registration.name);
+    request_change(rq, "agent.register", object, apply_register, registered);
+}
+
+/* ---- desired ------------------------------------------------------------------------------------------------------
+ */
+
+enum poll { POLL_ANSWER, POLL_WAIT, POLL_UNKNOWN, POLL_STALE };
+
+/* rq->number: the agent's revision; rq->flag: its epoch is ours. */
+static enum poll look(const struct request *rq, const struct model *m)
+{
+    const struct node *n = model_node(m, model_find_node(m, rq->match.params[0]));
+    if (!n)
+        return POLL_UNKNOWN;
+    if (!n->session[0])
+        return POLL_STALE;
+    return !rq->flag || n->desired_revision > rq->number ? POLL_ANSWER : POLL_WAIT;
+}
+
+static bool desired_ready(struct request *rq, const struct model *m)
+{
+    return look(rq, m) != POLL_WAIT;
+}
+
+static int build(struct request *rq, const struct model *m, uint64_t revision, struct err *e)
+{
+    struct wire_desired d;
+    if (desired_build(m, model_find_node(m, rq->match.params[0]), &d, e) < 0)
+        return -1;
+    d.epoch = writer_epoch(rq->api->writer);
+    d.revision = revision;
+    snprintf(d.instance, sizeof d.instance, "%s", writer_instance(rq->api->writer));
+    rq->answer = wire_desired_encode(&d);
+    wire_desired_done(&d);
+    return rq->answer ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+}
+
+static void answer_desired(struct request *rq)
+{
+    struct err e;
+    int rc = 0;
+    /* Read before the model: an older revision than the snapshot's only means that it is sent once more. */
+    uint64_t revision = writer_published_revision(rq->api->writer);
+    const struct model *m = writer_read_lock(rq->api->writer);
+    enum poll p = look(rq, m);
+    if (p == POLL_ANSWER)
+        rc = build(rq, m, revision, &e);
+    writer_read_unlock(rq->api->writer);
+    if (p == POLL_UNKNOWN)
+        rc = err_set(&e, ERR_SESSION_STALE, "node %.63s is not registered", rq->match.params[0]);
+    else if (p == POLL_STALE)
+        rc = err_set(&e, ERR_SESSION_STALE, "node %.63s has not registered since the orchestrator's start",
+                     rq->match.params[0]);
+    if (rc < 0)
+        reply_err(rq, &e);
+    else if (p == POLL_ANSWER)
+        reply_json(rq, 200, TAKE(rq->answer));
+    else
+        reply_empty(rq, 204);
+}
+
+static int take_cursor(struct request *rq, uint64_t *wait_s, struct err *e)
+{
+    static const char *const known[] = { "after", "wait", NULL };
+    const char *after = request_query(rq, "after");
+    uint64_t epoch = 0;
+    if (request_query_only(rq, known, e) < 0 || request_number(rq, "wait", POLL_MAX_S, wait_s, e) < 0)
+        return -1;
+    if (after && wire_cursor_parse(after, &epoch, &rq->number, e) < 0)
+        return -1;
+    rq->flag = after && epoch == writer_epoch(rq->api->writer);
+    return 0;
+}
+
+void route_desired(struct request *rq)
+{
+    struct err e;
+    uint64_t wait_s = 0;
+    if (take_cursor(rq, &wait_s, &e) < 0) {
+        reply_err(rq, &e);
+        return;
+    }
+    const struct model *m = writer_read_lock(rq->api->writer);
+    enum poll p = look(rq, m);
+    writer_read_unlock(rq->api->writer);
+    if (p == POLL_WAIT && wait_s > 0)
+        request_wait(rq, desired_ready, time_monotonic_ms() + (int64_t)wait_s * 1000, answer_desired);
+    else
+        answer_desired(rq);
+}
+
+/* ---- observed -----------------------------------------------------------------------------------------------------
+ */
+
+static void free_observed(void *data)
+{
+    wire_observed_done(data);
+    free(data);
+}
+
+static int apply_observed(struct request *rq, struct change *ch, struct err *e)
+{
+    uint32_t node = model_find_node(ch->model, rq->match.params[0]);
+    bool changed = true;
+    if (node == NONE)
+        return err_set(e, ERR_SESSION_STALE, "node %.63s is not registered", rq->match.params[0]);
+    if (observed_report(ch->model, node, rq->data, &changed, e) < 0)
+        return -1;
+    rq->command.read_only = !changed; /* a heartbeat needs no commit */
+    return 0;
+}
+
+static void observed_taken(struct request *rq)
+{
+    reply_empty(rq, 204);
+}
+
+void route_observed(struct request *rq)
+{
+    struct err e;
+    if (!rq->body) {
+        (void)!err_set(&e, ERR_BODY_INVALID, "a report is needed");
+        reply_err(rq, &e);
+        return;
+    }
+    rq->data = calloc(1, sizeof(struct wire_observed));
+    rq->data_free = free;
+    if (!rq->data || wire_observed_decode(rq->data, rq->body, &e) < 0) {
+        if (!rq->data)
+            (void)!err_set(&e, ERR_INTERNAL, "out of memory");
+        reply_err(rq, &e);
+        return;
+    }
+    rq->data_free = free_observed;
+    request_change(rq, "", "", apply_observed, observed_taken);
+}

@@ -1,0 +1,197 @@
+/* route_nodes.c - /v1/nodes: what a node is, has, lends and borrows; cordon, head-room, labels; forgetting one. */
+#include "api/context.h"
+#include "api/routes.h"
+#include "api/views.h"
+#include "units.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct node *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+/* Live nodes behind 'after', by name; the caller frees. */
+static const struct node **nodes_after(const struct model *m, const char *after, const char *state, size_t *n)
+{
+    uint32_t count = model_count(m, MODEL_NODE);
+    const struct node **list = calloc(count ? count : 1, sizeof(struct node *));
+    *n = 0;
+    for (uint32_t i = 0; list && i < count; i++) {
+        const struct node *x = model_node(m, i);
+        if (x && (!after || strcmp(x->name, after) > 0) && (!state || strcmp(node_state_names[x->state], state) == 0))
+            list[(*n)++] = x;
+    }
+    if (list)
+        qsort(list, *n, sizeof *list, compare_names);
+    return list;
+}
+
+static json_t *list_nodes(const struct model *m, const char *after, const char *state, unsigned limit,
+                          const char **next)
+{
+    json_t *items = json_array();
+    size_t n = 0;
+    const struct node **list = nodes_after(m, after, state, &n);
+    int64_t now_ms = time_monotonic_ms(), wall_ms = time_wall_ms();
+    for (size_t i = 0; list && i < n && i < limit; i++)
+        json_array_append_new(items, view_node(m, model_find_node(m, list[i]->name), now_ms, wall_ms));
+    *next = list && n > limit ? list[limit - 1]->name : NULL;
+    free(list);
+    return items;
+}
+
+void route_nodes(struct request *rq)
+{
+    static const char *const known[] = { "limit", "cursor", "state", NULL };
+    unsigned limit;
+    struct err e;
+    char next[NAME_SIZE] = "";
+    const char *more;
+    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &limit, &e) < 0) {
+        reply_err(rq, &e);
+        return;
+    }
+    uint64_t as_of = writer_published_event(rq->api->writer);
+    json_t *items = list_nodes(writer_read_lock(rq->api->writer), request_query(rq, "cursor"),
+                               request_query(rq, "state"), limit, &more);
+    if (more)
+        memcpy(next, more, strlen(more) + 1);
+    writer_read_unlock(rq->api->writer);
+    reply_list(rq, items, next[0] ? next : NULL, as_of);
+}
+
+static void node_unknown(struct request *rq)
+{
+    struct err e;
+    (void)!err_set(&e, ERR_NODE_UNKNOWN, "no node %.63s", rq->match.params[0]);
+    reply_err(rq, &e);
+}
+
+void route_node(struct request *rq)
+{
+    const struct model *m = writer_read_lock(rq->api->writer);
+    uint32_t at = model_find_node(m, rq->match.params[0]);
+    json_t *j = NULL;
+    if (at != NONE) {
+        reply_etag(rq, model_node(m, at)->name, model_node(m, at)->row.changed);
+        j = view_node(m, at, time_monotonic_ms(), time_wall_ms());
+    }
+    writer_read_unlock(rq->api->writer);
+    if (at == NONE)
+        node_unknown(rq);
+    else
+        reply_json(rq, 200, j);
+}
+
+/* ---- changes; writer thread ---------------------------------------------------------------------------------------
+ */
+
+static int find_matching(struct request *rq, const struct model *m, uint32_t *at, struct err *e)
+{
+    char base[NAME_SIZE + 24];
+    *at = model_find_node(m, rq->match.params[0]);
+    if (*at == NONE)
+        return err_set(e, ERR_NODE_UNKNOWN, "no node %.63s", rq->match.params[0]);
+    snprintf(base, sizeof base, "%s-%llu", model_node(m, *at)->name,
+             (unsigned long long)model_node(m, *at)->row.changed);
+    return request_if_match(rq, base, false, e);
+}
+
+static int decode_labels(const json_t *j, struct wire_label *out, size_t *n, struct err *e)
+{
+    const char *key;
+    json_t *value;
+    *n = 0;
+    json_object_foreach((json_t *)j, key, value)
+    {
+        const char *text = json_string_value(value);
+        if (*n == WIRE_MAX_LABELS)
+            return err_field(e, ERR_FIELD_INVALID, "labels", "more than %d labels", WIRE_MAX_LABELS);
+        if (!label_valid(key) || !text || !label_valid(text))
+            return err_field(e, ERR_FIELD_INVALID, "labels", "labels are 1 to 63 printable characters");
+        memcpy(out[*n].key, key, strlen(key) + 1);
+        memcpy(out[(*n)++].value, text, strlen(text) + 1);
+    }
+    return 0;
+}
+
+static int apply_patch(struct request *rq, struct change *ch, struct err *e)
+{
+    bool cordoned = false, has_cordoned, has_headroom, has_labels;
+    uint64_t headroom = 0;
+    const json_t *labels = NULL;
+    struct wire_label list[WIRE_MAX_LABELS];
+    size_t n_labels = 0;
+    uint32_t at;
+    const struct json_field fields[] = {
+        { "cordoned", JSON_KIND_BOOL, .out = &cordoned, .present = &has_cordoned },
+        { "headroom_bytes", JSON_KIND_U64, .out = &headroom, .present = &has_headroom },
+        { "labels", JSON_KIND_OBJECT, .out = &labels, .present = &has_labels },
+    };
+    if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0 || find_matching(rq, ch->model, &at, e) < 0)
+        return -1;
+    if (has_labels && decode_labels(labels, list, &n_labels, e) < 0)
+        return -1;
+    if (has_labels && model_set_labels(ch->model, at, list, n_labels, e) < 0)
+        return -1;
+    struct node *n = model_edit_node(ch->model, at);
+    bool was = n->cordoned;
+    n->cordoned = has_cordoned ? cordoned : n->cordoned;
+    n->headroom_bytes = has_headroom ? headroom : n->headroom_bytes;
+    char object[NAME_SIZE + 8];
+    snprintf(object, sizeof object, "node/%s", n->name);
+    model_emit(ch->model, "node.changed", object, was ? "cordoned" : "open", n->cordoned ? "cordoned" : "open", "");
+    return 0;
+}
+
+void route_node_patch(struct request *rq)
+{
+    struct err e;
+    char object[NAME_SIZE + 80];
+    if (!rq->body) {
+        (void)!err_set(&e, ERR_BODY_INVALID, "an object with what to change is needed");
+        reply_err(rq, &e);
+        return;
+    }
+    snprintf(object, sizeof object, "node/%.63s", rq->match.params[0]);
+    request_audit_detail(rq, rq->body);
+    request_change(rq, "node.patch", object, apply_patch, route_node);
+}
+
+/* The node's credentials go with it. */
+static int forget_credentials(struct request *rq, struct store *s, struct err *e)
+{
+    CLEANUP(cleanup_free) struct token *list = NULL;
+    size_t n = 0;
+    if (store_tokens(s, &list, &n, e) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].role == TOKEN_AGENT && strcmp(list[i].name, rq->match.params[0]) == 0 &&
+            store_token_remove(s, list[i].id, e) < 0)
+            return -1;
+    return 0;
+}
+
+static int apply_forget(struct request *rq, struct change *ch, struct err *e)
+{
+    uint32_t at;
+    if (find_matching(rq, ch->model, &at, e) < 0 || model_forget_node(ch->model, at, e) < 0)
+        return -1;
+    return forget_credentials(rq, ch->store, e);
+}
+
+static void forgotten(struct request *rq)
+{
+    auth_drop_agent(rq->api->auth, rq->match.params[0], "");
+    reply_empty(rq, 204);
+}
+
+void route_node_forget(struct request *rq)
+{
+    char object[NAME_SIZE + 80];
+    snprintf(object, sizeof object, "node/%.63s", rq->match.params[0]);
+    request_change(rq, "node.forget", object, apply_forget, forgotten);
+}

@@ -1,0 +1,182 @@
+/* views.c - nodes as the API shows them. */
+#include "api/views.h"
+
+#include "api/request.h"
+#include "json.h"
+#include "units.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char *const role_names[] = { "compute", "memory" };
+static const char *const severity_names[] = { "info", "warning", "error" };
+
+static void put(json_t *j, const char *key, json_t *value)
+{
+    json_object_set_new(j, key, value);
+}
+
+static void put_u64(json_t *j, const char *key, uint64_t value)
+{
+    put(j, key, json_u64(value));
+}
+
+static json_t *port_or_null(const struct model *m, uint32_t port)
+{
+    char name[PORT_NAME_SIZE];
+    return port == NONE ? json_null() : json_string(model_port_name(m, port, name));
+}
+
+static json_t *circuit_or_null(const struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    return c ? json_string(c->id) : json_null();
+}
+
+static json_t *ports_of(const struct model *m, const struct adapter *a)
+{
+    json_t *list = json_array();
+    for (unsigned k = 0; k < a->n_ports; k++) {
+        const struct port *p = model_port(m, a->ports[k]);
+        if (p)
+            json_array_append_new(list, json_pack("{s:o, s:i, s:o, s:o}", "name", port_or_null(m, a->ports[k]),
+                                                  "number", (int)p->number, "link_peer",
+                                                  port_or_null(m, model_port_peer(m, a->ports[k])), "circuit",
+                                                  circuit_or_null(m, p->circuit)));
+    }
+    return list;
+}
+
+static json_t *sections_of(const struct model *m, const struct adapter *a)
+{
+    json_t *list = json_array();
+    for (unsigned s = 0; s < a->n_sections; s++) {
+        const struct section *x = &a->sections[s];
+        const char *state = x->circuit == NONE && !x->used             ? "free"
+                            : wire_section_is_parked(x->seen_value, s) ? "parked"
+                                                                       : "mapped";
+        json_array_append_new(list, json_pack("{s:i, s:s, s:o, s:o}", "section", (int)s, "state", state, "circuit",
+                                              circuit_or_null(m, x->circuit), "register", json_addr(x->seen_value)));
+    }
+    return list;
+}
+
+static json_t *channels_of(const struct adapter *a)
+{
+    json_t *list = json_array();
+    for (unsigned k = 0; k < a->n_ports; k++)
+        json_array_append_new(list, json_pack("{s:i, s:b, s:b}", "port", (int)k, "up", (int)(a->seen_channels >> k & 1),
+                                              "settled", (int)(a->seen_settled >> k & 1)));
+    return list;
+}
+
+static json_t *view_adapter(const struct model *m, const struct adapter *a)
+{
+    json_t *j = json_pack("{s:s, s:s, s:b, s:b, s:o, s:b}", "name", a->name, "role", role_names[a->role], "seen",
+                          a->seen, "ok", a->seen && a->ok, "error", json_or_null(a->error), "emulated", a->emulated);
+    if (!j)
+        return NULL;
+    put(j, "ports", ports_of(m, a));
+    put(j, "channels", channels_of(a));
+    put(j, "error_capture", json_addr(a->error_capture));
+    put_u64(j, "flits_sent", a->flits_sent);
+    put_u64(j, "flits_received", a->flits_received);
+    put_u64(j, "latency_cycles", a->latency_cycles);
+    put_u64(j, "latency_samples", a->latency_samples);
+    if (a->role == WIRE_COMPUTE) {
+        put(j, "window_addr", json_addr(a->window_addr));
+        put_u64(j, "window_bytes", a->window_bytes);
+        put(j, "sections", sections_of(m, a));
+    } else {
+        put(j, "lender_id", json_or_null(a->lender_id));
+    }
+    return j;
+}
+
+static json_t *adapters_of(const struct model *m, const struct node *n)
+{
+    json_t *list = json_array();
+    for (unsigned k = 0; k < n->n_adapters; k++)
+        if (model_adapter(m, n->adapters[k]))
+            json_array_append_new(list, view_adapter(m, model_adapter(m, n->adapters[k])));
+    return list;
+}
+
+static json_t *labels_of(const struct node *n)
+{
+    json_t *j = json_object();
+    for (unsigned k = 0; k < n->n_labels; k++)
+        put(j, n->labels[k].key, json_safe(n->labels[k].value));
+    return j;
+}
+
+static json_t *findings_of(const struct node *n)
+{
+    json_t *list = json_array();
+    for (unsigned k = 0; k < n->n_findings; k++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:o, s:o}", "code", n->findings[k].code, "severity",
+                                        severity_names[n->findings[k].severity], "detail",
+                                        json_safe(n->findings[k].detail), "advice", json_safe(n->findings[k].advice)));
+    return list;
+}
+
+static bool listed(const json_t *list, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
+            return true;
+    return false;
+}
+
+/* What the node lends and borrows, and whose memory dies with it. */
+static void put_attachments(json_t *j, const struct model *m, uint32_t node)
+{
+    json_t *lends = json_array(), *borrows = json_array(), *hit = json_array(), *nodes = json_array();
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a && a->compute_node == node)
+            json_array_append_new(borrows, json_string(a->id));
+        if (!a || a->donor != node)
+            continue;
+        const struct node *borrower = model_node(m, a->compute_node);
+        json_array_append_new(lends, json_string(a->id));
+        json_array_append_new(hit, json_string(a->id));
+        if (borrower && !listed(nodes, borrower->name))
+            json_array_append_new(nodes, json_string(borrower->name));
+    }
+    put(j, "lends", lends);
+    put(j, "borrows", borrows);
+    put(j, "blast_radius", json_pack("{s:o, s:o}", "attachments", hit, "compute_nodes", nodes));
+}
+
+static void put_memory(json_t *j, const struct node *n)
+{
+    put_u64(j, "memory_bytes", n->memory_bytes);
+    put_u64(j, "free_bytes", n->free_bytes);
+    put_u64(j, "locked_bytes", n->locked_bytes);
+    put_u64(j, "headroom_bytes", n->headroom_bytes);
+    put_u64(j, "capacity_bytes", model_capacity_bytes(n));
+    put_u64(j, "lendable_bytes", model_lendable_bytes(n));
+    put_u64(j, "lent_bytes", n->lent_bytes);
+    put_u64(j, "borrowed_bytes", n->borrowed_bytes);
+    put_u64(j, "block_bytes", n->block_bytes);
+}
+
+json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t wall_ms)
+{
+    const struct node *n = model_node(m, node);
+    json_t *j =
+        json_pack("{s:s, s:s, s:b, s:s, s:s, s:s}", "name", n->name, "state", node_state_names[n->state], "cordoned",
+                  n->cordoned, "boot_id", n->boot_id, "machine_id", n->machine_id, "version", n->version);
+    if (!j)
+        return NULL;
+    put_memory(j, n);
+    put(j, "last_seen_at",
+        n->session[0] && n->last_seen_ms ? json_time(wall_ms - (now_ms - n->last_seen_ms)) : json_null());
+    put(j, "labels", labels_of(n));
+    put(j, "adapters", adapters_of(m, n));
+    put(j, "findings", findings_of(n));
+    put_attachments(j, m, node);
+    return j;
+}

@@ -1,0 +1,19 @@
+/* views.h - rows of the model as the API shows them.  Pure; under the read lock or on the writer's thread.  NULL: out
+ * of memory. */
+#ifndef MEMLANE_VIEWS_H
+#define MEMLANE_VIEWS_H
+
+#include "api/secret.h"
+#include "core/model.h"
+
+#include <jansson.h>
+
+json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t wall_ms);
+json_t *view_circuit(const struct model *m, const struct circuit *c);
+json_t *view_topology(const struct model *m);
+json_t *view_declared(const struct model *m); /* exactly what PUT /v1/topology takes */
+json_t *view_legs(const struct model *m, const struct leg *legs, unsigned n);
+/* "topology-HASH": changes with the declared cabling only. */
+MUST_CHECK int view_topology_tag(const struct model *m, char *buf, size_t size, struct err *e);
+
+#endif
