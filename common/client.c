@@ -4,15 +4,12 @@
  * curl_multi_wakeup() is what makes an interrupt from another thread take effect at once.  Between requests the easy
  * handle is reset to the same base options, so that nothing of one request leaks into the next.  libcurl's types stay
  * in here. */
-#include "client.h"
-
+#include "client_internal.h"
 #include "json.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,40 +18,7 @@
 
 #define BODY_MAX_DEFAULT (UINT64_C(64) << 20)
 #define CONNECT_TIMEOUT_DEFAULT_MS 5000L
-#define STREAM_SILENCE_S 35L /* the orchestrator sends a comment every 10 s */
-#define URL_MAX_LEN 2048
 #define UNIX_PREFIX "unix:"
-
-struct text {
-    char *data;
-    size_t len, cap;
-};
-
-struct client {
-    CURL *easy;
-    CURLM *multi;
-    char base[URL_MAX_LEN]; /* "http://host:port", without a slash at its end */
-    char *unix_path;        /* NULL: TCP */
-    char *authorization;    /* "Authorization: Bearer ..." or NULL */
-    char *ca_file, *user_agent;
-    long connect_timeout_ms, stream_max_ms;
-    size_t body_max;
-    int save_fd; /* of client_save() under way; -1: keep the body */
-    atomic_bool interrupted;
-    char curl_error[CURL_ERROR_SIZE];
-    struct text body; /* of the answer under way */
-    bool too_large, no_memory;
-    int save_errno;
-};
-
-/* The state of an event stream under way. */
-struct stream {
-    struct client *client;
-    bool (*event)(void *arg, const struct client_event *ev);
-    void *arg;
-    struct text line, id, type, data;
-    bool have_data, stopped;
-};
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_once_result;
@@ -64,7 +28,7 @@ static void init_curl(void)
     curl_once_result = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static bool text_append(struct text *t, const char *data, size_t len)
+bool text_append(struct text *t, const char *data, size_t len)
 {
     if (t->len + len + 1 > t->cap) {
         size_t cap = t->cap ? t->cap : 1024;
@@ -82,22 +46,17 @@ static bool text_append(struct text *t, const char *data, size_t len)
     return true;
 }
 
-static void text_clear(struct text *t)
+void text_clear(struct text *t)
 {
     t->len = 0;
     if (t->data)
         t->data[0] = '\0';
 }
 
-static void text_done(struct text *t)
+void text_done(struct text *t)
 {
     free(t->data);
     *t = (struct text){ 0 };
-}
-
-static const char *text_or_empty(const struct text *t)
-{
-    return t->data ? t->data : "";
 }
 
 static int copy_string(char **out, const char *text, struct err *e)
@@ -202,7 +161,7 @@ static size_t save(struct client *c, const char *data, size_t len)
     return len;
 }
 
-static size_t on_body(char *data, size_t size, size_t n, void *arg)
+size_t client_on_body(char *data, size_t size, size_t n, void *arg)
 {
     struct client *c = arg;
     long status = 0;
@@ -225,7 +184,7 @@ static curl_socket_t open_socket(void *arg UNUSED, curlsocktype purpose UNUSED, 
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-static void set_base_options(struct client *c)
+void client_prepare(struct client *c)
 {
     CURL *h = c->easy;
     curl_easy_reset(h);
@@ -241,7 +200,7 @@ static void set_base_options(struct client *c)
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, c->connect_timeout_ms);
     curl_easy_setopt(h, CURLOPT_USERAGENT, c->user_agent);
     curl_easy_setopt(h, CURLOPT_ERRORBUFFER, c->curl_error);
-    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, client_on_body);
     curl_easy_setopt(h, CURLOPT_WRITEDATA, c);
     if (c->unix_path)
         curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->unix_path);
@@ -249,7 +208,7 @@ static void set_base_options(struct client *c)
         curl_easy_setopt(h, CURLOPT_CAINFO, c->ca_file);
 }
 
-static int set_path(struct client *c, const char *path, struct err *e)
+int client_set_path(struct client *c, const char *path, struct err *e)
 {
     char url[URL_MAX_LEN * 2];
     int n = snprintf(url, sizeof url, "%s%s", c->base, path);
@@ -260,7 +219,7 @@ static int set_path(struct client *c, const char *path, struct err *e)
     return 0;
 }
 
-static int add_header(struct curl_slist **list, const char *header, struct err *e)
+int client_add_header(struct curl_slist **list, const char *header, struct err *e)
 {
     struct curl_slist *grown = curl_slist_append(*list, header);
     if (!grown)
@@ -269,12 +228,12 @@ static int add_header(struct curl_slist **list, const char *header, struct err *
     return 0;
 }
 
-static void slist_freep(struct curl_slist **list)
+void client_slist_freep(struct curl_slist **list)
 {
     curl_slist_free_all(*list);
 }
 
-static int transfer_error(struct client *c, CURLcode code, struct err *e)
+int client_transfer_error(struct client *c, CURLcode code, struct err *e)
 {
     if (c->too_large)
         return err_set(e, ERR_TOO_LARGE, "the answer of %s is over %zu bytes", c->base, c->body_max);
@@ -290,7 +249,7 @@ static int transfer_error(struct client *c, CURLcode code, struct err *e)
 }
 
 /* Runs the transfer that the easy handle is set up for. */
-static int transfer(struct client *c, CURLcode *result, struct err *e)
+int client_transfer(struct client *c, CURLcode *result, struct err *e)
 {
     c->curl_error[0] = '\0';
     c->too_large = c->no_memory = false;
@@ -331,7 +290,7 @@ static void copy_response_header(CURL *h, const char *name, char *out, size_t si
         strcpy(out, header->value);
 }
 
-static void read_answer(struct client *c, struct client_answer *out)
+void client_read_answer(struct client *c, struct client_answer *out)
 {
     struct err ignored;
     *out = (struct client_answer){ 0 };
@@ -363,29 +322,29 @@ static int set_body(struct client *c, const char *method, const char *text)
 int client_request(struct client *c, const char *method, const char *path, const json_t *body,
                    const char *const *headers, long timeout_ms, struct client_answer *out, struct err *e)
 {
-    CLEANUP(slist_freep) struct curl_slist *list = NULL;
+    CLEANUP(client_slist_freep) struct curl_slist *list = NULL;
     CLEANUP(cleanup_free) char *text = NULL;
     if (body && !(text = json_dumps(body, JSON_COMPACT)))
         return err_set(e, ERR_INTERNAL, "out of memory");
-    set_base_options(c);
-    if (set_path(c, path, e) < 0 || add_header(&list, "Expect:", e) < 0 ||
-        add_header(&list, "Accept: application/json", e) < 0)
+    client_prepare(c);
+    if (client_set_path(c, path, e) < 0 || client_add_header(&list, "Expect:", e) < 0 ||
+        client_add_header(&list, "Accept: application/json", e) < 0)
         return -1;
-    if (set_body(c, method, text) && add_header(&list, "Content-Type: application/json", e) < 0)
+    if (set_body(c, method, text) && client_add_header(&list, "Content-Type: application/json", e) < 0)
         return -1;
-    if (c->authorization && add_header(&list, c->authorization, e) < 0)
+    if (c->authorization && client_add_header(&list, c->authorization, e) < 0)
         return -1;
     for (; headers && *headers; headers++)
-        if (add_header(&list, *headers, e) < 0)
+        if (client_add_header(&list, *headers, e) < 0)
             return -1;
     curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, list);
     curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, timeout_ms);
     CURLcode code = CURLE_OK;
-    if (transfer(c, &code, e) < 0)
+    if (client_transfer(c, &code, e) < 0)
         return -1;
     if (code != CURLE_OK)
-        return transfer_error(c, code, e);
-    read_answer(c, out);
+        return client_transfer_error(c, code, e);
+    client_read_answer(c, out);
     return 0;
 }
 
@@ -457,128 +416,6 @@ int client_check(const struct client_answer *a, struct err *e)
     if (!detail)
         return err_set(e, code, "HTTP status %ld", a->status);
     return field ? err_field(e, code, field, "%s", detail) : err_set(e, code, "%s", detail);
-}
-
-/* ---- event streams ------------------------------------------------------------------------------------------------
- */
-
-static bool field_is(const char *line, size_t len, const char *name)
-{
-    return len == strlen(name) && !memcmp(line, name, len);
-}
-
-/* One line of the stream, without its end.  An empty one ends an event. */
-static bool stream_line(struct stream *s)
-{
-    const char *line = text_or_empty(&s->line);
-    if (!*line) {
-        struct client_event ev = { text_or_empty(&s->id), text_or_empty(&s->type), text_or_empty(&s->data) };
-        bool deliver = s->have_data || s->type.len;
-        if (deliver && !ev.type[0])
-            ev.type = "message";
-        s->stopped = deliver && !s->event(s->arg, &ev);
-        text_clear(&s->type);
-        text_clear(&s->data);
-        s->have_data = false;
-        return !s->stopped;
-    }
-    if (*line == ':')
-        return true;
-    size_t name_len = strcspn(line, ":");
-    const char *value = line + name_len;
-    if (*value == ':')
-        value++;
-    if (*value == ' ')
-        value++;
-    struct text *into = field_is(line, name_len, "id")      ? &s->id
-                        : field_is(line, name_len, "event") ? &s->type
-                        : field_is(line, name_len, "data")  ? &s->data
-                                                            : NULL;
-    if (!into)
-        return true;
-    bool ok = true;
-    if (into != &s->data)
-        text_clear(into);
-    else if (s->have_data)
-        ok = text_append(into, "\n", 1);
-    s->have_data |= into == &s->data;
-    s->client->no_memory |= !(ok && text_append(into, value, strlen(value)));
-    return !s->client->no_memory;
-}
-
-static size_t on_stream(char *data, size_t size, size_t n, void *arg)
-{
-    struct stream *s = arg;
-    struct client *c = s->client;
-    size_t total = size * n;
-    long status = 0;
-    curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200)
-        return on_body(data, size, n, c);
-    for (size_t i = 0; i < total;) {
-        const char *end = memchr(data + i, '\n', total - i);
-        size_t len = end ? (size_t)(end - (data + i)) : total - i;
-        if (s->line.len + len > c->body_max || s->data.len > c->body_max) {
-            c->too_large = true;
-            return 0;
-        }
-        if (!text_append(&s->line, data + i, len)) {
-            c->no_memory = true;
-            return 0;
-        }
-        i += len;
-        if (!end)
-            break;
-        i++;
-        if (s->line.len && s->line.data[s->line.len - 1] == '\r')
-            s->line.data[--s->line.len] = '\0';
-        bool go_on = stream_line(s);
-        text_clear(&s->line);
-        if (!go_on)
-            return 0;
-    }
-    return total;
-}
-
-static void stream_done(struct stream *s)
-{
-    text_done(&s->line);
-    text_done(&s->id);
-    text_done(&s->type);
-    text_done(&s->data);
-}
-
-int client_stream(struct client *c, const char *path, const char *last_event_id,
-                  bool (*event)(void *arg, const struct client_event *ev), void *arg, struct err *e)
-{
-    CLEANUP(stream_done) struct stream s = { .client = c, .event = event, .arg = arg };
-    CLEANUP(slist_freep) struct curl_slist *list = NULL;
-    char last[96];
-    set_base_options(c);
-    if (set_path(c, path, e) < 0 || add_header(&list, "Accept: text/event-stream", e) < 0 ||
-        (c->authorization && add_header(&list, c->authorization, e) < 0))
-        return -1;
-    snprintf(last, sizeof last, "Last-Event-ID: %s", last_event_id ? last_event_id : "");
-    if (last_event_id && add_header(&list, last, e) < 0)
-        return -1;
-    curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, list);
-    curl_easy_setopt(c->easy, CURLOPT_WRITEFUNCTION, on_stream);
-    curl_easy_setopt(c->easy, CURLOPT_WRITEDATA, &s);
-    curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, c->stream_max_ms);
-    curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
-    curl_easy_setopt(c->easy, CURLOPT_LOW_SPEED_TIME, STREAM_SILENCE_S);
-    CURLcode code = CURLE_OK;
-    if (transfer(c, &code, e) < 0)
-        return -1;
-    if (s.stopped)
-        return 0;
-    if (code != CURLE_OK)
-        return transfer_error(c, code, e);
-    struct client_answer answer;
-    read_answer(c, &answer);
-    int rc = client_check(&answer, e);
-    client_answer_done(&answer);
-    return rc;
 }
 
 void client_limit_stream(struct client *c, long max_ms)
