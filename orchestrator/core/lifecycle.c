@@ -455,7 +455,8 @@ static bool undo_advance(struct model *m, uint32_t at)
 static void lose_donor(struct model *m, uint32_t at, const char *reason)
 {
     const struct attachment *a = model_attachment(m, at);
-    bool live = a->step >= STEP_ONLINE && !a->compute_gone;
+    bool live =
+        a->step >= STEP_ONLINE && !a->compute_gone && !strcmp(a->compute_boot, model_node(m, a->compute_node)->boot_id);
     if (live && !a->quarantined) {
         model_edit_attachment(m, at)->quarantined = true;
         lifecycle_wake(m, a->donor);

@@ -97,6 +97,8 @@ struct node {
     bool reported;             /* a complete report came in this session and of this epoch */
     int64_t last_seen_ms;      /* monotonic */
     uint64_t desired_revision; /* revision that last changed its desired state */
+    int64_t memory_event_ms;   /* monotonic: last node.memory, and what it said */
+    uint64_t memory_event_free_bytes;
     unsigned n_findings;
     unsigned n_unowned;
     struct unowned *unowned;       /* owned by the row, as the labels */
@@ -225,10 +227,10 @@ struct attachment {
     unsigned buffer_fault_attempt, segment_fault_attempt;
     char buffer_fault[WIRE_TEXT], segment_fault[WIRE_TEXT]; /* empty: none */
     /* volatile */
-    unsigned blocks_online, blocks_total;
-    int numa_node;       /* -1: unknown */
-    int64_t progress_ms; /* monotonic: last progress, for the 120 s limit */
-    int64_t retry_at_ms; /* monotonic: next retry of a stuck undo; 0: none */
+    unsigned blocks_online, blocks_total, blocks_before; /* before: as of the report before */
+    int numa_node;                                       /* -1: unknown */
+    int64_t progress_ms;                                 /* monotonic: last progress, for the 120 s limit */
+    int64_t retry_at_ms;                                 /* monotonic: next retry of a stuck undo; 0: none */
     unsigned retries;
     /* derived */
     uint32_t section_next; /* next in its section, by offset */
@@ -261,8 +263,9 @@ struct journal_entry {
 struct model {
     struct table tables[MODEL_KINDS];
     /* durable */
-    uint64_t topology_version; /* raised by every change of cabling, adapters or link state; a roll-back keeps it raised */
-    uint64_t next_circuit;     /* numbers for ids */
+    uint64_t
+        topology_version;  /* raised by every change of cabling, adapters or link state; a roll-back keeps it raised */
+    uint64_t next_circuit; /* numbers for ids */
     /* set by the caller before each change */
     uint64_t revision; /* of the transaction under way: the one that its commit will have */
     int64_t now_ms;    /* monotonic, scaled */

@@ -6,6 +6,7 @@
 
 #include "lifecycle.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +140,7 @@ static void forget_attachments(struct model *m, uint32_t node)
         if (a->compute_node == node) {
             x->now_segment = x->now_movable = x->now_quiesced = x->now_touched = false;
             x->segment_fault[0] = '\0';
+            x->blocks_before = x->blocks_online;
             x->blocks_online = 0;
         }
     }
@@ -186,6 +188,17 @@ static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_b
     }
 }
 
+/* Blocks on their way; the first and the last of them are told by the state's own event. */
+static void emit_progress(struct model *m, const struct attachment *a, unsigned before,
+                          const struct wire_seen_segment *s)
+{
+    char object[ID_SIZE + 16], from[24], to[24];
+    snprintf(object, sizeof object, "attachment/%s", a->id);
+    snprintf(from, sizeof from, "%u/%u", before, s->blocks_total);
+    snprintf(to, sizeof to, "%u/%u", s->blocks_online, s->blocks_total);
+    model_emit(m, "attachment.progress", object, from, to, "");
+}
+
 static void take_segment(struct model *m, uint32_t node, const struct wire_seen_segment *s, struct unowned_list *l)
 {
     uint32_t at = s->id[0] ? model_find_attachment(m, s->id) : NONE;
@@ -199,8 +212,12 @@ static void take_segment(struct model *m, uint32_t node, const struct wire_seen_
         return;
     }
     struct attachment *x = model_touch_attachment(m, at);
-    if (x->blocks_online != s->blocks_online)
+    unsigned before = x->blocks_before;
+    if (before != s->blocks_online) {
         x->progress_ms = m->now_ms;
+        if (s->blocks_online && s->blocks_online != s->blocks_total)
+            emit_progress(m, x, before, s);
+    }
     x->now_segment = true;
     x->now_movable = s->movable;
     x->now_quiesced = s->quiesced && s->blocks_online == 0;
@@ -283,6 +300,25 @@ static int take_objects(struct model *m, uint32_t node, const struct wire_observ
     return model_set_unowned(m, node, l.items, l.n, e);
 }
 
+#define MEMORY_EVENT_MS 1000
+
+/* Free memory moves all the time: an event for a change of more than a hundredth, once a second at most. */
+static void note_memory(struct model *m, uint32_t node)
+{
+    const struct node *n = model_node(m, node);
+    uint64_t was = n->memory_event_free_bytes, is = n->free_bytes, change = was > is ? was - is : is - was;
+    char object[NAME_SIZE + 8], from[32], to[32];
+    if (change <= n->memory_bytes / 100 || m->now_ms - n->memory_event_ms < MEMORY_EVENT_MS)
+        return;
+    snprintf(object, sizeof object, "node/%s", n->name);
+    snprintf(from, sizeof from, "%" PRIu64, was);
+    snprintf(to, sizeof to, "%" PRIu64, is);
+    model_emit(m, "node.memory", object, from, to, "free_bytes");
+    struct node *x = model_touch_node(m, node);
+    x->memory_event_ms = m->now_ms;
+    x->memory_event_free_bytes = is;
+}
+
 int observed_report(struct model *m, uint32_t node, const struct wire_observed *o, bool *changed, struct err *e)
 {
     const struct node *n = model_node(m, node);
@@ -303,6 +339,7 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     x->locked_bytes = o->locked_bytes;
     x->last_seen_ms = m->now_ms;
     x->reported = true;
+    note_memory(m, node);
     take_adapters(m, node, o);
     take_switches(m, node, o);
     if (take_objects(m, node, o, e) < 0 || model_set_findings(m, node, o->findings, o->n_findings, e) < 0)

@@ -1,0 +1,82 @@
+/* sim_rack.h - a rack of simulated agents around the real core: for tests of the life cycle, single-threaded, own
+ * clock.
+ *
+ * Each agent holds its own "hardware" (buffers, registers, channels, blocks, cross-connects), acts on the real desired
+ * state and makes the real reports.  Before a buffer goes, and before a register changes, the simulation checks what a
+ * server would die of; a violation fails the test at once. */
+#ifndef MEMLANE_SIM_RACK_H
+#define MEMLANE_SIM_RACK_H
+
+#include "core/desired.h"
+#include "core/lifecycle.h"
+#include "core/model.h"
+#include "core/observed.h"
+
+#define SIM_NODES_MAX 10
+#define SIM_OBJECTS_MAX 256
+#define SIM_BLOCK (UINT64_C(256) << 20)
+
+struct sim_buffer {
+    char id[ID_SIZE], peer[NAME_SIZE];
+    unsigned section;
+    uint64_t offset_bytes, size_bytes, base;
+};
+
+struct sim_segment {
+    char id[ID_SIZE];
+    unsigned section;
+    uint64_t offset_bytes, size_bytes;
+    unsigned online;
+    bool quiesced;
+    unsigned tried; /* attempt that failed */
+};
+
+struct sim_node {
+    char name[NAME_SIZE];
+    unsigned boot, lender, session;
+    uint64_t sequence, revision;
+    bool alive;          /* agent runs */
+    bool refuse_offline; /* blocks answer EBUSY */
+    bool fail_online, fail_lend;
+    size_t n_buffers, n_segments;
+    struct sim_buffer buffers[SIM_OBJECTS_MAX];
+    struct sim_segment segments[SIM_OBJECTS_MAX];
+    uint64_t registers[WIRE_SECTIONS];
+    unsigned channels[2]; /* of afu0 (compute), afu1 (memory) */
+    uint64_t next_base;
+    struct sim_arena {
+        char peer[NAME_SIZE];
+        unsigned section;
+        uint64_t base;
+    } arenas[64];
+    size_t n_arenas;
+    unsigned joins[64]; /* the manager only: port -> port, 0: none */
+};
+
+struct sim {
+    struct model *m;
+    struct topology *t;
+    size_t n_nodes; /* the last one manages switch "ocs1" when there is one */
+    bool has_switch;
+    struct sim_node nodes[SIM_NODES_MAX];
+    unsigned next_id;
+    int64_t clock_ms;
+};
+
+/* 'n_nodes' servers with afu0 (compute) and afu1 (memory), both ports on a circuit switch. */
+void sim_star(struct sim *s, size_t n_servers);
+void sim_done(struct sim *s);
+void sim_begin(struct sim *s);  /* a transaction */
+void sim_commit(struct sim *s); /* with model_check() */
+void sim_register(struct sim *s, size_t node);
+/* One round of one agent: reads its desired state, acts, reports.  'report' false: the report is lost. */
+void sim_agent(struct sim *s, size_t node, bool report);
+void sim_settle(struct sim *s);              /* rounds until nothing moves any more */
+void sim_reboot(struct sim *s, size_t node); /* new boot: everything it had is gone */
+void sim_kill_lender(struct sim *s, size_t node);
+uint32_t sim_attach(struct sim *s, size_t node, uint64_t size_bytes, const char *donor); /* NONE when refused */
+void sim_detach(struct sim *s, uint32_t attachment);
+void sim_pass(struct sim *s, int64_t ms); /* time */
+void sim_expect_nothing(struct sim *s);   /* no buffer, block, mapped register, channel, join is left */
+
+#endif
