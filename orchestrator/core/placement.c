@@ -7,6 +7,7 @@
 #include "units.h"
 #include "verdict.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,6 +124,8 @@ static int judge(struct verdict *v, const struct question *q, enum place_reason 
     v->c.node = donor;
     v->c.reason = refused;
     v->c.lendable_bytes = model_lendable_bytes(model_node(q->m, donor));
+    snprintf(v->c.detail, sizeof v->c.detail, "compute node %s %s", model_node(q->m, q->r->compute_node)->name,
+             refused == PLACE_NO_COMPUTE_ADAPTER ? "has no compute adapter" : "or its compute adapter is not ready");
     return 0;
 }
 
