@@ -193,25 +193,7 @@ static uint64_t sum_files(int dir_fd, bool *settled)
     return sum;
 }
 
-static uint64_t locked_bytes(pid_t pid)
-{
-    char path[64], text[4096];
-    uint64_t kib = 0;
-    const char *at;
-    ssize_t n;
-    CLEANUP(cleanup_close) int fd = -1;
-
-    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    at = strstr(text, "VmLck:");
-    return at && sscanf(at, "VmLck: %" SCNu64, &kib) == 1 ? kib * 1024 : 0;
-}
-
-static uint64_t file_bytes(struct box_node *n)
+uint64_t donor_used_bytes(struct box_node *n)
 {
     CLEANUP(cleanup_close) int fd = open(n->buffers, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct timespec now;
@@ -229,14 +211,4 @@ static uint64_t file_bytes(struct box_node *n)
     n->used_bytes = sum_files(fd, &settled);
     n->used_mtime_ns = settled && now_ns - mtime_ns > MTIME_TRUST_NS ? mtime_ns : -1;
     return n->used_bytes;
-}
-
-uint64_t donor_used_bytes(struct box_node *n)
-{
-    uint64_t files = file_bytes(n), locked = 0;
-
-    for (unsigned i = 0; i < n->n_adapters; i++)
-        if (donor_pid(&n->adapters[i]) != 0)
-            locked += locked_bytes(donor_pid(&n->adapters[i])) / n->spec->block_bytes * n->spec->block_bytes;
-    return files > locked ? files : locked;
 }

@@ -25,7 +25,7 @@ void donor_each(struct box_adapter *a, void (*each)(void *arg, struct box_adapte
                 void *arg);
 /* box->memory: process_vm_readv and writev on the lender. */
 int donor_memory(const struct box_adapter *a, uint64_t addr, void *data, size_t len, bool write);
-/* What the lenders of a node hold. */
+/* What the lenders of a node hold: the sizes of the files in its buffers/. */
 uint64_t donor_used_bytes(struct box_node *n);
 
 #endif

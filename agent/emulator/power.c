@@ -83,7 +83,8 @@ static void reset_adapter(struct box_adapter *a)
     adapter_reset(a->regs, a->spec->role == WIRE_MEMORY);
     a->n_faults = 0;
     /* The value is the role, for whoever reads the trace. */
-    trace_event(a->node->box->trace, a->node->spec->name, a->spec->name, "reset", 0, a->spec->role == WIRE_MEMORY, true);
+    trace_event(a->node->box->trace, a->node->spec->name, a->spec->name, "reset", 0, a->spec->role == WIRE_MEMORY,
+                true);
 }
 
 void power_off(struct emulator *em, struct box_node *n, const char *why)
