@@ -18,11 +18,15 @@ void sim_begin(struct sim *s)
     model_savepoint(s->m);
 }
 
+void (*sim_on_commit)(struct model *m);
+
 void sim_commit(struct sim *s)
 {
     struct err e = { 0 };
     lifecycle_advance(s->m);
     ck_assert_msg(model_check(s->m, &e) == 0, "%s", e.detail);
+    if (sim_on_commit)
+        sim_on_commit(s->m);
     model_commit_done(s->m);
 }
 
