@@ -98,7 +98,11 @@ static int migrate(struct store *s, int64_t version, struct err *e)
     return 0;
 }
 
-static int read_state(struct store *s, struct err *e)
+struct state { /* where the file stands */
+    uint64_t epoch, revision, last_event;
+};
+
+static int read_state(struct store *s, struct state *out, struct err *e)
 {
     CLEANUP(db_resetp)
     sqlite3_stmt *stmt = db_query(&s->db, e, "SELECT epoch, revision, last_event FROM store", "");
@@ -107,9 +111,9 @@ static int read_state(struct store *s, struct err *e)
         return err_set(e, ERR_STORAGE, "the database %s is damaged: its state is missing", s->path);
     if (rc < 0)
         return -1;
-    s->epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
-    s->revision = (uint64_t)sqlite3_column_int64(stmt, 1);
-    s->last_event = (uint64_t)sqlite3_column_int64(stmt, 2);
+    out->epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
+    out->revision = (uint64_t)sqlite3_column_int64(stmt, 1);
+    out->last_event = (uint64_t)sqlite3_column_int64(stmt, 2);
     return 0;
 }
 
@@ -125,9 +129,12 @@ static int new_instance(char out[ID_SIZE], struct err *e)
 
 static int start_epoch(struct store *s, struct err *e)
 {
-    if (read_state(s, e) < 0 || new_instance(s->instance, e) < 0)
+    struct state st;
+    if (read_state(s, &st, e) < 0 || new_instance(s->instance, e) < 0)
         return -1;
-    s->epoch++;
+    s->epoch = st.epoch + 1;
+    s->revision = st.revision;
+    s->last_event = st.last_event;
     return db_run(&s->db, e, "UPDATE store SET epoch = ?1, instance = ?2", "it", (int64_t)s->epoch, s->instance);
 }
 
@@ -214,9 +221,13 @@ int store_in_batch(struct store *s, struct err *e)
     return 0;
 }
 
+static int reopen_later(struct store *s, struct err *e);
+
 int store_begin(struct store *s, struct err *e)
 {
     assert(!s->in_batch);
+    if (!s->db.handle && reopen_later(s, e) < 0)
+        return -1;
     if (db_run(&s->db, e, "BEGIN IMMEDIATE", "") < 0)
         return -1;
     s->in_batch = true;
@@ -298,23 +309,47 @@ void store_rollback(struct store *s)
         log_warn("store.rollback", "%s", e.detail);
 }
 
-int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e)
+/* Opens the file again and reads where it stands; closed when that fails. */
+static int reopen(struct store *s, struct state *out, struct err *e)
 {
-    store_rollback(s);
     db_close(&s->db);
     if (db_open(&s->db, s->path, DB_WRITER, e) < 0)
         return -1;
-    uint64_t epoch = s->epoch;
-    if (read_state(s, e) < 0)
+    if (read_state(s, out, e) == 0)
+        return 0;
+    db_close(&s->db);
+    return -1;
+}
+
+/* The disk failed so badly that not even the outcome of a commit could be read: it counts as failed.  Should it be in
+ * the file after all, then only a new start can bring the program and its database together again. */
+static int reopen_later(struct store *s, struct err *e)
+{
+    struct state st;
+    if (reopen(s, &st, e) < 0)
         return -1;
-    s->epoch = epoch > s->epoch ? epoch : s->epoch;
-    *committed = s->revision >= revision;
-    /* Proves that the disk takes commits again, and makes what was half written before it either ours or overwritten.
-     */
-    if (db_run(&s->db, e, "UPDATE store SET epoch = ?1", "i", (int64_t)s->epoch) < 0)
+    if (st.revision == s->revision)
+        return 0;
+    db_close(&s->db);
+    return err_set(e, ERR_STORAGE, "the database has commit %" PRIu64 ", which was reported as failed", st.revision);
+}
+
+int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e)
+{
+    struct state st;
+    store_rollback(s);
+    if (reopen(s, &st, e) < 0)
         return -1;
-    if (*committed)
-        return db_exec(&s->db, "PRAGMA wal_checkpoint(PASSIVE)", e);
+    *committed = st.revision >= revision;
+    s->revision = st.revision;
+    s->last_event = st.last_event;
+    if (st.epoch > s->epoch)
+        s->epoch = st.epoch;
+    /* Makes what the failed commit left in the log either durable or overwritten. */
+    struct err failed;
+    if (db_run(&s->db, &failed, "UPDATE store SET epoch = ?1", "i", (int64_t)s->epoch) < 0 ||
+        (*committed && db_exec(&s->db, "PRAGMA wal_checkpoint(PASSIVE)", &failed) < 0))
+        log_warn("store.recover", "%s", failed.detail);
     return 0;
 }
 

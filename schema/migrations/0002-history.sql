@@ -21,7 +21,7 @@ CREATE TABLE ended_attachments (
     compute_node TEXT NOT NULL,
     donor TEXT NOT NULL,
     ended_ms INTEGER NOT NULL,
-    json TEXT NOT NULL CHECK (json_valid(json))
+    json TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE audit (

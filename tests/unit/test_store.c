@@ -1,0 +1,796 @@
+/* links: memlane-orchestrator memlane-sim */
+/* The database: what was committed is there after a restart at the same slots, what was not is not; a damaged, foreign,
+ * newer or busy file is refused; what would be given twice is refused by the tables themselves. */
+#include "orchestrator/attachment_json.h"
+#include "orchestrator/store_internal.h"
+#include "sim_rack.h"
+#include "units.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char dir[64], path[112];
+static struct store *store;
+static struct err e;
+
+static void open_store(void)
+{
+    ck_assert_msg(store_open(&store, path, &e) == 0, "%s", e.detail);
+}
+
+static void setup(void)
+{
+    /* in memory where there is one: the first test alone makes a thousand commits */
+    snprintf(dir, sizeof dir, "%s/memlane-test-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/rack.db", dir);
+    open_store();
+}
+
+static void teardown(void)
+{
+    char command[128];
+    store_close(store);
+    store = NULL;
+    sim_on_commit = NULL;
+    snprintf(command, sizeof command, "rm -r '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void expect_error(int rc, enum err_code code, const char *part)
+{
+    ck_assert_int_eq(rc, -1);
+    ck_assert_msg(e.code == code, "%s: %s", err_name(e.code), e.detail);
+    ck_assert_msg(strstr(e.detail, part) != NULL, "%s", e.detail);
+}
+
+/* ---- a model and its twin from the file ---------------------------------------------------------------------------
+ */
+static void commit(struct model *m)
+{
+    uint64_t before = store_last_event(store);
+    m->revision = store_revision(store) + 1;
+    ck_assert_msg(store_begin(store, &e) == 0 && store_commit(store, m, &e) == 0, "%s", e.detail);
+    for (size_t i = 0; i < m->n_events; i++)
+        ck_assert_uint_eq(m->events[i].id, before + 1 + i);
+}
+
+#define SAME(field) ck_assert_uint_eq((uint64_t)a->field, (uint64_t)b->field)
+#define SAME_TEXT(field) ck_assert_str_eq(a->field, b->field)
+
+static void same_node(const struct node *a, const struct node *b)
+{
+    SAME_TEXT(name);
+    SAME_TEXT(machine_id);
+    SAME_TEXT(boot_id);
+    SAME_TEXT(fenced_boot_id);
+    SAME_TEXT(version);
+    SAME(cordoned);
+    SAME(headroom_bytes);
+    SAME(memory_bytes);
+    SAME(block_bytes);
+    /* not free_bytes and locked_bytes: a heartbeat that changes only them is no commit */
+    SAME(lent_bytes);
+    SAME(borrowed_bytes);
+    SAME(n_adapters);
+    SAME(n_labels);
+    ck_assert_mem_eq(a->adapters, b->adapters, a->n_adapters * sizeof *a->adapters);
+    for (unsigned i = 0; i < a->n_labels; i++) {
+        SAME_TEXT(labels[i].key);
+        SAME_TEXT(labels[i].value);
+    }
+}
+
+static void same_adapter(const struct adapter *a, const struct adapter *b)
+{
+    SAME_TEXT(name);
+    SAME(node);
+    SAME(role);
+    SAME(n_ports);
+    SAME(ports[0]);
+    SAME(ports[1]);
+    SAME(window_addr);
+    SAME(window_bytes);
+    SAME(n_sections);
+    SAME(n_circuits);
+    for (unsigned i = 0; i < WIRE_SECTIONS; i++) {
+        SAME(sections[i].used);
+        SAME(sections[i].base);
+        SAME(sections[i].park_revision);
+        SAME(sections[i].circuit);
+        SAME(sections[i].first_attachment);
+    }
+}
+
+static void same_circuit(const struct circuit *a, const struct circuit *b)
+{
+    SAME_TEXT(id);
+    SAME(compute);
+    SAME(memory);
+    SAME(channels);
+    SAME(cost_ns);
+    SAME(phase);
+    SAME(verified);
+    SAME(revision);
+    SAME(n_attachments);
+    ck_assert_mem_eq(a->legs, b->legs, sizeof a->legs);
+}
+
+static void same_attachment(const struct attachment *a, const struct attachment *b)
+{
+    SAME_TEXT(id);
+    SAME(compute_node);
+    SAME(donor);
+    SAME(size_bytes);
+    SAME(requested_bytes);
+    SAME(channels);
+    SAME(bandwidth_gbps);
+    SAME(created_ms);
+    SAME(updated_ms);
+    SAME(circuit);
+    SAME(section);
+    SAME(offset_bytes);
+    SAME(compute_adapter);
+    SAME(memory_adapter);
+    SAME(cost_ns);
+    SAME(state);
+    SAME(goal);
+    SAME(step);
+    SAME(undoing);
+    SAME(revision);
+    SAME(attempt);
+    SAME(buffer_seen);
+    SAME(segment_seen);
+    SAME(compute_gone);
+    SAME(section_released);
+    SAME(release_published);
+    SAME(released);
+    SAME(quarantined);
+    SAME_TEXT(lender_id);
+    SAME_TEXT(donor_boot);
+    SAME_TEXT(compute_boot);
+    SAME(effective_addr);
+    SAME(physical_addr);
+    SAME(ending);
+    SAME(tombstone_revision);
+    SAME_TEXT(reason);
+    SAME(section_next);
+}
+
+#define SAME_ROWS(kind, reader, same)                                                                                  \
+    for (uint32_t i = 0; i < model_count(m, kind) || i < model_count(twin, kind); i++) {                               \
+        ck_assert_int_eq(reader(m, i) != NULL, reader(twin, i) != NULL);                                               \
+        if (reader(m, i)) {                                                                                            \
+            ck_assert_uint_eq(reader(m, i)->row.changed, reader(twin, i)->row.changed);                                \
+            same(reader(m, i), reader(twin, i));                                                                       \
+        }                                                                                                              \
+    }
+
+static void same_switch(const struct sw *a, const struct sw *b)
+{
+    SAME_TEXT(name);
+    SAME(n_ports);
+    SAME(first_port);
+    SAME(latency_ns);
+    SAME_TEXT(managed_by);
+}
+
+static void same_port(const struct port *a, const struct port *b)
+{
+    SAME(adapter);
+    SAME(sw);
+    SAME(number);
+    SAME(link);
+    SAME(circuit);
+}
+
+static void same_link(const struct link *a, const struct link *b)
+{
+    SAME(a);
+    SAME(b);
+    SAME(latency_ns);
+    SAME(gbps);
+    SAME(down);
+}
+
+static void same_as_file(const struct model *m)
+{
+    struct model *twin;
+    ck_assert_int_eq(model_new(&twin, &e), 0);
+    ck_assert_msg(store_load(store, twin, &e) == 0, "%s", e.detail);
+    ck_assert_msg(model_check(twin, &e) == 0, "%s", e.detail);
+    SAME_ROWS(MODEL_NODE, model_node, same_node);
+    SAME_ROWS(MODEL_ADAPTER, model_adapter, same_adapter);
+    SAME_ROWS(MODEL_PORT, model_port, same_port);
+    SAME_ROWS(MODEL_SWITCH, model_switch, same_switch);
+    SAME_ROWS(MODEL_LINK, model_link, same_link);
+    SAME_ROWS(MODEL_CIRCUIT, model_circuit, same_circuit);
+    SAME_ROWS(MODEL_ATTACHMENT, model_attachment, same_attachment);
+    ck_assert_uint_eq(m->topology_version, twin->topology_version);
+    ck_assert_uint_eq(m->next_circuit, twin->next_circuit);
+    model_free(twin);
+}
+
+/* Stores each commit of a simulated rack; the revisions are the rack's. */
+static void on_commit(struct model *m)
+{
+    ck_assert_msg(store_begin(store, &e) == 0 && store_commit(store, m, &e) == 0, "%s", e.detail);
+}
+
+static json_t *ended(const char *id)
+{
+    struct store_reader *r;
+    json_t *list;
+    uint64_t next;
+    ck_assert_msg(store_reader_open(&r, path, &e) == 0, "%s", e.detail);
+    ck_assert_msg(store_reader_ended(r, &(struct ended_query){ .id = id, .limit = 100 }, &list, &next, &e) == 0, "%s",
+                  e.detail);
+    store_reader_close(r);
+    return list;
+}
+
+START_TEST(every_commit_of_a_rack_can_be_loaded_again)
+{
+    struct sim s;
+    sim_on_commit = on_commit;
+    sim_star(&s, 4);
+    same_as_file(s.m);
+    uint32_t held[12];
+    unsigned n = 0;
+    srand(7);
+    for (int round = 0; round < 60; round++) {
+        if (n < ARRAY_LEN(held) && rand() % 3) {
+            held[n] = sim_attach(&s, (size_t)rand() % 4, (uint64_t)(1 + rand() % 8) << 30, NULL);
+            n += held[n] != NONE;
+        } else if (n) {
+            unsigned at = (unsigned)rand() % n;
+            sim_detach(&s, held[at]);
+            held[at] = held[--n];
+        }
+        for (int i = rand() % 4; i > 0; i--)
+            sim_agent(&s, (size_t)rand() % s.n_nodes, rand() % 5 != 0);
+        same_as_file(s.m);
+        if (rand() % 8 == 0) { /* the orchestrator dies; the file is all there is */
+            store_close(store);
+            open_store();
+            same_as_file(s.m);
+        }
+    }
+    sim_settle(&s);
+    while (n)
+        sim_detach(&s, held[--n]);
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+    same_as_file(s.m);
+    sim_done(&s);
+}
+END_TEST
+
+START_TEST(an_ended_attachment_is_kept_as_the_api_shows_it)
+{
+    struct sim s;
+    sim_on_commit = on_commit;
+    sim_star(&s, 3);
+    uint32_t a = sim_attach(&s, 0, GIB, "n2");
+    sim_settle(&s);
+    json_t *live = attachment_json(s.m, model_attachment(s.m, a));
+    char id[ID_SIZE];
+    snprintf(id, sizeof id, "%s", model_attachment(s.m, a)->id);
+    sim_detach(&s, a);
+    sim_settle(&s);
+    json_t *list = ended(id), *j = json_array_get(list, 0);
+    ck_assert_uint_eq(json_array_size(list), 1);
+    ck_assert_str_eq(json_string_value(json_object_get(live, "state")), "attached");
+    ck_assert_str_eq(json_string_value(json_object_get(j, "state")), "detached");
+    ck_assert_uint_eq(json_array_size(json_object_get(live, "holds")), 2);
+    ck_assert_uint_eq(json_array_size(json_object_get(j, "holds")), 0);
+    static const char *const same[] = { "id",   "compute_node", "donor",         "size_bytes",
+                                        "path", "cost_ns",      "physical_addr", "created_at" };
+    for (unsigned i = 0; i < ARRAY_LEN(same); i++)
+        ck_assert_msg(json_equal(json_object_get(live, same[i]), json_object_get(j, same[i])), "%s", same[i]);
+    ck_assert_uint_eq(json_array_size(json_array_get(json_object_get(j, "path"), 0)), 4);
+    ck_assert_str_eq(json_string_value(json_object_get(j, "compute_node")), "n1");
+    json_decref(live);
+    json_decref(list);
+    sim_done(&s);
+}
+END_TEST
+
+START_TEST(labels_and_operator_settings_survive)
+{
+    struct model *m;
+    uint32_t n;
+    struct wire_label labels[2] = { { "rack_unit", "12" }, { "feed", "a" } };
+    ck_assert(model_new(&m, &e) == 0 && model_add_node(m, "n1", &n, &e) == 0);
+    ck_assert_int_eq(model_set_labels(m, n, labels, 2, &e), 0);
+    commit(m);
+    model_commit_done(m);
+    same_as_file(m);
+    ck_assert_int_eq(model_set_labels(m, n, labels + 1, 1, &e), 0);
+    model_edit_node(m, n)->cordoned = true;
+    model_edit_node(m, n)->headroom_bytes = UINT64_MAX; /* no number is too large */
+    commit(m);
+    model_commit_done(m);
+    same_as_file(m);
+    ck_assert_int_eq(model_forget_node(m, n, &e), 0);
+    commit(m);
+    model_commit_done(m);
+    same_as_file(m);
+    model_free(m);
+}
+END_TEST
+
+/* ---- transactions -------------------------------------------------------------------------------------------------
+ */
+static size_t n_audits(void)
+{
+    struct store_reader *r;
+    json_t *list;
+    ck_assert(store_reader_open(&r, path, &e) == 0 && store_reader_audit(r, 0, 1000, &list, &e) == 0);
+    size_t n = json_array_size(list);
+    json_decref(list);
+    store_reader_close(r);
+    return n;
+}
+
+static void audit(const char *action)
+{
+    struct audit a = { .actor = "token:t", .object = "node/n1", .detail = "{\"a\":1}" };
+    snprintf(a.action, sizeof a.action, "%s", action);
+    ck_assert_msg(store_audit(store, &a, 1, &e) == 0, "%s", e.detail);
+}
+
+START_TEST(an_undone_request_leaves_the_others)
+{
+    struct model *m;
+    ck_assert(model_new(&m, &e) == 0);
+    m->revision = 1;
+    ck_assert_int_eq(store_begin(store, &e), 0);
+    ck_assert(!store_has_changes(store));
+    ck_assert_int_eq(store_savepoint(store, &e), 0);
+    audit("kept");
+    ck_assert_int_eq(store_keep(store, &e), 0);
+    ck_assert(store_has_changes(store));
+    ck_assert_int_eq(store_savepoint(store, &e), 0);
+    audit("undone");
+    ck_assert_int_eq(store_raise_epoch(store, 100, &e), 0);
+    store_undo(store);
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    ck_assert_uint_eq(n_audits(), 1);
+    ck_assert_uint_eq(store_epoch(store), 1);
+    ck_assert_int_eq(store_begin(store, &e), 0);
+    ck_assert_int_eq(store_savepoint(store, &e), 0);
+    audit("rolled back");
+    ck_assert_int_eq(store_keep(store, &e), 0);
+    store_rollback(store);
+    ck_assert_uint_eq(n_audits(), 1);
+    ck_assert_uint_eq(store_revision(store), 1);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(a_killed_process_keeps_what_it_committed_and_nothing_else)
+{
+    store_close(store);
+    store = NULL;
+    pid_t child = fork();
+    if (child == 0) {
+        struct model *m;
+        struct audit a = { .actor = "x", .action = "killed" };
+        bool ok = store_open(&store, path, &e) == 0 && model_new(&m, &e) == 0;
+        uint32_t n;
+        m->revision = 1;
+        ok = ok && model_add_node(m, "n1", &n, &e) == 0;
+        model_emit(m, "node.registered", "node/n1", NULL, NULL, NULL);
+        ok = ok && store_begin(store, &e) == 0 && store_commit(store, m, &e) == 0;
+        ok = ok && store_begin(store, &e) == 0 && store_savepoint(store, &e) == 0 &&
+             store_audit(store, &a, 1, &e) == 0 && store_keep(store, &e) == 0;
+        if (ok)
+            raise(SIGKILL);
+        _exit(1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    open_store();
+    struct model *m;
+    ck_assert(model_new(&m, &e) == 0 && store_load(store, m, &e) == 0);
+    ck_assert_uint_ne(model_find_node(m, "n1"), NONE);
+    ck_assert_uint_eq(store_revision(store), 1);
+    ck_assert_uint_eq(store_last_event(store), 1);
+    ck_assert_uint_eq(store_epoch(store), 3);
+    ck_assert_uint_eq(n_audits(), 0);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(each_start_has_a_higher_epoch_and_another_instance)
+{
+    char instance[ID_SIZE];
+    ck_assert_uint_eq(store_epoch(store), 1);
+    snprintf(instance, sizeof instance, "%s", store_instance(store));
+    ck_assert_uint_eq(strlen(instance), 32);
+    store_close(store);
+    open_store();
+    ck_assert_uint_eq(store_epoch(store), 2);
+    ck_assert_str_ne(instance, store_instance(store));
+    ck_assert_int_eq(store_raise_epoch(store, 40, &e), 0);
+    ck_assert_uint_eq(store_epoch(store), 41);
+    store_close(store);
+    open_store();
+    ck_assert_uint_eq(store_epoch(store), 42);
+}
+END_TEST
+
+START_TEST(recovery_tells_whether_a_commit_is_in_the_file)
+{
+    struct model *m;
+    bool committed;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    ck_assert_int_eq(store_recover(store, 1, &committed, &e), 0);
+    ck_assert(committed);
+    ck_assert_int_eq(store_begin(store, &e), 0);
+    ck_assert_int_eq(store_recover(store, 2, &committed, &e), 0);
+    ck_assert(!committed);
+    ck_assert_uint_eq(store_revision(store), 1);
+    commit(m);
+    ck_assert_uint_eq(store_revision(store), 2);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_said_and_over_when_there_is_room_again)
+{
+    struct model *m;
+    uint32_t n;
+    bool committed;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    int64_t pages;
+    ck_assert_int_eq(db_read_int(&store->db, "PRAGMA page_count", &pages, &e), 0);
+    char limit[64];
+    snprintf(limit, sizeof limit, "PRAGMA max_page_count=%d", (int)pages + 1);
+    ck_assert_int_eq(db_exec(&store->db, limit, &e), 0);
+    for (int i = 0; i < 400; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n%d", i);
+        ck_assert_int_eq(model_add_node(m, name, &n, &e), 0);
+    }
+    m->revision = 2;
+    ck_assert_int_eq(store_begin(store, &e), 0);
+    ck_assert_int_eq(store_commit(store, m, &e), -1);
+    ck_assert_int_eq(e.code, ERR_STORAGE_FULL);
+    ck_assert_int_eq(store_recover(store, 2, &committed, &e), 0); /* a new connection has no limit */
+    ck_assert(!committed);
+    commit(m);
+    model_commit_done(m);
+    same_as_file(m);
+    model_free(m);
+}
+END_TEST
+
+/* ---- files that are refused ---------------------------------------------------------------------------------------
+ */
+START_TEST(a_second_orchestrator_is_refused)
+{
+    struct store *second;
+    expect_error(store_open(&second, path, &e), ERR_BUSY, "in use");
+    char alias[112];
+    snprintf(alias, sizeof alias, "%s/alias.db", dir);
+    ck_assert_int_eq(symlink(path, alias), 0);
+    expect_error(store_open(&second, alias, &e), ERR_BUSY, "in use");
+}
+END_TEST
+
+static void edit_file(const char *sql)
+{
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+START_TEST(a_newer_database_is_refused)
+{
+    store_close(store);
+    store = NULL;
+    edit_file("PRAGMA user_version=99");
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "has version 99");
+}
+END_TEST
+
+START_TEST(a_foreign_database_is_refused)
+{
+    store_close(store);
+    store = NULL;
+    ck_assert_int_eq(unlink(path), 0);
+    edit_file("CREATE TABLE songs (id INTEGER)");
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "is not a database of memlaned");
+    int fd = open(path, O_WRONLY | O_TRUNC);
+    ck_assert_int_eq(write(fd, "this is a letter to my aunt, and long enough for a header......................", 79),
+                     79);
+    close(fd);
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "damaged");
+}
+END_TEST
+
+START_TEST(a_damaged_database_is_refused)
+{
+    struct sim s;
+    sim_on_commit = on_commit;
+    sim_star(&s, 4);
+    sim_done(&s);
+    store_close(store);
+    store = NULL;
+    struct stat st;
+    ck_assert_int_eq(stat(path, &st), 0);
+    int fd = open(path, O_WRONLY);
+    char noise[3000];
+    memset(noise, 0x5a, sizeof noise);
+    for (off_t at = 4096 + 200; at + (off_t)sizeof noise < st.st_size; at += 8192)
+        ck_assert_int_eq(pwrite(fd, noise, sizeof noise, at), (ssize_t)sizeof noise);
+    close(fd);
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "damaged");
+}
+END_TEST
+
+START_TEST(a_row_that_refers_to_nothing_is_refused)
+{
+    store_close(store);
+    store = NULL;
+    edit_file("INSERT INTO node_labels VALUES (5, 0, 'a', 'b')");
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "refers to a row that is not there");
+}
+END_TEST
+
+START_TEST(files_are_for_us_alone)
+{
+    struct stat st;
+    static const char *const ends[] = { "", "-wal", ".lock" };
+    for (unsigned i = 0; i < ARRAY_LEN(ends); i++) {
+        char name[128];
+        snprintf(name, sizeof name, "%s%s", path, ends[i]);
+        ck_assert_int_eq(stat(name, &st), 0);
+        ck_assert_uint_eq(st.st_mode & 0777, 0600);
+    }
+}
+END_TEST
+
+/* ---- the last line of defence -------------------------------------------------------------------------------------
+ */
+START_TEST(the_tables_refuse_to_give_anything_twice)
+{
+    struct sim s;
+    sim_on_commit = on_commit;
+    sim_star(&s, 3);
+    uint32_t a = sim_attach(&s, 0, GIB, "n2");
+    sim_settle(&s);
+    ck_assert_uint_ne(a, NONE);
+    static const char *const twice[] = {
+        "INSERT INTO circuit_ports SELECT circuit, leg, position + 9, port FROM circuit_ports LIMIT 1",
+        "UPDATE attachments SET slot = slot",
+        "CREATE TEMP TABLE copy AS SELECT * FROM attachments;"
+        "UPDATE copy SET slot = 77, id = 'twin';"
+        "INSERT INTO attachments SELECT * FROM copy",
+        "UPDATE copy SET offset_bytes = offset_bytes + size_bytes - 4096;"
+        "INSERT INTO attachments SELECT * FROM copy",
+        "UPDATE copy SET offset_bytes = offset_bytes + 4096, circuit = 99;"
+        "INSERT INTO attachments SELECT * FROM copy",
+        "INSERT INTO links SELECT 99, 0, b, a, 0, 100, 0 FROM links LIMIT 1",
+    };
+    static const bool allowed[] = { false, true, false, false, false, false };
+    for (unsigned i = 0; i < ARRAY_LEN(twice); i++) {
+        int rc = sqlite3_exec(store->db.handle, twice[i], NULL, NULL, NULL);
+        ck_assert_msg((rc == SQLITE_OK) == allowed[i], "%s: %s", twice[i], sqlite3_errmsg(store->db.handle));
+        ck_assert_msg(allowed[i] || (rc & 0xff) == SQLITE_CONSTRAINT, "%s: %s", twice[i],
+                      sqlite3_errmsg(store->db.handle));
+    }
+    same_as_file(s.m);
+    sim_done(&s);
+}
+END_TEST
+
+/* ---- tokens, keys, history ----------------------------------------------------------------------------------------
+ */
+START_TEST(tokens_come_back)
+{
+    struct model *m;
+    struct token t = { .id = "t1", .role = TOKEN_OPERATOR, .name = "ci", .created_ms = 5, .expires_ms = 9 }, *list;
+    size_t n;
+    memset(t.hash, 'a', HASH_SIZE - 1);
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    ck_assert(store_begin(store, &e) == 0 && store_savepoint(store, &e) == 0);
+    ck_assert_msg(store_token_add(store, &t, &e) == 0, "%s", e.detail);
+    expect_error(store_token_remove(store, "t2", &e), ERR_NOT_FOUND, "t2");
+    ck_assert_int_eq(store_keep(store, &e), 0);
+    m->revision = 1;
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    store_close(store);
+    open_store();
+    ck_assert_int_eq(store_tokens(store, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_mem_eq(&list[0], &t, sizeof t);
+    free(list);
+    ck_assert(store_begin(store, &e) == 0 && store_savepoint(store, &e) == 0);
+    ck_assert_int_eq(store_token_remove(store, "t1", &e), 0);
+    ck_assert_int_eq(store_keep(store, &e), 0);
+    m->revision = 2;
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    ck_assert_int_eq(store_tokens(store, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 0);
+    free(list);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(idempotency_keys_belong_to_their_actor_and_end_after_a_day)
+{
+    struct model *m;
+    struct idem i = { .actor = "a", .key = "k", .body_hash = "h", .attachment = "att-1", .created_ms = 1000 }, got;
+    bool found;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    ck_assert(store_begin(store, &e) == 0 && store_savepoint(store, &e) == 0);
+    ck_assert_int_eq(store_idem_add(store, &i, &e), 0);
+    ck_assert_int_eq(store_keep(store, &e), 0);
+    m->revision = 1;
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    ck_assert_int_eq(store_idem_find(store, "b", "k", &got, &found, &e), 0);
+    ck_assert(!found);
+    ck_assert_int_eq(store_prune(store, 1000 + INT64_C(24) * 3600 * 1000, &e), 0);
+    ck_assert_int_eq(store_idem_find(store, "a", "k", &got, &found, &e), 0);
+    ck_assert(found);
+    ck_assert_str_eq(got.attachment, "att-1");
+    ck_assert_int_eq(store_prune(store, 1001 + INT64_C(24) * 3600 * 1000, &e), 0);
+    ck_assert_int_eq(store_idem_find(store, "a", "k", &got, &found, &e), 0);
+    ck_assert(!found);
+    model_free(m);
+}
+END_TEST
+
+static json_t *events(uint64_t after, const char *object, unsigned limit, uint64_t *oldest)
+{
+    struct store_reader *r;
+    json_t *list;
+    struct event_query q = { .after = after, .object = object, .limit = limit };
+    ck_assert_msg(store_reader_open(&r, path, &e) == 0, "%s", e.detail);
+    ck_assert_msg(store_reader_events(r, &q, &list, oldest, &e) == 0, "%s", e.detail);
+    store_reader_close(r);
+    return list;
+}
+
+START_TEST(events_have_ids_without_gaps_and_the_oldest_go)
+{
+    struct model *m;
+    uint64_t oldest;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    for (int round = 0; round < 3; round++) {
+        m->wall_ms = round;
+        model_emit(m, "node.state", "node/n1", "new", "ready", "it came");
+        model_emit(m, "node.state", "node/n2", "new", "ready", NULL);
+        commit(m);
+        model_commit_done(m);
+        ck_assert_int_eq(store_begin(store, &e), 0); /* a batch that fails takes no id */
+        store_rollback(store);
+    }
+    json_t *list = events(1, NULL, 3, &oldest);
+    ck_assert_uint_eq(json_array_size(list), 3);
+    ck_assert_uint_eq(oldest, 1);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_int_eq(json_integer_value(json_object_get(json_array_get(list, i), "id")), (json_int_t)i + 2);
+    json_decref(list);
+    list = events(0, "node/n2", 100, &oldest);
+    ck_assert_uint_eq(json_array_size(list), 3);
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 2), "to")), "ready");
+    json_decref(list);
+    ck_assert_int_eq(store_prune(store, 1 + INT64_C(90) * 24 * 3600 * 1000, &e), 0);
+    list = events(0, NULL, 100, &oldest);
+    ck_assert_uint_eq(oldest, 3);
+    ck_assert_uint_eq(json_array_size(list), 4);
+    json_decref(list);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(ended_attachments_are_listed_newest_first_by_pages)
+{
+    struct sim s;
+    struct store_reader *r;
+    json_t *list;
+    uint64_t next;
+    sim_on_commit = on_commit;
+    sim_star(&s, 3);
+    for (int i = 0; i < 5; i++) {
+        uint32_t a = sim_attach(&s, 0, GIB, i % 2 ? "n2" : "n3");
+        sim_settle(&s);
+        sim_detach(&s, a);
+        sim_settle(&s);
+    }
+    ck_assert_int_eq(store_reader_open(&r, path, &e), 0);
+    struct ended_query q = { .limit = 3 };
+    ck_assert_int_eq(store_reader_ended(r, &q, &list, &next, &e), 0);
+    ck_assert_uint_eq(json_array_size(list), 3);
+    ck_assert_str_eq(json_string_value(json_object_get(json_array_get(list, 0), "donor")), "n3");
+    json_decref(list);
+    q.before = next;
+    ck_assert_int_eq(store_reader_ended(r, &q, &list, &next, &e), 0);
+    ck_assert_uint_eq(json_array_size(list), 2);
+    ck_assert_uint_eq(next, 0);
+    json_decref(list);
+    q = (struct ended_query){ .donor = "n2", .node = "n1", .state = "detached", .compute_node = "n1", .limit = 2 };
+    ck_assert_int_eq(store_reader_ended(r, &q, &list, &next, &e), 0);
+    ck_assert_uint_eq(json_array_size(list), 2);
+    ck_assert_uint_eq(next, 0);
+    json_decref(list);
+    q = (struct ended_query){ .donor = "n1", .limit = 2 };
+    ck_assert_int_eq(store_reader_ended(r, &q, &list, &next, &e), 0);
+    ck_assert_uint_eq(json_array_size(list), 0);
+    json_decref(list);
+    store_reader_close(r);
+    sim_done(&s);
+}
+END_TEST
+
+START_TEST(a_backup_is_a_database_that_opens)
+{
+    struct sim s;
+    struct stat st;
+    char target[112];
+    sim_on_commit = on_commit;
+    sim_star(&s, 3);
+    sim_attach(&s, 0, GIB, "n2");
+    sim_settle(&s);
+    snprintf(target, sizeof target, "%s/backup.db", dir);
+    ck_assert_msg(store_backup(path, target, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(stat(target, &st), 0);
+    ck_assert_uint_eq(st.st_mode & 0777, 0600);
+    expect_error(store_backup(path, target, &e), ERR_CONFLICT, "backup.db");
+    uint64_t revision = store_revision(store);
+    store_close(store);
+    snprintf(path, sizeof path, "%s", target);
+    open_store();
+    ck_assert_uint_eq(store_revision(store), revision);
+    same_as_file(s.m);
+    sim_done(&s);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("store");
+    TCase *tc = tcase_create("store");
+    tcase_set_timeout(tc, 60);
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, every_commit_of_a_rack_can_be_loaded_again);
+    tcase_add_test(tc, an_ended_attachment_is_kept_as_the_api_shows_it);
+    tcase_add_test(tc, labels_and_operator_settings_survive);
+    tcase_add_test(tc, an_undone_request_leaves_the_others);
+    tcase_add_test(tc, a_killed_process_keeps_what_it_committed_and_nothing_else);
+    tcase_add_test(tc, each_start_has_a_higher_epoch_and_another_instance);
+    tcase_add_test(tc, recovery_tells_whether_a_commit_is_in_the_file);
+    tcase_add_test(tc, a_full_disk_is_said_and_over_when_there_is_room_again);
+    tcase_add_test(tc, a_second_orchestrator_is_refused);
+    tcase_add_test(tc, a_newer_database_is_refused);
+    tcase_add_test(tc, a_foreign_database_is_refused);
+    tcase_add_test(tc, a_damaged_database_is_refused);
+    tcase_add_test(tc, a_row_that_refers_to_nothing_is_refused);
+    tcase_add_test(tc, files_are_for_us_alone);
+    tcase_add_test(tc, the_tables_refuse_to_give_anything_twice);
+    tcase_add_test(tc, tokens_come_back);
+    tcase_add_test(tc, idempotency_keys_belong_to_their_actor_and_end_after_a_day);
+    tcase_add_test(tc, events_have_ids_without_gaps_and_the_oldest_go);
+    tcase_add_test(tc, ended_attachments_are_listed_newest_first_by_pages);
+    tcase_add_test(tc, a_backup_is_a_database_that_opens);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
