@@ -79,7 +79,7 @@ static int zones_of(const struct sysfs *fs, uint64_t block, char text[SYSFS_TEXT
     return sysfs_read(fs, block_path(path, block, "valid_zones"), text, SYSFS_TEXT, e);
 }
 
-int block_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
+static int block_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
     enum block_state now = BLOCK_ABSENT;
@@ -163,7 +163,8 @@ static int online_fd(const struct sysfs *fs, int fd, uint64_t block, struct err 
     return 0;
 }
 
-int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms, struct err *e)
+static int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
+                        struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
     enum block_state state;
@@ -181,7 +182,7 @@ int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, b
     return online_fd(fs, fd, block, e);
 }
 
-int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
+static int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
     enum block_state state;
@@ -193,3 +194,5 @@ int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
         return -1;
     return state == BLOCK_OFFLINE ? 0 : offline_fd(fd, block, e);
 }
+
+const struct block_ops block_kernel = { block_read, block_online, block_offline };

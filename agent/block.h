@@ -15,13 +15,17 @@ MUST_CHECK int block_state_parse(const char *text, enum block_state *out, struct
 /* Is 'zone' ("Movable") a word of 'text' ("Normal Movable")? */
 bool block_zones_contain(const char *text, const char *zone);
 
-/* '*movable' is meant for online blocks: true when the block is in zone Movable. */
-MUST_CHECK int block_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable,
-                          struct err *e);
-/* Creates the block where it is absent (through probe, or by waiting for it), onlines it as movable, reads it back. */
-MUST_CHECK int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
-                            struct err *e);
-/* Offline and read back; an absent block is fine. */
-MUST_CHECK int block_offline(const struct sysfs *fs, uint64_t block, struct err *e);
+/* What the hot-plug needs of memory blocks; tests bring their own. */
+struct block_ops {
+    /* '*movable' is meant for online blocks: true when the block is in zone Movable. */
+    int (*read)(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e);
+    /* Creates the block where it is absent (through probe, or by waiting for it), onlines it as movable, reads it back.
+     */
+    int (*online)(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
+                  struct err *e);
+    /* Offline and read back; an absent block is fine. */
+    int (*offline)(const struct sysfs *fs, uint64_t block, struct err *e);
+};
+extern const struct block_ops block_kernel; /* the kernel's own files */
 
 #endif

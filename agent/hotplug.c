@@ -3,7 +3,6 @@
  * failed). */
 #include "hotplug.h"
 
-#include "block.h"
 #include "units.h"
 
 #include <dirent.h>
@@ -43,6 +42,8 @@ int hotplug_new(struct hotplug **out, const struct hotplug_options *o, struct er
     if (!hp)
         return err_set(e, ERR_INTERNAL, "out of memory");
     hp->o = *o;
+    if (!hp->o.blocks)
+        hp->o.blocks = &block_kernel;
     if (sysfs_read_hex(o->sys, BLOCK_DIR "/block_size_bytes", &hp->block_bytes, e) < 0)
         return -1;
     if (hp->block_bytes < MIB || hp->block_bytes > TIB || (hp->block_bytes & (hp->block_bytes - 1)) != 0)
@@ -87,7 +88,7 @@ int hotplug_read(struct hotplug *hp, struct range r, struct hotplug_counts *out,
     for (unsigned i = 0; i < c.total; i++) {
         enum block_state state;
         bool movable;
-        if (block_read(hp->o.sys, first + i, &state, &movable, e) < 0)
+        if (hp->o.blocks->read(hp->o.sys, first + i, &state, &movable, e) < 0)
             return -1;
         if (state != BLOCK_ONLINE)
             continue;
@@ -133,7 +134,7 @@ static void online_body(void *arg, int pipe_fd)
     long await_ms = hp->o.block_timeout_ms / 2;
     for (unsigned i = 0; i < o->total; i++) {
         struct err e = { 0 };
-        if (block_online(hp->o.sys, o->first + i, hp->block_bytes, hp->probe, await_ms, &e) < 0) {
+        if (hp->o.blocks->online(hp->o.sys, o->first + i, hp->block_bytes, hp->probe, await_ms, &e) < 0) {
             tell(pipe_fd, TOLD_REFUSED, i, &e);
             return;
         }
@@ -147,7 +148,7 @@ static void offline_body(void *arg, int pipe_fd)
     const struct order *o = arg;
     for (unsigned i = o->total; i-- > 0;) {
         struct err e = { 0 };
-        bool ok = block_offline(o->hp->o.sys, o->first + i, &e) == 0;
+        bool ok = o->hp->o.blocks->offline(o->hp->o.sys, o->first + i, &e) == 0;
         if (!tell(pipe_fd, ok ? TOLD_OFFLINE : TOLD_REFUSED, i, ok ? NULL : &e))
             return;
     }
@@ -268,7 +269,7 @@ int hotplug_scan(struct hotplug *hp, struct range window, hotplug_found *found, 
         bool movable;
         if (!sysfs_name_number(d->d_name, "memory", &block) || block < first || block - first >= n)
             continue;
-        rc = block_read(hp->o.sys, block, &state, &movable, e);
+        rc = hp->o.blocks->read(hp->o.sys, block, &state, &movable, e);
         if (rc == 0 && state == BLOCK_ONLINE)
             found(arg, block * hp->block_bytes, movable);
     }

@@ -9,6 +9,7 @@
 #ifndef MEMLANE_AGENT_HOTPLUG_H
 #define MEMLANE_AGENT_HOTPLUG_H
 
+#include "block.h"
 #include "child.h"
 #include "platform.h"
 #include "sysfs.h"
@@ -23,6 +24,7 @@ struct range {
 struct hotplug_options {
     const struct sysfs *sys;         /* borrowed */
     const struct platform *platform; /* borrowed */
+    const struct block_ops *blocks;  /* borrowed; NULL: block_kernel */
     struct children *children;       /* borrowed */
     long block_timeout_ms;           /* no block may take longer */
 };
