@@ -67,6 +67,7 @@ struct box_node {
     unsigned n_adapters;
     struct box_adapter *adapters;
     unsigned slow_ms;
+    bool traffic_cut;    /* the way of a segment under load was lost: segments.c, control.c */
     uint64_t used_bytes; /* cache of what its lenders hold: donor.h */
     int64_t used_mtime_ns;
     char dir[PATH_MAX];     /* DIR/nodes/NAME */

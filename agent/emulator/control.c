@@ -326,9 +326,15 @@ static void load_tick(struct loop_timer *t)
     struct control *c = (struct control *)((char *)t - offsetof(struct control, load));
     bool any = false;
 
-    for (size_t i = 0; i < c->em->box->n_nodes; i++)
-        for (unsigned k = 0; k < c->em->box->nodes[i].n_adapters; k++)
-            any = load_adapter(&c->em->box->nodes[i].adapters[k]) || any;
+    for (size_t i = 0; i < c->em->box->n_nodes; i++) {
+        struct box_node *n = &c->em->box->nodes[i];
+
+        if (n->traffic_cut)
+            power_off(c->em, n, "traffic was cut off");
+        n->traffic_cut = false;
+        for (unsigned k = 0; k < n->n_adapters; k++)
+            any = load_adapter(&n->adapters[k]) || any;
+    }
     if (any)
         loop_after(c->em->loop, t, LOAD_TICK_MS);
 }

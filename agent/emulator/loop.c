@@ -154,8 +154,7 @@ int loop_run(struct loop *l, struct err *e)
     return 0;
 }
 
-/* ---- connections ----------------------------------------------------------------------------------------------------
- */
+/* ---- connections ---- */
 void conn_close(struct conn *c)
 {
     if (c->closed)

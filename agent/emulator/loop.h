@@ -36,8 +36,7 @@ void loop_cancel(struct loop *l, struct loop_timer *t);
 void loop_stop(struct loop *l);
 MUST_CHECK int loop_run(struct loop *l, struct err *e); /* until loop_stop() */
 
-/* ---- connections ----------------------------------------------------------------------------------------------------
- */
+/* ---- connections ---- */
 struct conn;
 #define CONN_IN_MAX 4096
 

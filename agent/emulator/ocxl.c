@@ -1,39 +1,21 @@
-/* ocxl.c - the drop-in libocxl.so: the calls of libocxl 1.2 (its names, its ABI), whose registers live in the emulator.
+/* ocxl.c - the drop-in libocxl.so: the calls of libocxl 1.2, by its names and its ABI, whose registers live in the
+ * emulator.
  *
- * A device file of an emulated node holds one line, "unix:SOCKET NODE ADAPTER" or "tcp:HOST:PORT NODE ADAPTER".  An
- * open adapter is one connection (linkproto.h).  Every call ends within 2 s; a connection that failed is made again,
- * and attached again, at the next call, so that an emulator may be restarted under a lender.  It links nothing of
- * Memlane.  Handles may be used from several threads: a mutex a handle.  What makes no sense without hardware
- * (interrupts, mapping the area by hand) is refused. */
-#include "linkproto.h"
+ * A device file of an emulated node holds one line, "unix:SOCKET NODE ADAPTER" or "tcp:HOST:PORT NODE ADAPTER"; an open
+ * adapter is one connection (ocxl_call.h).  Handles may be used from several threads.  It links nothing of Memlane.
+ * What makes no sense without hardware (interrupts, mapping the area by hand) is refused. */
+#include "ocxl_call.h"
 
 #include <endian.h>
-#include <errno.h>
-#include <netdb.h>
-#include <pthread.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <time.h>
-#include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define DEADLINE_S 2
-#define MMIO_AREAS 8
-#define ADDRESS_MAX 512
 
-typedef int ocxl_err;                                           /* its values: enum link_status */
 enum { BIG_ENDIAN_AREA, LITTLE_ENDIAN_AREA, HOST_ENDIAN_AREA }; /* ocxl_endian */
 enum { GLOBAL_AREA, PER_PASID_AREA };                           /* ocxl_mmio_type */
-
-typedef struct {
-    uint8_t afu_index;
-    const char afu_name[25];
-} ocxl_identifier;
 
 struct ocxl_event {
     int type; /* 0: interrupt, 1: translation fault */
@@ -48,185 +30,6 @@ struct ocxl_event {
         uint64_t padding[16];
     };
 };
-
-struct ocxl_mmio_area {
-    struct ocxl_afu *afu;
-    int type;
-    bool mapped;
-};
-
-struct ocxl_afu {
-    pthread_mutex_t mutex;
-    int fd; /* -1: to be connected again */
-    bool attached, memory_role;
-    uint32_t tag;
-    uint64_t area_bytes;
-    ocxl_identifier identifier;
-    char device[ADDRESS_MAX], sysfs[ADDRESS_MAX + 16];
-    char address[ADDRESS_MAX], node[LINK_NAME_BYTES], adapter[LINK_NAME_BYTES];
-    struct ocxl_mmio_area areas[MMIO_AREAS];
-};
-
-/* ---- the connection
- * ------------------------------------------------------------------------------------------------------- */
-static int connect_unix(const char *path)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd;
-
-    if (strlen(path) >= sizeof addr.sun_path)
-        return -1;
-    memcpy(addr.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) < 0) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
-static int connect_tcp(char *host)
-{
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
-    char *port = strrchr(host, ':');
-    int fd = -1;
-
-    if (!port)
-        return -1;
-    *port++ = '\0';
-    if (getaddrinfo(host, port, &hints, &list) != 0)
-        return -1;
-    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
-        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-        if (fd >= 0 && connect(fd, a->ai_addr, a->ai_addrlen) < 0) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    return fd;
-}
-
-static int dial(const char *address)
-{
-    struct timeval deadline = { .tv_sec = DEADLINE_S };
-    char copy[ADDRESS_MAX];
-    int fd = -1;
-
-    memcpy(copy, address, sizeof copy);
-    if (strncmp(copy, "unix:", 5) == 0)
-        fd = connect_unix(copy + 5);
-    else if (strncmp(copy, "tcp:", 4) == 0)
-        fd = connect_tcp(copy + 4);
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof deadline);
-    }
-    return fd;
-}
-
-static bool send_all(int fd, const void *data, size_t len)
-{
-    const char *p = data;
-
-    while (len > 0) {
-        ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static bool receive_all(int fd, void *data, size_t len)
-{
-    char *p = data;
-
-    while (len > 0) {
-        ssize_t n = recv(fd, p, len, 0);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
-static void hang_up(struct ocxl_afu *afu)
-{
-    if (afu->fd >= 0)
-        close(afu->fd);
-    afu->fd = -1;
-}
-
-/* One request and its answer.  The connection is given up when either is lost: an answer that comes late is nobody's.
- */
-static ocxl_err exchange(struct ocxl_afu *afu, enum link_op op, uint64_t offset, uint64_t value,
-                         struct link_answer *answer)
-{
-    struct {
-        struct link_request request;
-        char names[2][LINK_NAME_BYTES];
-    } message = {
-        .request = { .op = htole32(op), .tag = htole32(++afu->tag), .offset = htole64(offset), .value = htole64(value) }
-    };
-    size_t len = sizeof message.request;
-
-    if (op == LINK_HELLO) {
-        memcpy(message.names[0], afu->node, LINK_NAME_BYTES);
-        memcpy(message.names[1], afu->adapter, LINK_NAME_BYTES);
-        len = sizeof message;
-    }
-    if (!send_all(afu->fd, &message, len) || !receive_all(afu->fd, answer, sizeof *answer) ||
-        le32toh(answer->tag) != afu->tag) {
-        hang_up(afu);
-        return LINK_NO_DEV;
-    }
-    answer->value = le64toh(answer->value);
-    answer->more = le64toh(answer->more);
-    return (int32_t)le32toh((uint32_t)answer->status);
-}
-
-static ocxl_err open_connection(struct ocxl_afu *afu)
-{
-    struct link_answer answer;
-    ocxl_err rc;
-
-    afu->fd = dial(afu->address);
-    if (afu->fd < 0)
-        return LINK_NO_DEV;
-    rc = exchange(afu, LINK_HELLO, LINK_VERSION, LINK_MAGIC, &answer);
-    if (rc == LINK_OK) {
-        afu->memory_role = answer.value == 1;
-        afu->area_bytes = answer.more;
-        if (afu->attached)
-            rc = exchange(afu, LINK_ATTACH, 0, 0, &answer);
-    }
-    if (rc != LINK_OK)
-        hang_up(afu);
-    return rc;
-}
-
-/* A request on a connection that may have died since the last one: then on a new one, once. */
-static ocxl_err call(struct ocxl_afu *afu, enum link_op op, uint64_t offset, uint64_t value, struct link_answer *answer)
-{
-    bool fresh = afu->fd < 0;
-    ocxl_err rc = fresh ? open_connection(afu) : LINK_OK;
-    char byte;
-
-    if (rc == LINK_OK && !fresh && recv(afu->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
-        hang_up(afu);
-        rc = open_connection(afu);
-    }
-    return rc == LINK_OK ? exchange(afu, op, offset, value, answer) : rc;
-}
 
 /* ---- adapters
  * ------------------------------------------------------------------------------------------------------------- */
@@ -275,7 +78,7 @@ EXPORT ocxl_err ocxl_afu_open_from_dev(const char *path, struct ocxl_afu **out)
     pthread_mutex_init(&afu->mutex, NULL);
     snprintf(afu->device, sizeof afu->device, "%s", path);
     read_identifier(afu, path);
-    rc = read_device(afu, path) ? open_connection(afu) : LINK_NO_DEV;
+    rc = read_device(afu, path) ? ocxl_call_open(afu) : LINK_NO_DEV;
     if (rc != LINK_OK) {
         pthread_mutex_destroy(&afu->mutex);
         free(afu);
@@ -312,7 +115,7 @@ EXPORT ocxl_err ocxl_afu_close(struct ocxl_afu *afu)
 {
     if (!afu)
         return LINK_INVALID_ARGS;
-    hang_up(afu);
+    ocxl_call_hang_up(afu);
     pthread_mutex_destroy(&afu->mutex);
     free(afu);
     return LINK_OK;
@@ -328,7 +131,7 @@ EXPORT ocxl_err ocxl_afu_attach(struct ocxl_afu *afu, uint64_t flags)
         return LINK_INVALID_ARGS;
     pthread_mutex_lock(&afu->mutex);
     if (!afu->attached)
-        rc = call(afu, LINK_ATTACH, 0, 0, &answer);
+        rc = ocxl_call(afu, LINK_ATTACH, 0, 0, &answer);
     if (rc == LINK_OK)
         afu->attached = true;
     pthread_mutex_unlock(&afu->mutex);
@@ -458,7 +261,7 @@ EXPORT ocxl_err ocxl_mmio_read64(struct ocxl_mmio_area *area, off_t offset, int 
     if (rc != LINK_OK)
         return rc;
     pthread_mutex_lock(&area->afu->mutex);
-    rc = call(area->afu, LINK_READ, (uint64_t)offset, 0, &answer);
+    rc = ocxl_call(area->afu, LINK_READ, (uint64_t)offset, 0, &answer);
     pthread_mutex_unlock(&area->afu->mutex);
     if (rc == LINK_OK)
         *out = convert(answer.value, endian);
@@ -474,7 +277,7 @@ EXPORT ocxl_err ocxl_mmio_write64(struct ocxl_mmio_area *area, off_t offset, int
     if (rc != LINK_OK)
         return rc;
     pthread_mutex_lock(&area->afu->mutex);
-    rc = call(area->afu, LINK_WRITE, (uint64_t)offset, convert(value, endian), &answer);
+    rc = ocxl_call(area->afu, LINK_WRITE, (uint64_t)offset, convert(value, endian), &answer);
     pthread_mutex_unlock(&area->afu->mutex);
     return rc;
 }
@@ -507,7 +310,7 @@ static int fetch_event(struct ocxl_afu *afu, struct ocxl_event *event)
     ocxl_err rc;
 
     pthread_mutex_lock(&afu->mutex);
-    rc = call(afu, LINK_EVENT, 0, 0, &answer);
+    rc = ocxl_call(afu, LINK_EVENT, 0, 0, &answer);
     pthread_mutex_unlock(&afu->mutex);
     if (rc != LINK_OK)
         return -1;

@@ -158,10 +158,12 @@ static void consider_each(void *arg, struct box_adapter *memory, const struct do
 static void changed_one(struct box_adapter *compute)
 {
     for (struct segment **at = &compute->segments; *at;) {
-        if (still_there(compute, *at))
+        if (still_there(compute, *at)) {
             at = &(*at)->next;
-        else
-            drop(compute, at);
+            continue;
+        }
+        compute->node->traffic_cut = compute->node->traffic_cut || (*at)->load_bytes_per_s > 0;
+        drop(compute, at);
     }
     if (compute->n_online == 0 || !compute->node->state->on)
         return;

@@ -100,8 +100,7 @@ static int copy_rack(const struct box *b, const char *rack_path, struct err *e)
     return write_file(b->dir, "rack.json", text, (size_t)n, e);
 }
 
-/* ---- buffers: in memory, whatever file system the rack's directory is on --------------------------------------------
- */
+/* ---- buffers: in memory, whatever file system the rack's directory is on ---- */
 static bool on_tmpfs(const char *path)
 {
     struct statfs fs;

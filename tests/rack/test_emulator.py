@@ -336,6 +336,29 @@ class Emulator(unittest.TestCase):
         self.assertGreater(compute.read(0x70) >> 37, 1000)
 
 
+    def test_traffic_on_a_lost_circuit_fences(self):
+        compute, _, _ = self.mapped()
+        self.online()
+        self.ctl("load", "a", "one", "1M")
+        compute.close()  # or the fence would end this process
+        self.ctl("link", "a/afu0/0", "b/afu1/0", "down")
+        time.sleep(0.3)
+        self.assertFalse(self.ctl("status")["nodes"][0]["on"])
+
+    def test_context_is_free_at_once_after_its_holder_was_killed(self):
+        for _ in range(20):
+            ready, tell = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.write(tell, b"%d" % -self.open("b", 1, attach=True).rc)
+                time.sleep(30)
+            self.assertEqual(os.read(ready, 1), b"0")
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(ready)
+            os.close(tell)
+
+
 class Switches(Emulator):
     rack = "star8.json"
 
