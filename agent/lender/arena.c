@@ -40,6 +40,7 @@ struct arenas {
     bool locked;
     uint64_t unit; /* offsets and sizes are multiples of it */
     size_t max_buffers, n_buffers, n_committing;
+    size_t n_arenas, n_slots; /* ever used: what is behind was never touched, and takes no memory */
     struct arena arenas[ARENA_MAX];
     struct slot slots[ARENA_MAX_BUFFERS];
     char failed_id[ID_SIZE]; /* why the last buffer that was undone could not be committed */
@@ -110,10 +111,10 @@ void arenas_free(struct arenas *a)
 {
     if (!a)
         return;
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS; i++)
+    for (size_t i = 0; i < a->n_slots; i++)
         if (a->slots[i].used)
             close(a->slots[i].fd);
-    for (size_t i = 0; i < ARENA_MAX; i++)
+    for (size_t i = 0; i < a->n_arenas; i++)
         if (a->arenas[i].used)
             pages_drop(a->arenas[i].base, ARENA_BYTES);
     if (a->dir_fd >= 0)
@@ -123,7 +124,7 @@ void arenas_free(struct arenas *a)
 
 static struct slot *find_slot(struct arenas *a, const char *id)
 {
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS; i++)
+    for (size_t i = 0; i < a->n_slots; i++)
         if (a->slots[i].used && !strcmp(a->slots[i].b.g.id, id))
             return &a->slots[i];
     return NULL;
@@ -149,7 +150,7 @@ static bool same_geometry(const struct geometry *x, const struct geometry *y)
 
 static struct arena *find_arena(struct arenas *a, const struct geometry *g)
 {
-    for (size_t i = 0; i < ARENA_MAX; i++) {
+    for (size_t i = 0; i < a->n_arenas; i++) {
         struct arena *r = &a->arenas[i];
         if (r->used && r->section == g->section && !strcmp(r->compute_node, g->compute_node) &&
             !strcmp(r->compute_adapter, g->compute_adapter))
@@ -160,7 +161,7 @@ static struct arena *find_arena(struct arenas *a, const struct geometry *g)
 
 static bool drop_empty_arena(struct arenas *a)
 {
-    for (size_t i = 0; i < ARENA_MAX; i++)
+    for (size_t i = 0; i < a->n_arenas; i++)
         if (a->arenas[i].used && !a->arenas[i].n_buffers) {
             pages_drop(a->arenas[i].base, ARENA_BYTES);
             a->arenas[i].used = false;
@@ -182,6 +183,8 @@ static int get_arena(struct arenas *a, const struct geometry *g, struct arena **
         struct arena *r = &a->arenas[i];
         if (r->used)
             continue;
+        if (i == a->n_arenas)
+            a->n_arenas++;
         *r = (struct arena){ .used = true, .section = g->section, .base = base };
         memcpy(r->compute_node, g->compute_node, NAME_SIZE);
         memcpy(r->compute_adapter, g->compute_adapter, NAME_SIZE);
@@ -194,7 +197,7 @@ static int get_arena(struct arenas *a, const struct geometry *g, struct arena **
 
 static int check_overlap(const struct arenas *a, const struct arena *r, const struct geometry *g, struct err *e)
 {
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS; i++) {
+    for (size_t i = 0; i < a->n_slots; i++) {
         const struct slot *s = &a->slots[i];
         const struct geometry *o = &s->b.g;
         if (s->used && s->arena == r && o->offset_bytes < g->offset_bytes + g->size_bytes &&
@@ -268,10 +271,12 @@ static int release_slot(struct arenas *a, struct slot *s, struct err *e)
 
 static struct slot *free_slot(struct arenas *a)
 {
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS && a->n_buffers < a->max_buffers; i++)
+    if (a->n_buffers >= a->max_buffers)
+        return NULL;
+    for (size_t i = 0; i < a->n_slots; i++)
         if (!a->slots[i].used)
             return &a->slots[i];
-    return NULL;
+    return &a->slots[a->n_slots++];
 }
 
 static int make(struct arenas *a, const struct geometry *g, struct slot **out, struct err *e)
@@ -339,7 +344,7 @@ static void commit_failed(struct arenas *a, struct slot *s)
 
 bool arenas_commit(struct arenas *a)
 {
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS && a->n_committing; i++) {
+    for (size_t i = 0; i < a->n_slots && a->n_committing; i++) {
         struct slot *s = &a->slots[i];
         uint64_t done = s->b.committed_bytes, left = s->b.g.size_bytes - done;
         if (!s->used || s->broken || !left)
@@ -364,7 +369,7 @@ int arenas_release(struct arenas *a, const char *id, struct err *e)
 
 const struct buffer *arenas_next(const struct arenas *a, size_t *slot)
 {
-    while (*slot < ARENA_MAX_BUFFERS) {
+    while (*slot < a->n_slots) {
         const struct slot *s = &a->slots[(*slot)++];
         if (s->used && !s->broken && s->b.committed_bytes == s->b.g.size_bytes)
             return &s->b;
@@ -380,7 +385,7 @@ size_t arenas_count(const struct arenas *a)
 uint64_t arenas_lent_bytes(const struct arenas *a)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS; i++)
+    for (size_t i = 0; i < a->n_slots; i++)
         sum += a->slots[i].used ? a->slots[i].b.g.size_bytes : 0;
     return sum;
 }
@@ -388,7 +393,7 @@ uint64_t arenas_lent_bytes(const struct arenas *a)
 uint64_t arenas_locked_bytes(const struct arenas *a)
 {
     uint64_t sum = 0;
-    for (size_t i = 0; i < ARENA_MAX_BUFFERS && a->locked; i++)
+    for (size_t i = 0; i < a->n_slots && a->locked; i++)
         sum += a->slots[i].used ? a->slots[i].b.committed_bytes : 0;
     return sum;
 }

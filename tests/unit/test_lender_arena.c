@@ -1,0 +1,310 @@
+/* Arenas and buffers in this very process, without the lender around them. */
+/* links: memlane-lender-core */
+#include "arena.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define BLOCK (256 * MIB)
+
+static char dir[64];
+static struct arenas *arenas;
+static struct err e;
+
+static void open_arenas(bool locked)
+{
+    const struct arenas_options o = { .backing_dir = dir, .locked = locked };
+    ck_assert_msg(arenas_new(&arenas, &o, &e) == 0, "%s", e.detail);
+}
+
+static void setup(void)
+{
+    snprintf(dir, sizeof dir, "/dev/shm/memlane-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    arenas = NULL;
+    open_arenas(false);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    arenas_free(arenas);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static struct geometry geometry(const char *id, unsigned section, uint64_t offset, uint64_t size)
+{
+    struct geometry g = { .section = section, .offset_bytes = offset, .size_bytes = size };
+    snprintf(g.id, sizeof g.id, "%s", id);
+    snprintf(g.compute_node, sizeof g.compute_node, "n1");
+    snprintf(g.compute_adapter, sizeof g.compute_adapter, "afu0");
+    return g;
+}
+
+static int alloc(const char *id, unsigned section, uint64_t offset, uint64_t size, uint64_t *addr)
+{
+    struct geometry g = geometry(id, section, offset, size);
+    const struct buffer *b;
+    if (arenas_alloc(arenas, &g, &b, &e) < 0)
+        return -1;
+    while (arenas_commit(arenas))
+        ;
+    if (arenas_alloc(arenas, &g, &b, &e) < 0)
+        return -1;
+    ck_assert_uint_eq(b->committed_bytes, size);
+    if (addr)
+        *addr = b->effective_addr;
+    return 0;
+}
+
+/* As the adapter does it: by address, with an error where nothing is mapped or may not be written. */
+static bool peek(uint64_t addr, unsigned char *byte)
+{
+    struct iovec local = { byte, 1 }, remote = { (void *)(uintptr_t)addr, 1 };
+    return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1;
+}
+
+static bool poke(uint64_t addr, unsigned char byte)
+{
+    struct iovec local = { &byte, 1 }, remote = { (void *)(uintptr_t)addr, 1 };
+    return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == 1;
+}
+
+START_TEST(an_arena_reads_as_zero_where_no_buffer_is)
+{
+    uint64_t addr;
+    unsigned char byte = 1;
+    ck_assert_int_eq(alloc("a1", 0, BLOCK, BLOCK, &addr), 0);
+    uint64_t base = addr - BLOCK;
+    ck_assert_uint_eq(base % ARENA_BYTES, 0);
+    ck_assert(peek(base, &byte) && byte == 0);
+    ck_assert(peek(base + ARENA_BYTES - 1, &byte) && byte == 0);
+    ck_assert(!poke(base, 1));
+    ck_assert(poke(addr, 1));
+    ck_assert(poke(addr + BLOCK - 1, 1));
+    ck_assert(!poke(addr + BLOCK, 1));
+}
+END_TEST
+
+START_TEST(the_same_order_twice_is_one_buffer)
+{
+    uint64_t first, second;
+    ck_assert_int_eq(alloc("a1", 0, 0, BLOCK, &first), 0);
+    ck_assert_int_eq(alloc("a1", 0, 0, BLOCK, &second), 0);
+    ck_assert_uint_eq(first, second);
+    ck_assert_uint_eq(arenas_count(arenas), 1);
+    ck_assert_int_eq(alloc("a1", 0, BLOCK, BLOCK, NULL), -1);
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    ck_assert_int_eq(alloc("a1", 1, 0, BLOCK, NULL), -1);
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+}
+END_TEST
+
+START_TEST(overlaps_are_refused)
+{
+    ck_assert_int_eq(alloc("a1", 0, 2 * BLOCK, 2 * BLOCK, NULL), 0);
+    const struct {
+        uint64_t offset, size;
+    } bad[] = {
+        { 2 * BLOCK, 2 * BLOCK }, { BLOCK, 2 * BLOCK }, { 3 * BLOCK, BLOCK }, { 0, 8 * BLOCK }, { 3 * BLOCK, 4 * BLOCK }
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ck_assert_int_eq(alloc("a2", 0, bad[i].offset, bad[i].size, NULL), -1);
+        ck_assert_int_eq(e.code, ERR_CONFLICT);
+    }
+    ck_assert_int_eq(alloc("a2", 0, 0, 2 * BLOCK, NULL), 0);
+    ck_assert_int_eq(alloc("a3", 0, 4 * BLOCK, BLOCK, NULL), 0);
+    ck_assert_int_eq(alloc("a4", 1, 2 * BLOCK, BLOCK, NULL), 0); /* another section is another arena */
+}
+END_TEST
+
+START_TEST(ranges_outside_an_arena_are_refused)
+{
+    const struct geometry bad[] = {
+        geometry("a1", 8, 0, BLOCK),
+        geometry("a1", 0, 0, 0),
+        geometry("a1", 0, ARENA_BYTES, BLOCK),
+        geometry("a1", 0, ARENA_BYTES - BLOCK, 2 * BLOCK),
+        geometry("a1", 0, UINT64_MAX - 4095, 8192),
+        geometry("a1", 0, 4096, UINT64_MAX - 4095),
+        geometry("a1", 0, 0, 4095),
+        geometry("a1", 0, 17, 4096),
+        geometry("../a1", 0, 0, BLOCK),
+        geometry("", 0, 0, BLOCK),
+    };
+    const struct buffer *b;
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ck_assert_int_eq(arenas_alloc(arenas, &bad[i], &b, &e), -1);
+        ck_assert_int_eq(e.code, ERR_FIELD_INVALID);
+    }
+    ck_assert_uint_eq(arenas_count(arenas), 0);
+}
+END_TEST
+
+START_TEST(a_whole_arena_can_be_one_buffer)
+{
+    uint64_t addr;
+    ck_assert_int_eq(alloc("a1", 0, 0, ARENA_BYTES, &addr), 0);
+    ck_assert(poke(addr + ARENA_BYTES - 1, 7));
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0);
+}
+END_TEST
+
+START_TEST(release_leaves_nothing_behind)
+{
+    uint64_t addr, again;
+    unsigned char byte;
+    char path[128];
+    ck_assert_int_eq(alloc("a1", 0, BLOCK, BLOCK, &addr), 0);
+    for (uint64_t at = 0; at < BLOCK; at += 16 * MIB)
+        ck_assert(poke(addr + at, 0xaa));
+    snprintf(path, sizeof path, "%s/a1", dir);
+    int other = open(path, O_RDONLY | O_CLOEXEC); /* somebody kept the file open */
+    ck_assert_int_ge(other, 0);
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0);
+    ck_assert_int_eq(access(path, F_OK), -1);
+    ck_assert(peek(addr, &byte) && byte == 0);
+    ck_assert(!poke(addr, 1));
+    ck_assert_int_eq(pread(other, &byte, 1, 0), 1);
+    ck_assert_int_eq(byte, 0);
+    close(other);
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0); /* again: fine */
+    ck_assert_uint_eq(arenas_count(arenas), 0);
+    ck_assert_int_eq(alloc("a2", 0, BLOCK, BLOCK, &again), 0);
+    ck_assert_uint_eq(again, addr); /* the base stays */
+    for (uint64_t at = 0; at < BLOCK; at += 16 * MIB)
+        ck_assert(peek(addr + at, &byte) && byte == 0);
+}
+END_TEST
+
+START_TEST(neighbours_survive_a_release)
+{
+    uint64_t left, middle, right;
+    unsigned char byte;
+    ck_assert_int_eq(alloc("a1", 0, 0, BLOCK, &left), 0);
+    ck_assert_int_eq(alloc("a2", 0, BLOCK, BLOCK, &middle), 0);
+    ck_assert_int_eq(alloc("a3", 0, 2 * BLOCK, BLOCK, &right), 0);
+    ck_assert(poke(left + BLOCK - 1, 1) && poke(right, 3) && poke(middle, 2));
+    ck_assert_int_eq(arenas_release(arenas, "a2", &e), 0);
+    ck_assert(peek(left + BLOCK - 1, &byte) && byte == 1);
+    ck_assert(peek(right, &byte) && byte == 3);
+    ck_assert(peek(middle, &byte) && byte == 0);
+}
+END_TEST
+
+START_TEST(leftovers_are_removed_but_not_another_lenders_buffers)
+{
+    char path[128];
+    struct arenas *first = arenas;
+    ck_assert_int_eq(alloc("live", 0, 0, BLOCK, NULL), 0);
+    snprintf(path, sizeof path, "%s/dead", dir);
+    close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    open_arenas(false); /* the lender of the node's other adapter starts */
+    ck_assert_int_eq(access(path, F_OK), -1);
+    snprintf(path, sizeof path, "%s/live", dir);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    ck_assert_int_eq(alloc("live", 0, 0, BLOCK, NULL), -1); /* never the same file twice */
+    ck_assert_uint_eq(arenas_count(arenas), 0);
+    arenas_free(first);
+}
+END_TEST
+
+START_TEST(locked_memory_is_populated_piece_by_piece)
+{
+    uint64_t addr;
+    struct stat st;
+    char path[128];
+    size_t slot = 0;
+    arenas_free(arenas);
+    open_arenas(true);
+    struct geometry g = geometry("a1", 0, 0, 160 * MIB);
+    const struct buffer *b;
+    ck_assert_msg(arenas_alloc(arenas, &g, &b, &e) == 0, "%s", e.detail);
+    ck_assert_uint_eq(b->committed_bytes, 0);
+    ck_assert_ptr_null(arenas_next(arenas, &slot)); /* nobody's yet */
+    ck_assert(arenas_commit(arenas));
+    ck_assert(arenas_commit(arenas));
+    ck_assert(!arenas_commit(arenas));
+    ck_assert_msg(alloc("a1", 0, 0, 160 * MIB, &addr) == 0, "%s", e.detail);
+    ck_assert_uint_eq(arenas_locked_bytes(arenas), 160 * MIB);
+    snprintf(path, sizeof path, "%s/a1", dir);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_uint_eq((uint64_t)st.st_blocks * 512, 160 * MIB);
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0);
+    ck_assert_uint_eq(arenas_locked_bytes(arenas), 0);
+}
+END_TEST
+
+static void drop_lock_capability(void)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2];
+    ck_assert_int_eq(syscall(SYS_capget, &header, data), 0);
+    data[CAP_IPC_LOCK / 32].effective &= ~(1u << CAP_IPC_LOCK % 32);
+    ck_assert_int_eq(syscall(SYS_capset, &header, data), 0);
+}
+
+START_TEST(memory_that_cannot_be_had_is_undone_and_said)
+{
+    arenas_free(arenas);
+    open_arenas(true);
+    const struct rlimit small = { 1 * MIB, 1 * MIB };
+    setrlimit(RLIMIT_MEMLOCK, &small);
+    drop_lock_capability();
+    ck_assert_int_eq(alloc("a1", 0, 0, 128 * MIB, NULL), -1);
+    ck_assert_int_eq(e.code, ERR_IO);
+    ck_assert_int_ne(e.os_errno, 0);
+    ck_assert_uint_eq(arenas_count(arenas), 0);
+}
+END_TEST
+
+START_TEST(an_empty_arena_makes_room_when_address_space_runs_out)
+{
+    struct rlimit as = { 3 * ARENA_BYTES + ARENA_BYTES / 2, RLIM_INFINITY };
+    setrlimit(RLIMIT_AS, &as);
+    ck_assert_int_eq(alloc("a1", 0, 0, BLOCK, NULL), 0);
+    ck_assert_int_eq(alloc("a2", 1, 0, BLOCK, NULL), 0);
+    ck_assert_int_eq(alloc("a3", 2, 0, BLOCK, NULL), 0);
+    ck_assert_int_eq(alloc("a4", 3, 0, BLOCK, NULL), -1);
+    ck_assert_int_eq(e.code, ERR_TOO_MANY);
+    ck_assert_int_eq(arenas_release(arenas, "a2", &e), 0);
+    ck_assert_int_eq(alloc("a4", 3, 0, BLOCK, NULL), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("lender_arena");
+    TCase *tc = tcase_create("arena");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 30);
+    tcase_add_test(tc, an_arena_reads_as_zero_where_no_buffer_is);
+    tcase_add_test(tc, the_same_order_twice_is_one_buffer);
+    tcase_add_test(tc, overlaps_are_refused);
+    tcase_add_test(tc, ranges_outside_an_arena_are_refused);
+    tcase_add_test(tc, a_whole_arena_can_be_one_buffer);
+    tcase_add_test(tc, release_leaves_nothing_behind);
+    tcase_add_test(tc, neighbours_survive_a_release);
+    tcase_add_test(tc, leftovers_are_removed_but_not_another_lenders_buffers);
+    tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
+    tcase_add_test(tc, memory_that_cannot_be_had_is_undone_and_said);
+    tcase_add_test(tc, an_empty_arena_makes_room_when_address_space_runs_out);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

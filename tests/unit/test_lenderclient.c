@@ -1,0 +1,378 @@
+/* The agent's client against a real lender process with a fake adapter. */
+/* links: memlane-lender-client memlane-ocxl */
+#include "lender/protocol.h"
+#include "lenderclient.h"
+#include "registers.h"
+
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define BLOCK (256 * MIB)
+
+static char dir[64], program[512], library[512], device[128] = "/dev/ocxl/fake";
+static struct lender *lender;
+static struct lender_info info;
+static struct err e;
+
+static struct lender *client(void)
+{
+    struct lender *l = NULL;
+    const struct lender_config c = { .adapter = "afu1",
+                                     .run_dir = dir,
+                                     .program = program,
+                                     .device = device,
+                                     .ocxl_library = library,
+                                     .backing = "sparse",
+                                     .backing_dir = dir };
+    ck_assert_int_eq(lender_new(&l, &c, &e), 0);
+    return l;
+}
+
+static void setup(void)
+{
+    char own[400];
+    ssize_t n = readlink("/proc/self/exe", own, sizeof own - 1);
+    ck_assert_int_gt(n, 0);
+    own[n] = '\0';
+    *strrchr(own, '/') = '\0';
+    snprintf(program, sizeof program, "%s/../bin/memlane-lender", own);
+    snprintf(library, sizeof library, "%s/../lib/tests/fake_ocxl.so", own);
+    snprintf(dir, sizeof dir, "/dev/shm/memlane-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    lender = client();
+    ck_assert_msg(lender_info(lender, &info, &e) == 0, "%s", e.detail);
+}
+
+static void await_end(int pid)
+{
+    for (int i = 0; i < 500 && kill(pid, 0) == 0; i++)
+        poll(NULL, 0, 10);
+    ck_assert_int_eq(kill(pid, 0), -1);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    if (lender_info(lender, &info, &e) == 0) {
+        kill(info.pid, SIGKILL);
+        await_end(info.pid);
+    }
+    lender_free(lender);
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static struct lender_buffer buffer(const char *id, uint64_t offset)
+{
+    struct lender_buffer b = { .section = 1, .offset_bytes = offset, .size_bytes = BLOCK };
+    snprintf(b.id, sizeof b.id, "%s", id);
+    snprintf(b.compute_node, sizeof b.compute_node, "n1");
+    snprintf(b.compute_adapter, sizeof b.compute_adapter, "afu0");
+    return b;
+}
+
+static int alloc(const char *id, uint64_t offset)
+{
+    struct lender_buffer b = buffer(id, offset);
+    return lender_alloc(lender, &b, 1000, &e);
+}
+
+static int raw_connection(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    snprintf(addr.sun_path, sizeof addr.sun_path, "%s/lender-afu1.sock", dir);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    return fd;
+}
+
+static uint64_t status_number(int pid, const char *key)
+{
+    char path[64], line[256];
+    unsigned long long value = UINT64_MAX;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f))
+        if (!strncmp(line, key, strlen(key)))
+            ck_assert_int_eq(sscanf(line + strlen(key), ": %llu", &value), 1);
+    fclose(f);
+    return value;
+}
+
+START_TEST(buffers_come_and_go)
+{
+    struct lender_buffer a = buffer("a1", 0), b = buffer("a2", BLOCK), *list = NULL;
+    size_t n = 9;
+    ck_assert(info.adapter_ok);
+    ck_assert_int_eq(lender_list(lender, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 0);
+    ck_assert_ptr_null(list);
+    ck_assert_msg(lender_alloc(lender, &a, 1000, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(lender_alloc(lender, &b, 1000, &e), 0);
+    ck_assert_uint_eq(b.effective_addr, a.effective_addr + BLOCK);
+    ck_assert_int_eq(lender_list(lender, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 2);
+    ck_assert_str_eq(list[1].id, "a2");
+    ck_assert_str_eq(list[1].compute_node, "n1");
+    ck_assert_str_eq(list[1].compute_adapter, "afu0");
+    ck_assert_uint_eq(list[1].section, 1);
+    ck_assert_uint_eq(list[1].offset_bytes, BLOCK);
+    ck_assert_uint_eq(list[1].size_bytes, BLOCK);
+    ck_assert_uint_eq(list[1].effective_addr, b.effective_addr);
+    free(list);
+    ck_assert_int_eq(lender_release(lender, "a1", &e), 0);
+    ck_assert_int_eq(lender_release(lender, "a1", &e), 0);
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_uint_eq(info.n_buffers, 1);
+    ck_assert_uint_eq(info.lent_bytes, BLOCK);
+    ck_assert_uint_eq(info.locked_bytes, 0);
+}
+END_TEST
+
+START_TEST(refusals_say_why)
+{
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(alloc("a2", BLOCK / 2), -1);
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(e.detail, "a1"));
+    ck_assert_int_eq(alloc("a2", 17), -1);
+    ck_assert_int_eq(e.code, ERR_FIELD_INVALID);
+    uint64_t value;
+    ck_assert_int_eq(lender_read(lender, 0x80, &value, &e), -1);
+    ck_assert_int_eq(lender_set_channel(lender, 2, true, &e), -1);
+}
+END_TEST
+
+START_TEST(a_channel_changes_alone)
+{
+    uint64_t before, after;
+    unsigned channels;
+    ck_assert_int_eq(lender_read(lender, REG_CHANNELS, &before, &e), 0);
+    ck_assert_uint_eq(before & 3, 0);
+    ck_assert_int_eq(lender_set_channel(lender, 1, true, &e), 0);
+    ck_assert_int_eq(lender_read(lender, REG_CHANNELS, &after, &e), 0);
+    ck_assert_uint_eq(after, before | 2);
+    ck_assert_int_eq(lender_set_channel(lender, 0, true, &e), 0);
+    ck_assert_int_eq(lender_set_channel(lender, 1, false, &e), 0);
+    ck_assert_int_eq(lender_channels(lender, &channels, &e), 0);
+    ck_assert_uint_eq(channels, 1);
+    struct lender_errors errors;
+    ck_assert_int_eq(lender_errors(lender, true, &errors, &e), 0);
+    ck_assert_uint_eq(errors.capture, 0);
+}
+END_TEST
+
+START_TEST(it_outlives_its_agent)
+{
+    char first[ID_SIZE];
+    memcpy(first, info.lender_id, sizeof first);
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    lender_free(lender);
+    lender = client();
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_str_eq(info.lender_id, first);
+    ck_assert_uint_eq(info.n_buffers, 1);
+    ck_assert_int_ne(getsid(info.pid), getsid(0));
+}
+END_TEST
+
+START_TEST(it_ends_only_when_it_holds_nothing)
+{
+    const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+    int pid = info.pid;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+        ck_assert_int_eq(kill(pid, signals[i]), 0);
+        ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+        ck_assert_int_eq(info.pid, pid);
+    }
+    ck_assert_int_eq(lender_release(lender, "a1", &e), 0);
+    ck_assert_int_eq(kill(pid, SIGTERM), 0);
+    await_end(pid);
+}
+END_TEST
+
+START_TEST(a_killed_one_is_followed_by_another_that_holds_nothing)
+{
+    char first[ID_SIZE], path[128];
+    memcpy(first, info.lender_id, sizeof first);
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    snprintf(path, sizeof path, "%s/a1", dir);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    kill(info.pid, SIGKILL);
+    await_end(info.pid);
+    poll(NULL, 0, 1000); /* it is not started more than once a second */
+    ck_assert_msg(lender_info(lender, &info, &e) == 0, "%s", e.detail);
+    ck_assert_str_ne(info.lender_id, first);
+    ck_assert_uint_eq(info.n_buffers, 0);
+    ck_assert_int_eq(access(path, F_OK), -1);
+}
+END_TEST
+
+START_TEST(an_adapter_has_one_lender)
+{
+    char command[2048], path[128];
+    snprintf(
+        command, sizeof command,
+        "%s --adapter afu1 --device %s --ocxl-library %s --run-dir %s --backing sparse --backing-dir %s 2>/dev/null",
+        program, device, library, dir, dir);
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(WEXITSTATUS(system(command)), 1);
+    snprintf(path, sizeof path, "%s/a1", dir);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_uint_eq(info.n_buffers, 1);
+}
+END_TEST
+
+START_TEST(an_adapter_that_cannot_be_opened_is_reported)
+{
+    kill(info.pid, SIGKILL);
+    await_end(info.pid);
+    lender_free(lender);
+    snprintf(device, sizeof device, "/dev/ocxl/broken");
+    lender = client();
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert(!info.adapter_ok);
+    ck_assert_ptr_nonnull(strstr(info.error, "no such device"));
+    ck_assert_int_eq(alloc("a1", 0), -1);
+    ck_assert_int_eq(e.code, ERR_HARDWARE);
+}
+END_TEST
+
+START_TEST(hostile_messages_do_no_harm)
+{
+    int fd = raw_connection();
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    srand(7);
+    for (int i = 0; i < 20000; i++) {
+        unsigned char message[600];
+        struct lender_answer answer;
+        struct lender_request *r = (struct lender_request *)message;
+        size_t size = rand() % 3 ? sizeof *r : (size_t)(1 + rand() % (int)sizeof message);
+        for (size_t k = 0; k < sizeof message; k++)
+            message[k] = (unsigned char)(rand() % 4 ? 0 : rand());
+        if (rand() % 8) {
+            r->magic = LENDER_MAGIC;
+            r->protocol = LENDER_PROTOCOL;
+            r->op = (uint16_t)(rand() % 12);
+            if (rand() % 2)
+                memset(r->reserved, 0, sizeof r->reserved);
+            if (r->op == LENDER_OP_RELEASE)
+                memset(r->id, 'x', sizeof r->id);
+        }
+        ck_assert_int_eq(send(fd, message, size, MSG_NOSIGNAL), size);
+        ck_assert_int_eq(recv(fd, &answer, sizeof answer, 0), sizeof answer);
+        ck_assert_uint_eq(answer.magic, LENDER_MAGIC);
+    }
+    close(fd);
+    int pid = info.pid;
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_int_eq(info.pid, pid);
+    ck_assert_uint_eq(info.n_buffers, 1);
+}
+END_TEST
+
+START_TEST(thousands_of_connections_leave_the_agent_served)
+{
+    static int fds[1500];
+    const struct rlimit files = { 4096, 4096 };
+    setrlimit(RLIMIT_NOFILE, &files);
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = raw_connection();
+        if (i % 100 == 0)
+            ck_assert_msg(lender_info(lender, &info, &e) == 0, "%s", e.detail);
+    }
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_uint_eq(info.n_buffers, 1);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+}
+END_TEST
+
+START_TEST(a_peer_that_does_not_read_stops_nobody)
+{
+    int fd = raw_connection();
+    struct lender_request r = { .magic = LENDER_MAGIC, .protocol = LENDER_PROTOCOL, .op = LENDER_OP_INFO };
+    for (int i = 0; i < 100000; i++)
+        if (send(fd, &r, sizeof r, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN)
+            break;
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(it_takes_little_memory_and_the_oom_killer_passes_it_by)
+{
+    char path[64], text[16] = "";
+    ck_assert_uint_lt(status_number(info.pid, "RssAnon"), 1024);
+    snprintf(path, sizeof path, "/proc/%d/oom_score_adj", info.pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_gt(read(fd, text, sizeof text - 1), 0);
+    close(fd);
+    fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (write(fd, "-1000", 5) == 5) /* where it may */
+        ck_assert_str_eq(text, "-1000\n");
+    close(fd);
+}
+END_TEST
+
+START_TEST(without_a_program_a_missing_lender_is_said)
+{
+    struct lender *other = NULL;
+    const struct lender_config c = { .adapter = "afu7", .run_dir = dir };
+    ck_assert_int_eq(lender_new(&other, &c, &e), 0);
+    ck_assert_int_eq(lender_info(other, &info, &e), -1);
+    ck_assert_int_eq(e.code, ERR_UNREACHABLE);
+    lender_free(other);
+    const struct lender_config wrong = { .adapter = "afu7", .run_dir = dir, .program = "/nonexistent" };
+    ck_assert_int_eq(lender_new(&other, &wrong, &e), 0);
+    ck_assert_int_eq(lender_info(other, &info, &e), -1);
+    ck_assert_int_eq(e.os_errno, ENOENT);
+    lender_free(other);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("lenderclient");
+    TCase *tc = tcase_create("lender");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_set_timeout(tc, 30);
+    tcase_add_test(tc, buffers_come_and_go);
+    tcase_add_test(tc, refusals_say_why);
+    tcase_add_test(tc, a_channel_changes_alone);
+    tcase_add_test(tc, it_outlives_its_agent);
+    tcase_add_test(tc, it_ends_only_when_it_holds_nothing);
+    tcase_add_test(tc, a_killed_one_is_followed_by_another_that_holds_nothing);
+    tcase_add_test(tc, an_adapter_has_one_lender);
+    tcase_add_test(tc, an_adapter_that_cannot_be_opened_is_reported);
+    tcase_add_test(tc, hostile_messages_do_no_harm);
+    tcase_add_test(tc, thousands_of_connections_leave_the_agent_served);
+    tcase_add_test(tc, a_peer_that_does_not_read_stops_nobody);
+    tcase_add_test(tc, it_takes_little_memory_and_the_oom_killer_passes_it_by);
+    tcase_add_test(tc, without_a_program_a_missing_lender_is_said);
+    suite_add_tcase(suite, tc);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
