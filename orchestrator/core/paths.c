@@ -492,7 +492,8 @@ static int list_legs(const struct fabric *f, const struct path_rules *r, uint32_
         return finish_leg(f, list, leg, to, e);
     if (legs_over_trunks(f, r, &leg, first, last, to, list, e) < 0)
         return -1;
-    qsort_r(list->legs, list->n, sizeof *list->legs, leg_sort, (void *)f);
+    if (list->n)
+        qsort_r(list->legs, list->n, sizeof *list->legs, leg_sort, (void *)f);
     return 0;
 }
 
