@@ -383,10 +383,11 @@ START_TEST(a_killed_process_keeps_what_it_committed_and_nothing_else)
     if (child == 0) {
         struct model *m;
         struct audit a = { .actor = "x", .action = "killed" };
-        bool ok = store_open(&store, path, &e) == 0 && model_new(&m, &e) == 0;
+        if (store_open(&store, path, &e) < 0 || model_new(&m, &e) < 0)
+            _exit(1);
         uint32_t n;
         m->revision = 1;
-        ok = ok && model_add_node(m, "n1", &n, &e) == 0;
+        bool ok = model_add_node(m, "n1", &n, &e) == 0;
         model_emit(m, "node.registered", "node/n1", NULL, NULL, NULL);
         ok = ok && store_begin(store, &e) == 0 && store_commit(store, m, &e) == 0;
         ok = ok && store_begin(store, &e) == 0 && store_savepoint(store, &e) == 0 &&
