@@ -146,6 +146,7 @@ class Rack:
         self.env = dict(line.split("=", 1) for line in (self.dir / "rack.env").read_text().splitlines())
         self.port = int(self.env["MEMLANE_URL"].rsplit(":", 1)[1])
         self.api = Api(self.port, self.env["MEMLANE_TOKEN"])
+        self.api.items("/v1/attachments?state=detached")  # memlaned opens its connection for history when it first needs it
         self.baseline = self.holdings()
         return self
 

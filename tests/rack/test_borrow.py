@@ -35,6 +35,7 @@ class Borrowing:
             self.assertEqual(memory[last:last + 128], b"\xa5" * 128, "poked, not in the buffer")
             memory[128:256] = b"\x5a" * 128
         self.assertEqual(self.rack.peek(a["compute_node"], start + 128), b"\x5a" * 128, "written by the donor, not seen")
+        patterns.fill(segment, a["id"], self.block)
 
     def borrow_and_return(self, size, **more):
         a = self.rack.attach(self.compute, size, donor=self.donor, **more)
@@ -125,8 +126,7 @@ class WithSwitch(Borrowing):
         for a in found:
             self.check_data(a)
         self.rack.detach(found[0]["id"])
-        with patterns.mapped(self.rack.segment_file(found[1])) as memory:
-            self.assertEqual(memory[128:256], b"\x5a" * 128)
+        self.assertEqual(patterns.verify(self.rack.segment_file(found[1]), found[1]["id"], self.block), [])
         self.rack.detach(found[1]["id"])
         self.rack.assert_clean()
 
