@@ -42,8 +42,7 @@ static int set(json_t *out, const char *key, json_t *value, struct err *e)
     return json_object_set_new(out, key, value) < 0 ? err_set(e, ERR_INTERNAL, "out of memory") : 0;
 }
 
-/* ---- arguments
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- arguments ---- */
 static struct box_node *node_arg(struct emulator *em, const char *name, struct err *e)
 {
     struct box_node *n = box_node_find(em->box, name);
@@ -89,8 +88,7 @@ static int port_arg(struct emulator *em, const char *text, struct err *e)
     return port >= 0 ? port : err_set(e, ERR_NOT_FOUND, "there is no port %.100s", text);
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- commands ---- */
 static int cmd_link(struct emulator *em, char **words, int n, json_t *out, struct err *e)
 {
     static const char *const states[] = { "down", "up" };

@@ -45,8 +45,7 @@ static int usage(FILE *f, int status)
     return status;
 }
 
-/* ---- run
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- run ---- */
 static void emulator_done(struct emulator *em)
 {
     control_free(em->control);
@@ -297,8 +296,7 @@ static int run(int argc, char **argv)
     return 0;
 }
 
-/* ---- ctl
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- ctl ---- */
 static int ctl_connect(const char *dir)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };

@@ -31,8 +31,7 @@ struct ocxl_event {
     };
 };
 
-/* ---- adapters
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- adapters ---- */
 static bool read_device(struct ocxl_afu *afu, const char *path)
 {
     FILE *f = fopen(path, "re");
@@ -171,8 +170,7 @@ EXPORT uint32_t ocxl_afu_get_pasid(struct ocxl_afu *afu)
     return 0; /* hard-wired in this design */
 }
 
-/* ---- registers
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- registers ---- */
 EXPORT ocxl_err ocxl_mmio_map_advanced(struct ocxl_afu *afu, int type, size_t size, int prot, uint64_t flags,
                                        off_t offset, struct ocxl_mmio_area **out);
 EXPORT ocxl_err ocxl_mmio_map_advanced(struct ocxl_afu *afu, int type, size_t size, int prot, uint64_t flags,
@@ -302,8 +300,7 @@ EXPORT ocxl_err ocxl_mmio_write32(struct ocxl_mmio_area *area, off_t offset, int
     return LINK_INVALID_ARGS;
 }
 
-/* ---- events and the rest
- * -------------------------------------------------------------------------------------------------- */
+/* ---- events and the rest ---- */
 static int fetch_event(struct ocxl_afu *afu, struct ocxl_event *event)
 {
     struct link_answer answer;

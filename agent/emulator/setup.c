@@ -139,8 +139,7 @@ static int make_buffers(struct box_node *n, struct err *e)
     return 0;
 }
 
-/* ---- one node
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- one node ---- */
 static int make_machine_id(const struct box_node *n, struct err *e)
 {
     char path[PATH_MAX], text[40];

@@ -141,8 +141,7 @@ static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
     fuse_reply_buf(req, buf, used);
 }
 
-/* ---- reads and writes, some of them later
- * ------------------------------------------------------------------------------ */
+/* ---- reads and writes, some of them later ---- */
 static void answer_read(struct sysmem *s, fuse_req_t req, uint64_t ino, size_t size, off_t offset)
 {
     char text[SYSTREE_TEXT];
@@ -319,8 +318,7 @@ static const struct fuse_lowlevel_ops operations = {
     .write = op_write,
 };
 
-/* ---- the session
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the session ---- */
 static void sysmem_ready(struct loop_source *source, uint32_t events)
 {
     struct sysmem *s = (struct sysmem *)source;

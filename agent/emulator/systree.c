@@ -81,8 +81,7 @@ static bool decode(struct box *b, uint64_t ino, struct where *out)
     return true;
 }
 
-/* ---- NUMA: node 0 is the local memory, then one for each compute adapter
- * ------------------------------------------------ */
+/* ---- NUMA: node 0 is the local memory, then one for each compute adapter ---- */
 static struct box_adapter *numa_adapter(const struct box_node *n, uint64_t numa)
 {
     for (unsigned i = 0; i < n->n_adapters; i++)
@@ -158,8 +157,7 @@ static int read_meminfo(const struct where *w, char *text)
                     total / KIB, available / KIB, available / KIB);
 }
 
-/* ---- memory blocks
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- memory blocks ---- */
 static int read_block_size(const struct where *w, char *text)
 {
     return snprintf(text, SYSTREE_TEXT, "%" PRIx64 "\n", w->node->spec->block_bytes);
@@ -283,8 +281,7 @@ static int read_block_link(const struct where *w, char *text)
     return snprintf(text, SYSTREE_TEXT, "../../node/node%u", block_numa(w));
 }
 
-/* ---- the emulator's own files
- * ------------------------------------------------------------------------------------------- */
+/* ---- the emulator's own files ---- */
 static int read_boot_id(const struct where *w, char *text)
 {
     return snprintf(text, SYSTREE_TEXT, "%s\n", w->node->state->boot_id);
@@ -358,8 +355,7 @@ static const struct kind_info kinds[N_KINDS] = {
     [QUIESCE] = { "quiesce", EMULATOR, WRITE_ONLY, NULL, write_quiesce },
 };
 
-/* ---- the tree
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- the tree ---- */
 struct box_node *systree_node(struct box *b, uint64_t ino)
 {
     struct where w;
