@@ -22,13 +22,13 @@ const places = [
     { view: 'events', title: 'Events' },
 ];
 
-export function App({ code }) {
+export function App() {
     if (me.value === undefined)
         return html`<main class="page waiting" aria-busy="true">
             ${trouble.value ? `${problemTitle(trouble.value)}. Trying again.` : 'Memlane'}
         </main>`;
     if (me.value === null)
-        return html`<${SignIn} code=${code} />`;
+        return html`<${SignIn} />`;
     return html`<${Frame} />`;
 }
 

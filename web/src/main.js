@@ -6,6 +6,6 @@ import { App } from './app.js';
 import { takeCode } from './views/signin.js';
 import { begin } from './state.js';
 
-const code = takeCode();
-render(html`<${App} code=${code} />`, document.getElementById('app'));
+takeCode();
+render(html`<${App} />`, document.getElementById('app'));
 begin();

@@ -15,9 +15,12 @@ function safeDecode(text) {
 }
 
 export const route = signal(parse());
-window.addEventListener('hashchange', () => {
+window.addEventListener('hashchange', reread);
+
+/* Needed only after the address was changed without an event. */
+export function reread() {
     route.value = parse();
-});
+}
 
 export const nodeAddress = (name) => `#/nodes/${encodeURIComponent(name)}`;
 export const attachmentAddress = (id) => `#/attachments/${encodeURIComponent(id)}`;

@@ -17,7 +17,6 @@ export const topology = signal(null);
 export const status = signal(null);
 export const events = signal([]); // newest first
 export const trouble = signal(null); // the problem of the last read that failed
-export const settledSteps = signal(new Map()); // attachment id -> name of the newest step that was seen
 
 export const mayWrite = computed(() => me.value?.role === 'operator' || me.value?.role === 'admin');
 export const liveAttachments = computed(() =>
@@ -166,12 +165,10 @@ function addEvents(list) {
 
 function onEvent(event) {
     const [kind, ...rest] = event.object.split('/');
-    batch(() => {
-        addEvents([event]);
-        if (kind === 'attachment')
-            onAttachmentEvent(event, rest.join('/'));
-    });
-    if (kind === 'node')
+    addEvents([event]);
+    if (kind === 'attachment')
+        refreshAttachment(rest.join('/'));
+    if (kind === 'node' || event.type === 'attachment.state')
         read.nodes();
     if (event.type === 'node.memory' || event.type === 'attachment.progress')
         return;
@@ -179,18 +176,6 @@ function onEvent(event) {
         read.topology();
         read.circuits();
     }
-}
-
-function onAttachmentEvent(event, id) {
-    if (event.type === 'attachment.step') {
-        settledSteps.value = new Map(settledSteps.value).set(id, event.to);
-    } else if (event.type === 'attachment.state') {
-        read.nodes();
-        const next = new Map(settledSteps.value);
-        next.delete(id);
-        settledSteps.value = next;
-    }
-    refreshAttachment(id);
 }
 
 function onMessage(message) {

@@ -73,7 +73,6 @@ export function problemTitle(problem) {
 }
 
 const eventNames = {
-    'node.registered': 'registered',
     'node.state': 'is now',
     'node.changed': 'changed',
     'node.memory': 'reported its memory',
@@ -81,11 +80,16 @@ const eventNames = {
     'topology.changed': 'Cabling changed',
     'circuit.state': 'is now',
     'attachment.state': 'is now',
-    'attachment.step': 'reached step',
     'attachment.progress': 'made progress',
 };
 
+const stepVerbs = { do: 'begins', undo: 'takes back', undone: 'has nothing left of' };
+
 export function eventSentence(event) {
+    if (event.type === 'attachment.step')
+        return `${stepVerbs[event.from] ?? 'is at'} step “${event.to}”`;
+    if (event.type === 'node.registered')
+        return 'registered';
     const verb = eventNames[event.type] ?? event.type;
     const state = attachmentStates[event.to]?.title ?? nodeStates[event.to]?.title ?? event.to;
     return [verb, state].filter(Boolean).join(' ');

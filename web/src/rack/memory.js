@@ -42,11 +42,11 @@ export function MemoryBar({ node, x, y, width, height }) {
     </g>`;
 }
 
-export function MemoryLegend() {
+export function MemoryLegend({ circuits }) {
     return html`<ul class="legend" aria-label="Legend">
         ${['used', 'lent', 'free', 'borrowed'].map(
             (kind) => html`<li key=${kind}><span class="swatch ${kind}" aria-hidden="true"></span>${kind}</li>`,
         )}
-        <li><span class="swatch circuit" aria-hidden="true"></span>live circuit</li>
+        ${circuits && html`<li><span class="swatch circuit" aria-hidden="true"></span>live circuit</li>`}
     </ul>`;
 }

@@ -141,25 +141,33 @@ function nodeLabel(node, name) {
     return `${name}, ${known(nodeStates, node.state).title}${cordon}: ${memorySentence(node)}`;
 }
 
+// The words are for the eye; the link that lies over them says the same in one sentence.
 function Node({ place, dense }) {
     const node = nodes.value.get(place.name);
-    const { x, y, width } = place;
+    const { x, y, width, height } = place;
     const pad = dense ? 6 : 12;
     const tone = node ? known(nodeStates, node.state).tone : 'quiet';
-    return html`<a class="node ${tone} ${node?.cordoned ? 'cordoned' : ''}" href=${nodeAddress(place.name)}
-        aria-label=${nodeLabel(node, place.name)}>
-        <title>${nodeLabel(node, place.name)}</title>
-        ${place.adapters.map((adapter) => html`<${Adapter} key=${adapter.name} adapter=${adapter} />`)}
-        <rect class="card" x=${x} y=${y} width=${width} height=${place.height} rx="8" />
-        <circle class="dot" cx=${x + pad + 4} cy=${y + 19} r="4" />
-        <text class="name" x=${x + pad + 14} y=${y + 24}>${clip(place.name, width - pad * 2 - 14)}</text>
-        ${!dense && html`<text class="fact end" x=${x + width - pad} y=${y + 23}>${sideFact(node)}</text>`}
-        ${node &&
-        html`<${MemoryBar} node=${node} x=${x + pad} y=${y + 36} width=${width - pad * 2} height=${10} />
-            ${facts(node, dense).map(
-                (fact, i) => html`<text key=${i} class="fact" x=${x + pad} y=${y + 63 + i * 15}>${fact}</text>`,
-            )}`}
-    </a>`;
+    const label = nodeLabel(node, place.name);
+    return html`<g class="node ${tone} ${node?.cordoned ? 'cordoned' : ''}">
+        <g aria-hidden="true">
+            ${place.adapters.map((adapter) => html`<${Adapter} key=${adapter.name} adapter=${adapter} />`)}
+            <rect class="card" x=${x} y=${y} width=${width} height=${height} rx="8" />
+            <circle class="dot" cx=${x + pad + 4} cy=${y + 19} r="4" />
+            <text class="name" x=${x + pad + 14} y=${y + 24}>${clip(place.name, width - pad * 2 - 14)}</text>
+            ${!dense && html`<text class="fact end" x=${x + width - pad} y=${y + 23}>${sideFact(node)}</text>`}
+            ${
+                node &&
+                html`<${MemoryBar} node=${node} x=${x + pad} y=${y + 36} width=${width - pad * 2} height=${10} />
+                    ${facts(node, dense).map(
+                        (fact, i) => html`<text key=${i} class="fact" x=${x + pad} y=${y + 63 + i * 15}>${fact}</text>`,
+                    )}`
+            }
+        </g>
+        <a href=${nodeAddress(place.name)} aria-label=${label}>
+            <title>${label}</title>
+            <rect class="hit" x=${x} y=${y} width=${width} height=${height} rx="8" />
+        </a>
+    </g>`;
 }
 
 function sideFact(node) {

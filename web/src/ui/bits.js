@@ -41,8 +41,9 @@ export function Refused({ list }) {
     </ul>`;
 }
 
+/* With a capital, unless it begins with a name, and a full stop. */
 export function sentence(text) {
-    const first = text.charAt(0).toUpperCase() + text.slice(1);
+    const first = /^[a-z]+\b(?![_/.:-])/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
     return /[.!?]$/.test(first) ? first : `${first}.`;
 }
 

@@ -1,19 +1,16 @@
 // progress.js - how far an attach or a detach is: the steps in order, done, under way, to come.
 import { html } from 'htm/preact';
 
-import { settledSteps } from '../state.js';
 import { steps } from '../words.js';
 
 const names = steps.map((s) => s.name);
 
-/* The index of the step that is under way: from the API's own field, else from the newest step event. */
+/* The index of the step that is under way.  Before the first: -1 on the way in, behind the last on the way out. */
 function stepIndex(a) {
-    const newest = [...(a.timeline ?? [])].reverse().find((entry) => names.includes(stepName(entry)));
-    const name = a.undoing ?? a.step ?? settledSteps.value.get(a.id) ?? (newest && stepName(newest));
-    return names.indexOf(name?.replace(/^undo[- ]/, ''));
+    if (a.goal !== 'absent')
+        return names.indexOf(a.step);
+    return a.undoing ? names.indexOf(a.undoing) : names.length;
 }
-
-const stepName = (entry) => (entry.step ?? (entry.type === 'attachment.step' ? entry.to : '') ?? '').replace(/^undo[- ]/, '');
 
 const blocks = (a) => (a.blocks_total ? `${a.blocks_online} of ${a.blocks_total} blocks` : '');
 
@@ -21,9 +18,9 @@ const blocks = (a) => (a.blocks_total ? `${a.blocks_online} of ${a.blocks_total}
 export function shortProgress(a) {
     if (a.state === 'pending' || a.state === 'detaching') {
         const at = stepIndex(a);
-        if (at < 0)
+        if (at < 0 || at >= steps.length)
             return '';
-        const n = a.state === 'pending' ? at + 1 : steps.length - at;
+        const n = a.goal === 'absent' ? steps.length - at : at + 1;
         return `step ${n} of ${steps.length}${names[at] === 'online' && blocks(a) ? `, ${blocks(a)}` : ''}`;
     }
     return a.state === 'attached' ? '' : (a.reason ?? '');
@@ -34,7 +31,7 @@ function markOf(i, at, a, undoing) {
         return 'done';
     if (i === at)
         return a.state === 'stuck' || a.state === 'failed' || a.state === 'lost' ? 'broken' : 'now';
-    const before = undoing ? i > at && at >= 0 : i < at;
+    const before = undoing ? i > at : i < at;
     return before ? 'done' : 'open';
 }
 

@@ -18,7 +18,7 @@ export function AttachDialog({ onClose, computeNode }) {
     const [wish, setWish] = useState(null); // the request's body, once it was previewed
     const [preview, setPreview] = useState(null);
     const [made, setMade] = useState(null); // the attachment's id
-    return html`<${Dialog} title=${made ? 'Attaching' : 'Attach memory'} onClose=${onClose} wide>
+    return html`<${Dialog} title=${made ? 'Attaching' : 'Attach memory'} onClose=${onClose} phase=${made ? 3 : preview ? 2 : 1} wide>
         ${
             made
                 ? html`<${Going} id=${made} onClose=${onClose} />`
@@ -88,7 +88,7 @@ function Wish({ before, computeNode, onPreview }) {
     return html`<form onSubmit=${submit}>
         <div class="fields">
             <label>Node that borrows
-                <select name="compute_node" required autofocus>
+                <select name="compute_node" required data-focus>
                     ${borrowers().map(
                         (n) => html`<option key=${n.name} value=${n.name} selected=${n.name === chosen}>
                             ${n.name} (${bytes(n.free_bytes)} free)
@@ -214,7 +214,7 @@ function Confirm({ wish, preview, onBack, onMade }) {
             <button type="button" class="outline" onClick=${onBack}>Back</button>
             ${
                 feasible.length > 0 &&
-                html`<button type="submit" aria-busy=${busy} disabled=${busy} autofocus>Attach ${bytes(size)} from ${donor}</button>`
+                html`<button type="submit" aria-busy=${busy} disabled=${busy} data-focus>Attach ${bytes(size)} from ${donor}</button>`
             }
         </footer>
     </form>`;
@@ -262,7 +262,7 @@ function Going({ id, onClose }) {
         <footer>
             ${!over && html`<p class="hint">It goes on without this window.</p>`}
             <a role="button" class="outline" href=${attachmentAddress(id)} onClick=${onClose}>Details</a>
-            <button onClick=${onClose} autofocus>${over ? 'Done' : 'Close'}</button>
+            <button onClick=${onClose} data-focus>${over ? 'Done' : 'Close'}</button>
         </footer>
     </div>`;
 }

@@ -29,12 +29,10 @@ export function AttachmentView({ id }) {
             <section class="card" aria-labelledby="steps-title">
                 <h2 id="steps-title">${a.goal === 'absent' ? 'Giving it back' : 'Borrowing it'}</h2>
                 <${Steps} a=${a} />
+                <h2>What happened</h2>
+                <${Timeline} list=${(a.timeline ?? []).filter((e) => e.type !== 'attachment.progress')} />
             </section>
         </div>
-        <section aria-labelledby="timeline-title">
-            <h2 id="timeline-title">What happened</h2>
-            <${Timeline} list=${a.timeline ?? []} />
-        </section>
     `;
 }
 
@@ -97,11 +95,8 @@ function Timeline({ list }) {
 }
 
 function entryWords(e) {
-    const name = (e.step ?? e.to ?? '').replace(/^undo[- ]/, '');
-    const step = e.type === 'attachment.step' && steps.find((s) => s.name === name);
+    const step = e.type === 'attachment.step' && steps.find((s) => s.name === e.to);
     if (step)
-        return `Step “${name}”: ${(/^undo/.test(e.step ?? e.to) ? step.undoes : step.does).toLowerCase()}`;
-    if (e.type === 'attachment.progress')
-        return `Progress ${e.to ?? ''}`;
-    return known(attachmentStates, e.to).title;
+        return e.from === 'undo' ? step.undoes : step.does;
+    return e.type === 'attachment.step' ? 'Nothing is held any more' : sentence(known(attachmentStates, e.to).title);
 }

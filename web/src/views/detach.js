@@ -12,7 +12,7 @@ import { Steps } from '../ui/progress.js';
 export function DetachDialog({ id, onClose }) {
     const [sent, setSent] = useState(false);
     const a = attachments.value?.get(id);
-    return html`<${Dialog} title="Detach memory" onClose=${onClose}>
+    return html`<${Dialog} title="Detach memory" onClose=${onClose} phase=${sent}>
         ${sent ? html`<${Going} a=${a} onClose=${onClose} />` : html`<${Ask} a=${a} onClose=${onClose} onSent=${() => setSent(true)} />`}
     <//>`;
 }
@@ -43,14 +43,14 @@ function Ask({ a, onClose, onSent }) {
         </p>
         <${Problem} of=${problem} />
         <footer>
-            <button class="outline" onClick=${onClose} autofocus>Keep it</button>
+            <button class="outline" onClick=${onClose} data-focus>Keep it</button>
             <button class="danger" onClick=${detach} aria-busy=${busy} disabled=${busy}>Detach ${bytes(a.size_bytes)}</button>
         </footer>
     </div>`;
 }
 
 function Going({ a, onClose }) {
-    const over = !a || (a.state !== 'detaching' && a.goal !== 'absent') || a.state === 'detached';
+    const over = !a || (a.state !== 'detaching' && a.state !== 'attached'); // 'attached': not read again yet
     return html`<div>
         <p role="status">
             ${a ? html`${a.compute_node} gives ${bytes(a.size_bytes)} back to ${a.donor}: <${AttachmentState} of=${a.state} />` : 'Given back.'}
@@ -59,7 +59,7 @@ function Going({ a, onClose }) {
         ${a?.reason && html`<p class="problem" role="alert">${a.reason}</p>`}
         <footer>
             ${!over && html`<p class="hint">It goes on without this window.</p>`}
-            <button onClick=${onClose} autofocus>${over ? 'Done' : 'Close'}</button>
+            <button onClick=${onClose} data-focus>${over ? 'Done' : 'Close'}</button>
         </footer>
     </div>`;
 }

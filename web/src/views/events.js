@@ -29,7 +29,7 @@ export function EventsView() {
     );
     return html`
         <h1 tabindex="-1">Events</h1>
-        <form class="filters" onSubmit=${(e) => e.preventDefault()} role="search">
+        <form class="filters" onSubmit=${(e) => e.preventDefault()}>
             <label>Show
                 <select value=${kind} onChange=${(e) => setKind(e.target.value)}>
                     ${Object.entries(kinds).map(([value, title]) => html`<option key=${value} value=${value}>${title}</option>`)}

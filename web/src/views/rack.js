@@ -21,7 +21,7 @@ export function RackView() {
         <section aria-labelledby="picture-title" class="card">
             <h2 id="picture-title" class="hidden">Picture</h2>
             <${RackPicture} />
-            <${MemoryLegend} />
+            <${MemoryLegend} circuits />
         </section>
         <section aria-labelledby="borrowed-title">
             <h2 id="borrowed-title">Borrowed now</h2>

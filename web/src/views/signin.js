@@ -3,20 +3,24 @@ import { html } from 'htm/preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 
 import { api } from '../api.js';
+import { reread } from '../route.js';
 import { signedIn } from '../state.js';
 import { Problem } from '../ui/bits.js';
 import { ThemeButton } from '../ui/theme.js';
 
-/* The code of an address that ends in #code=..., which is taken out of the address and the history at once. */
+let code = null; // from the address; used once
+
+/* Takes the code of an address that ends in #code=... out of the address and the history at once. */
 export function takeCode() {
     const found = /^#code=([^&]+)$/.exec(location.hash);
     if (!found)
-        return null;
+        return;
+    code = decodeURIComponent(found[1]);
     history.replaceState(null, '', `${location.pathname}#/`);
-    return decodeURIComponent(found[1]);
+    reread();
 }
 
-export function SignIn({ code }) {
+export function SignIn() {
     const [kind, setKind] = useState('token');
     const [problem, setProblem] = useState(null);
     const [busy, setBusy] = useState(false);
@@ -41,6 +45,7 @@ export function SignIn({ code }) {
             send({ code });
         else
             field.current.focus();
+        code = null;
     }, []);
 
     function submit(event) {
@@ -81,11 +86,11 @@ function Kind({ value, now, set, children }) {
         ${children}</label>`;
 }
 
-function signInProblem(problem, { code }) {
+function signInProblem(problem, secret) {
     if (problem?.status !== 401)
         return problem ?? { title: 'Signing in failed' };
     return {
-        title: code ? 'This code does not work (any more)' : 'This token does not work',
-        detail: code ? 'a code works once and for a few minutes: ask for a new one, or use a token' : undefined,
+        title: secret.code ? 'This code does not work (any more)' : 'This token does not work',
+        detail: secret.code ? 'a code works once and for a few minutes: ask for a new one, or use a token' : undefined,
     };
 }

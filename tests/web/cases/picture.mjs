@@ -1,0 +1,43 @@
+// picture.mjs - the rack's picture shows what the API says.
+import assert from 'node:assert/strict';
+
+export async function picture_shows_every_node_port_and_cable({ page, rack, signIn, shoot }) {
+    await signIn();
+    const topology = await rack.call('GET', '/v1/topology');
+    const ports = topology.nodes.flatMap((n) => n.adapters.flatMap((a) => a.ports));
+    assert.equal(await page.locator('.picture .node a').count(), topology.nodes.length);
+    assert.equal(await page.locator('.picture .cable').count(), topology.links.length);
+    assert.equal(await page.locator('.picture .adapter .port').count(), ports.length);
+    assert.equal(await page.locator('.picture .switch').count(), topology.switches.length);
+    await shoot('rack');
+}
+
+export async function picture_lights_up_the_path_of_a_circuit({ page, rack, signIn, shoot }) {
+    await signIn();
+    const attachment = await rack.attach('n2', 4);
+    const [leg] = attachment.path;
+    const cables = page.locator('.picture .cable.circuit.up');
+    await page.locator('.picture .join.circuit.up').waitFor();
+    const lit = await cables.evaluateAll((all) => all.map((one) => one.dataset.link));
+    const expected = [];
+    for (let i = 0; i < leg.length; i += 2)
+        expected.push([leg[i], leg[i + 1]].sort().join(' '));
+    assert.deepEqual(lit.map((l) => l.split(' ').sort().join(' ')).sort(), expected.sort());
+    await page.locator(`.picture a[aria-label^="n2,"][aria-label*="4 GiB borrowed"]`).waitFor();
+    await page.locator(`.picture a[aria-label^="${attachment.donor},"][aria-label*="4 GiB lent"]`).waitFor();
+    await shoot('circuit');
+    await rack.detachAll();
+    await page.locator('.picture .circuit').waitFor({ state: 'detached' });
+    await page.locator('.picture a[aria-label*="borrowed"]').waitFor({ state: 'detached' });
+}
+
+export async function pointing_at_an_attachment_marks_its_circuit({ page, rack, signIn }) {
+    await rack.attach('n1', 1);
+    await rack.attach('n3', 1);
+    await signIn();
+    await page.locator('table.attachments tbody tr').nth(1).waitFor();
+    await page.locator('table.attachments tbody tr', { hasText: 'n3' }).first().hover();
+    await page.locator('.picture svg.pointed').waitFor();
+    const on = await page.locator('.picture .circuit.on').evaluateAll((all) => new Set(all.map((x) => x.dataset.circuit).filter(Boolean)).size);
+    assert.equal(on, 1);
+}
