@@ -36,7 +36,8 @@ MUST_CHECK int store_keep(struct store *s, struct err *e);
 void store_undo(struct store *s);
 MUST_CHECK int store_commit(struct store *s, struct model *m, struct err *e);
 void store_rollback(struct store *s);
-/* Reopens; '*committed' says whether the commit of 'revision' is in the file. */
+/* Reopens; '*committed' says whether the commit of 'revision' is in the file.  -1: it cannot be read now, and the
+ * commit counts as failed; each store_begin() tries to open it again. */
 MUST_CHECK int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e);
 
 /* ---- on the writer thread, inside a savepoint ---- */

@@ -8,9 +8,11 @@
 
 #include <check.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +50,14 @@ static void expect_error(int rc, enum err_code code, const char *part)
     ck_assert_int_eq(rc, -1);
     ck_assert_msg(e.code == code, "%s: %s", err_name(e.code), e.detail);
     ck_assert_msg(strstr(e.detail, part) != NULL, "%s", e.detail);
+}
+
+static void edit_file(const char *sql)
+{
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
 }
 
 /* ---- a model and its twin from the file ---------------------------------------------------------------------------
@@ -477,6 +487,76 @@ START_TEST(a_full_disk_is_said_and_over_when_there_is_room_again)
 }
 END_TEST
 
+START_TEST(a_disk_that_fails_a_write_loses_only_that_batch)
+{
+    struct model *m;
+    uint32_t n;
+    bool committed;
+    char wal[128];
+    struct stat st;
+    struct rlimit before, limit;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    ck_assert_int_eq(model_add_node(m, "n1", &n, &e), 0);
+    commit(m);
+    model_commit_done(m);
+    snprintf(wal, sizeof wal, "%s-wal", path);
+    ck_assert_int_eq(stat(wal, &st), 0);
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)st.st_size + 1000; /* the next page of the log does not fit */
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    ck_assert_int_eq(model_add_node(m, "n2", &n, &e), 0);
+    m->revision = 2;
+    ck_assert_int_eq(store_begin(store, &e), 0);
+    ck_assert_int_eq(store_commit(store, m, &e), -1);
+    ck_assert(e.code == ERR_STORAGE || e.code == ERR_STORAGE_FULL);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_int_eq(store_recover(store, 2, &committed, &e), 0);
+    ck_assert(!committed);
+    commit(m);
+    model_commit_done(m);
+    same_as_file(m);
+    ck_assert_uint_eq(store_revision(store), 2);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(a_file_that_was_away_is_opened_again)
+{
+    struct model *m;
+    bool committed;
+    char away[128];
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    snprintf(away, sizeof away, "%s.away", path);
+    store_rollback(store);
+    db_close(&store->db);
+    ck_assert_int_eq(rename(path, away), 0);
+    ck_assert_int_eq(store_recover(store, 2, &committed, &e), -1);
+    expect_error(store_begin(store, &e), ERR_STORAGE, "rack.db");
+    ck_assert_int_eq(rename(away, path), 0);
+    commit(m);
+    ck_assert_uint_eq(store_revision(store), 2);
+    model_free(m);
+}
+END_TEST
+
+START_TEST(a_commit_reported_as_failed_that_is_there_after_all_stops_changes)
+{
+    struct model *m;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    db_close(&store->db); /* as after a recovery that could not read the file */
+    edit_file("UPDATE store SET revision = 2");
+    expect_error(store_begin(store, &e), ERR_STORAGE, "reported as failed");
+    store_close(store);
+    open_store(); /* a new start loads it */
+    ck_assert_uint_eq(store_revision(store), 2);
+    model_free(m);
+}
+END_TEST
+
 /* ---- files that are refused ---------------------------------------------------------------------------------------
  */
 START_TEST(a_second_orchestrator_is_refused)
@@ -489,14 +569,6 @@ START_TEST(a_second_orchestrator_is_refused)
     expect_error(store_open(&second, alias, &e), ERR_BUSY, "in use");
 }
 END_TEST
-
-static void edit_file(const char *sql)
-{
-    sqlite3 *db;
-    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
-}
 
 START_TEST(a_newer_database_is_refused)
 {
@@ -776,6 +848,9 @@ int main(void)
     tcase_add_test(tc, each_start_has_a_higher_epoch_and_another_instance);
     tcase_add_test(tc, recovery_tells_whether_a_commit_is_in_the_file);
     tcase_add_test(tc, a_full_disk_is_said_and_over_when_there_is_room_again);
+    tcase_add_test(tc, a_disk_that_fails_a_write_loses_only_that_batch);
+    tcase_add_test(tc, a_file_that_was_away_is_opened_again);
+    tcase_add_test(tc, a_commit_reported_as_failed_that_is_there_after_all_stops_changes);
     tcase_add_test(tc, a_second_orchestrator_is_refused);
     tcase_add_test(tc, a_newer_database_is_refused);
     tcase_add_test(tc, a_foreign_database_is_refused);
