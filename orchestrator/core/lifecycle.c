@@ -34,6 +34,12 @@ bool lifecycle_fresh(const struct model *m, uint32_t node, uint64_t revision)
     return n && n->state == NODE_READY && n->reported && n->applied_revision >= revision;
 }
 
+bool lifecycle_fenced(const struct model *m, uint32_t node)
+{
+    const struct node *n = model_node(m, node);
+    return n && n->state == NODE_FENCED;
+}
+
 void lifecycle_wake(struct model *m, uint32_t node)
 {
     if (model_node(m, node))
@@ -296,7 +302,7 @@ static bool circuit_kept(const struct model *m, uint32_t at)
 static bool segment_gone(const struct model *m, const struct attachment *a)
 {
     const struct node *n = model_node(m, a->compute_node);
-    if (a->step < STEP_ONLINE)
+    if (a->step < STEP_ONLINE || lifecycle_fenced(m, a->compute_node))
         return true;
     if (!a->tombstone_revision || !lifecycle_fresh(m, a->compute_node, a->tombstone_revision) || a->blocks_online)
         return false;
@@ -310,7 +316,7 @@ static bool section_released(const struct model *m, uint32_t at)
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     const struct section *s = &ca->sections[a->section];
-    if (a->step < STEP_MAP || section_kept(m, at))
+    if (a->step < STEP_MAP || section_kept(m, at) || lifecycle_fenced(m, a->compute_node))
         return true;
     return s->park_revision && lifecycle_fresh(m, a->compute_node, s->park_revision) && ca->ok &&
            wire_section_is_parked(s->seen_value, a->section);
@@ -403,7 +409,8 @@ static bool undo_lend(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
-    if (!lifecycle_fresh(m, a->donor, a->revision) || !ma->ok || a->now_buffer)
+    bool gone = lifecycle_fresh(m, a->donor, a->revision) && ma->ok && !a->now_buffer;
+    if (!gone && !lifecycle_fenced(m, a->donor))
         return false;
     finish(m, at);
     return true;
@@ -603,11 +610,37 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     return 0;
 }
 
+int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e)
+{
+    const struct node *n = model_node(m, node);
+    if (strcmp(n->boot_id, boot_id) != 0)
+        return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
+    if (n->state == NODE_READY)
+        return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
+    struct node *x = model_edit_node(m, node);
+    memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
+    x->session[0] = '\0';
+    x->reported = false;
+    model_set_node_state(m, node, NODE_FENCED, "fenced by an operator");
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a && a->compute_node == node) {
+            model_edit_attachment(m, i)->quarantined = false;
+            lose(m, i, "the compute node was fenced");
+        } else if (a && a->donor == node && a->buffer_seen && !a->release_published) {
+            model_touch_attachment(m, i)->now_buffer = false;
+            lose_donor(m, i, "the donor was fenced");
+        }
+    }
+    return 0;
+}
+
 static void start_node(struct model *m, uint32_t at)
 {
     struct node *n = model_touch_node(m, at);
     n->last_seen_ms = m->now_ms;
-    n->state = n->fenced_boot_id[0] ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
+    bool fenced = n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id);
+    n->state = fenced ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
 }
 
 static void start_attachment(struct model *m, uint32_t at)

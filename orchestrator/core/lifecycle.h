@@ -23,6 +23,9 @@ void lifecycle_advance(struct model *m);
 int64_t lifecycle_tick(struct model *m);
 /* The node came with a new boot id: what it held is lost, nothing more (DESIGN, rule 3). */
 void lifecycle_rebooted(struct model *m, uint32_t node);
+/* An operator's word that this boot of the node is off (rule 4): what it borrows is given back without its proof, its
+ * circuits first.  ERR_CONFLICT: another boot, or a node that still reports. */
+MUST_CHECK int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e);
 /* After loading: every clock starts now. */
 void lifecycle_start(struct model *m);
 /* Bit set of nodes that still hold something of it: bit 0 the compute node, bit 1 the donor. */

@@ -63,6 +63,8 @@ static bool end_up(const struct model *m, const struct circuit *c, bool compute_
 static bool end_down(const struct model *m, const struct circuit *c, bool compute_end)
 {
     const struct adapter *a = end_of(m, c, compute_end);
+    if (lifecycle_fenced(m, a->node))
+        return true; /* it is off */
     return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & channel_bits(m, c, compute_end));
 }
 

@@ -6,6 +6,7 @@
 
 /* The node's last report belongs to its present session and is the result of 'revision' or a later one. */
 bool lifecycle_fresh(const struct model *m, uint32_t node, uint64_t revision);
+bool lifecycle_fenced(const struct model *m, uint32_t node);
 /* The node's desired state changed in this transaction: wake its agent. */
 void lifecycle_wake(struct model *m, uint32_t node);
 

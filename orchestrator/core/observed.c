@@ -63,7 +63,6 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     memcpy(n->machine_id, r->machine_id, sizeof n->machine_id);
     memcpy(n->boot_id, r->boot_id, sizeof n->boot_id);
     memcpy(n->version, r->version, sizeof n->version);
-    n->fenced_boot_id[0] = '\0';
     n->memory_bytes = r->memory_bytes;
     n->free_bytes = r->free_bytes;
     n->locked_bytes = r->locked_bytes;

@@ -233,6 +233,49 @@ START_TEST(death_of_the_lender_is_noticed)
 }
 END_TEST
 
+START_TEST(fencing_frees_what_a_dead_borrower_held_and_refuses_that_boot)
+{
+    struct sim s;
+    struct err e;
+    sim_star(&s, 2);
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2"), node = model_find_node(s.m, "n1");
+    sim_settle(&s);
+    sim_begin(&s);
+    ck_assert_int_eq(lifecycle_fence(s.m, node, "boot-1", &e), -1); /* it still reports */
+    sim_commit(&s);
+    s.nodes[0].alive = false;
+    s.nodes[0].n_segments = 0; /* it really is off */
+    sim_pass(&s, 20000);
+    sim_begin(&s);
+    ck_assert_int_eq(lifecycle_fence(s.m, node, "boot-7", &e), -1);
+    ck_assert_int_eq(lifecycle_fence(s.m, node, "boot-1", &e), 0);
+    sim_commit(&s);
+    ck_assert_int_eq(at(&s, a)->state, ATT_LOST);
+    memset(s.nodes[0].registers, 0, sizeof s.nodes[0].registers);
+    sim_settle(&s);
+    ck_assert_ptr_null(at(&s, a));
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 0);
+    struct wire_registration r = { .name = "n1",
+                                   .machine_id = "machine-n1",
+                                   .boot_id = "boot-1",
+                                   .protocol_min = 1,
+                                   .protocol_max = 1,
+                                   .block_bytes = SIM_BLOCK };
+    uint32_t out;
+    sim_begin(&s);
+    ck_assert_int_eq(observed_register(s.m, &r, "again", &out, &e), -1);
+    ck_assert_int_eq(e.code, ERR_FORBIDDEN);
+    model_rollback(s.m);
+    sim_commit(&s);
+    s.nodes[0].alive = true;
+    sim_reboot(&s, 0);
+    sim_settle(&s);
+    ck_assert_int_eq(model_node(s.m, node)->state, NODE_READY);
+    sim_expect_nothing(&s);
+    sim_done(&s);
+}
+END_TEST
+
 START_TEST(an_attach_without_progress_ends_failed)
 {
     struct sim s;
@@ -357,6 +400,7 @@ int main(void)
     tcase_add_test(one, reboot_of_the_compute_node_loses_the_attachment_and_frees_the_donor);
     tcase_add_test(one, loss_of_the_donor_quarantines_until_the_borrower_rebooted);
     tcase_add_test(one, death_of_the_lender_is_noticed);
+    tcase_add_test(one, fencing_frees_what_a_dead_borrower_held_and_refuses_that_boot);
     tcase_add_test(one, an_attach_without_progress_ends_failed);
     tcase_add_loop_test(many, random_stories_without_faults_end_with_nothing_left, 0, 5);
     tcase_add_loop_test(many, random_stories_with_faults_never_release_reachable_memory, 0, 20);
