@@ -15,7 +15,9 @@
 struct afu {
     const struct afu_ops *ops;
     struct afu_options o;
-    struct ocxl_device *device; /* compute: NULL while it cannot be opened */
+    struct ocxl_device *device;       /* compute: NULL while it cannot be opened */
+    uint64_t sections[WIRE_SECTIONS]; /* compute: as read last */
+    bool read_all;                    /* compute: all of them were read since it was opened */
     int64_t reopen_at_ms;
     struct err open_error;
     struct lender *lender;                    /* memory */
@@ -51,6 +53,7 @@ static int compute_failed(struct afu *a)
 {
     ocxl_device_close(a->device);
     a->device = NULL;
+    a->read_all = false;
     a->reopen_at_ms = 0;
     return -1;
 }
@@ -92,15 +95,18 @@ static int compute_read_section(struct afu *a, unsigned section, uint64_t *value
     return compute_get(a, REG_SECTION(section), value, e);
 }
 
-static int compute_read(struct afu *a, bool counters, struct wire_seen_adapter *out, struct err *e)
+static int compute_read(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e)
 {
     if (compute_channels(a, &out->channels, e) < 0)
         return -1;
+    all = all || !a->read_all;
     for (unsigned n = 0; n < WIRE_SECTIONS; n++)
-        if (compute_get(a, REG_SECTION(n), &out->sections[n], e) < 0)
+        if ((all || n * TIB < a->o.wire.window_bytes) && compute_get(a, REG_SECTION(n), &a->sections[n], e) < 0)
             return -1;
-    if (compute_get(a, REG_ERROR_CAPTURE, &out->error_capture, e) < 0 || (counters && compute_count(a, e) < 0))
+    if (compute_get(a, REG_ERROR_CAPTURE, &out->error_capture, e) < 0 || (all && compute_count(a, e) < 0))
         return -1;
+    a->read_all = true;
+    memcpy(out->sections, a->sections, sizeof out->sections);
     out->flits_sent = a->sent;
     out->flits_received = a->received;
     out->latency_cycles = a->cycles;
@@ -155,9 +161,9 @@ static int memory_channels(struct afu *a, unsigned *out, struct err *e)
     return lender_channels(a->lender, out, e);
 }
 
-static int memory_read(struct afu *a, bool counters, struct wire_seen_adapter *out, struct err *e)
+static int memory_read(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e)
 {
-    (void)counters; /* a memory adapter has none */
+    (void)all; /* a memory adapter has none */
     struct lender_info info;
     struct lender_errors errors;
     a->locked_bytes = 0;
@@ -257,11 +263,12 @@ uint64_t afu_locked_bytes(const struct afu *a)
 
 int afu_moved(struct afu *a, uint64_t *flits, struct err *e)
 {
-    uint64_t before = a->sent + a->received;
+    uint64_t sent;
     if (a->ops != &compute_ops)
         return err_set(e, ERR_CONFLICT, "%s counts nothing", a->o.wire.name);
-    if (compute_count(a, e) < 0)
+    if (compute_get(a, REG_FLITS_SENT, &sent, e) < 0)
         return -1;
-    *flits = a->sent + a->received - before;
+    a->sent += sent;
+    *flits = sent;
     return 0;
 }

@@ -29,8 +29,9 @@ struct afu_ops {
     /* Starts what has to run before anybody can use the adapter (the lender of an emulated rack); no harm when it runs.
      */
     void (*start)(struct afu *a);
-    /* Fills channels, sections, error_capture, lender_id, counters; leaves the rest.  'counters': sample them too. */
-    int (*read)(struct afu *a, bool counters, struct wire_seen_adapter *out, struct err *e);
+    /* Fills channels, sections, error_capture, lender_id, counters; leaves the rest.  'all': samples the counters too,
+     * and reads the sections that lie outside of the window; otherwise those are as they were at the last time. */
+    int (*read)(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e);
     /* Out of reset or into it; read-modify-write, writes nothing when it is so already. */
     int (*set_channel)(struct afu *a, unsigned port, bool up, struct err *e);
     int (*channels)(struct afu *a, unsigned *out, struct err *e);
@@ -46,7 +47,7 @@ struct lender *afu_lender(struct afu *a); /* of a memory adapter; NULL otherwise
 /* Local memory that the lender of a memory adapter holds, as last read; 0 for a compute adapter.  In an emulated rack
  * sparse buffers count as if they were locked: the emulator takes them from what is free. */
 uint64_t afu_locked_bytes(const struct afu *a);
-/* Samples the counters into the totals and answers the flits that moved since the last call. */
+/* Samples the counter of sent flits into its total and answers how many left since it was sampled last. */
 MUST_CHECK int afu_moved(struct afu *a, uint64_t *flits, struct err *e);
 
 #endif

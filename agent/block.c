@@ -73,22 +73,31 @@ static int write_state(int fd, uint64_t block, const char *state, struct err *e)
     return 0;
 }
 
-static int zones_of(const struct sysfs *fs, uint64_t block, char text[SYSFS_TEXT], struct err *e)
+static int open_zones(const struct sysfs *fs, uint64_t block, int *fd, struct err *e)
 {
     char path[BLOCK_PATH];
-    return sysfs_read(fs, block_path(path, block, "valid_zones"), text, SYSFS_TEXT, e);
+    *fd = openat(fs->root_fd, block_path(path, block, "valid_zones"), O_RDONLY | O_CLOEXEC);
+    return *fd >= 0 ? 0 : err_errno(e, ERR_HARDWARE, "memory%" PRIu64 ": cannot open its valid_zones", block);
+}
+
+static int read_zones(int fd, uint64_t block, char text[SYSFS_TEXT], struct err *e)
+{
+    char what[48];
+    snprintf(what, sizeof what, "memory%" PRIu64 "/valid_zones", block);
+    return sysfs_read_fd(fd, what, text, SYSFS_TEXT, e);
 }
 
 static int block_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
+    CLEANUP(cleanup_close) int zones_fd = -1;
     enum block_state now = BLOCK_ABSENT;
     char zones[SYSFS_TEXT] = "";
     if (open_state(fs, block, O_RDONLY, &fd, e) < 0)
         return -1;
     if (fd >= 0 && read_state(fd, block, &now, e) < 0)
         return -1;
-    if (now == BLOCK_ONLINE && zones_of(fs, block, zones, e) < 0)
+    if (now == BLOCK_ONLINE && (open_zones(fs, block, &zones_fd, e) < 0 || read_zones(zones_fd, block, zones, e) < 0))
         return -1;
     *state = now;
     *movable = strcmp(zones, "Movable") == 0; /* an online block names its one zone */
@@ -142,24 +151,23 @@ static int offline_fd(int fd, uint64_t block, struct err *e)
     return -1;
 }
 
-static int online_fd(const struct sysfs *fs, int fd, uint64_t block, struct err *e)
+/* Onlines an offline block and reads back what came of it. */
+static int online_fd(int fd, int zones_fd, uint64_t block, struct err *e)
 {
     char zones[SYSFS_TEXT];
-    if (zones_of(fs, block, zones, e) < 0)
+    enum block_state state;
+    if (read_zones(zones_fd, block, zones, e) < 0)
         return -1;
     if (!block_zones_contain(zones, "Movable"))
         return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": zone Movable is not open to it (valid_zones: %.60s)", block,
                        zones);
-    if (write_state(fd, block, "online_movable\n", e) < 0)
-        return -1;
-    enum block_state state;
-    bool movable = false;
-    if (block_read(fs, block, &state, &movable, e) < 0)
+    if (write_state(fd, block, "online_movable\n", e) < 0 || read_state(fd, block, &state, e) < 0 ||
+        read_zones(zones_fd, block, zones, e) < 0)
         return -1;
     if (state != BLOCK_ONLINE)
         return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": still offline after it was onlined", block);
-    if (!movable)
-        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": online, but not in zone Movable", block);
+    if (strcmp(zones, "Movable") != 0)
+        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": online, but in zone %.40s", block, zones);
     return 0;
 }
 
@@ -167,19 +175,21 @@ static int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_b
                         struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
+    CLEANUP(cleanup_close) int zones_fd = -1;
     enum block_state state;
-    if (open_or_create(fs, block, block_bytes, probe, await_ms, &fd, e) < 0 || read_state(fd, block, &state, e) < 0)
+    if (open_or_create(fs, block, block_bytes, probe, await_ms, &fd, e) < 0 || read_state(fd, block, &state, e) < 0 ||
+        open_zones(fs, block, &zones_fd, e) < 0)
         return -1;
     if (state == BLOCK_ONLINE) { /* an earlier call of ours, an operator, or the kernel's auto-online policy */
         char zones[SYSFS_TEXT];
-        if (zones_of(fs, block, zones, e) < 0)
+        if (read_zones(zones_fd, block, zones, e) < 0)
             return -1;
         if (strcmp(zones, "Movable") == 0)
             return 0;
         if (offline_fd(fd, block, e) < 0)
             return -1;
     }
-    return online_fd(fs, fd, block, e);
+    return online_fd(fd, zones_fd, block, e);
 }
 
 static int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)

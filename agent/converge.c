@@ -136,6 +136,7 @@ static int set_channel(struct node *n, struct node_adapter *a, const struct wire
         return 0;
     if (compute && (w->up ? park_idle(n, a, d, e) : check_unused(a, w->port, e)) < 0)
         return -1;
+    n->lenders_changed = n->lenders_changed || !compute;
     if (ops->set_channel(a->afu, w->port, w->up, e) < 0)
         return -1;
     int64_t settle_ns = (int64_t)n->config->settle_ms * 1000000;

@@ -253,7 +253,8 @@ int hotplug_offline(struct hotplug *hp, struct range r, hotplug_progress *progre
     return run_order(&o, r, e);
 }
 
-int hotplug_scan(struct hotplug *hp, struct range window, hotplug_found *found, void *arg, struct err *e)
+int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found, void *arg,
+                 struct err *e)
 {
     int fd = openat(hp->o.sys->root_fd, BLOCK_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -267,11 +268,12 @@ int hotplug_scan(struct hotplug *hp, struct range window, hotplug_found *found, 
     for (struct dirent *d; rc == 0 && (d = readdir(dir));) {
         enum block_state state;
         bool movable;
-        if (!sysfs_name_number(d->d_name, "memory", &block) || block < first || block - first >= n)
+        if (!sysfs_name_number(d->d_name, "memory", &block) || block < first || block - first >= n ||
+            known(arg, block * hp->block_bytes))
             continue;
         rc = hp->o.blocks->read(hp->o.sys, block, &state, &movable, e);
         if (rc == 0 && state == BLOCK_ONLINE)
-            found(arg, block * hp->block_bytes, movable);
+            found(arg, block * hp->block_bytes);
     }
     closedir(dir);
     return rc;

@@ -58,8 +58,11 @@ MUST_CHECK int hotplug_online(struct hotplug *hp, struct range r, unsigned adapt
 MUST_CHECK int hotplug_offline(struct hotplug *hp, struct range r, hotplug_progress *progress, void *arg,
                                struct hotplug_result *out, struct err *e);
 
-/* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order. */
-typedef void hotplug_found(void *arg, uint64_t addr, bool movable);
-MUST_CHECK int hotplug_scan(struct hotplug *hp, struct range window, hotplug_found *found, void *arg, struct err *e);
+/* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order; those that 'known' answers
+ * true for are not even read. */
+typedef bool hotplug_known(void *arg, uint64_t addr);
+typedef void hotplug_found(void *arg, uint64_t addr);
+MUST_CHECK int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found,
+                            void *arg, struct err *e);
 
 #endif

@@ -104,8 +104,10 @@ void node_discover(struct node *n)
 
 void node_done(struct node *n)
 {
-    for (unsigned i = 0; i < n->n_adapters; i++)
+    for (unsigned i = 0; i < n->n_adapters; i++) {
         afu_free(n->adapters[i].afu);
+        free(n->adapters[i].buffers);
+    }
     for (unsigned i = 0; i < n->n_switches; i++)
         crossconnect_free(n->switches[i].x);
     labels_close(n->labels);

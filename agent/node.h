@@ -17,7 +17,10 @@
 struct node_adapter {
     const struct adapter_config *config;
     struct afu *afu;
-    unsigned compute_index;            /* counts this node's compute adapters */
+    unsigned compute_index;        /* counts this node's compute adapters */
+    struct wire_seen_adapter seen; /* a memory adapter's, as read last */
+    struct lender_buffer *buffers; /* and its lender's */
+    size_t n_buffers;
     int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
 };
 
@@ -70,7 +73,9 @@ struct node {
     /* Of the desired state that was acted upon last. */
     uint64_t epoch, revision;
     char instance[ID_SIZE];
-    bool incomplete; /* something without an attempt of its own failed: try again soon */
+    bool lenders_changed;              /* an order went to a lender since observe() read them */
+    uint64_t memory_bytes, free_bytes; /* as read last */
+    bool incomplete;                   /* something without an attempt of its own failed: try again soon */
     /* Called while a long order is under way; may be NULL. */
     void (*progress)(void *arg);
     void *progress_arg;
@@ -86,9 +91,11 @@ struct node_adapter *node_adapter(struct node *n, const char *name); /* NULL whe
 /* ---- segments.c ---------------------------------------------------------------------------------------------------
  */
 struct segment *segments_find(struct node *n, const char *id);
-/* The segment of an order; made when it is not known yet.  ERR_FIELD_INVALID: not within an adapter's window. */
+/* The segment of an order; made when it is not known yet, its blocks unread when it is to be created.
+ * ERR_FIELD_INVALID: not within an adapter's window. */
 MUST_CHECK int segments_get(struct node *n, const struct wire_want_segment *w, struct segment **out, struct err *e);
 struct range segments_range(const struct node *n, const struct segment *s);
+void segments_was_read(struct segment *s); /* its counts are fresh */
 /* Reads its blocks. */
 MUST_CHECK int segments_read(struct node *n, struct segment *s, struct err *e);
 /* Is any known block of the section online?  Reads those of all its segments; true when they cannot be read. */

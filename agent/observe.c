@@ -59,30 +59,17 @@ static unsigned settled_of(const struct node *n, struct node_adapter *a, unsigne
     return settled;
 }
 
-static void see_adapter(struct node *n, struct node_adapter *a, bool counters, struct wire_seen_adapter *out)
+static void see_adapter(struct node *n, struct node_adapter *a, bool all, struct wire_seen_adapter *out)
 {
     struct err e = { 0 };
     memset(out, 0, sizeof *out);
     memcpy(out->name, a->config->wire.name, sizeof out->name);
     out->emulated = strcmp(n->config->platform, "emulated") == 0;
-    out->ok = afu_ops(a->afu)->read(a->afu, counters, out, &e) == 0;
+    out->ok = afu_ops(a->afu)->read(a->afu, all, out, &e) == 0;
     if (out->ok)
         out->settled = settled_of(n, a, out->channels);
     else
         snprintf(out->error, sizeof out->error, "%.199s", e.detail[0] ? e.detail : "the adapter does not answer");
-}
-
-static int see_adapters(struct node *n, bool counters, struct wire_observed *o, struct err *e)
-{
-    if (n->n_adapters == 0)
-        return 0;
-    o->adapters = calloc(n->n_adapters, sizeof *o->adapters);
-    if (!o->adapters)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    for (unsigned i = 0; i < n->n_adapters; i++)
-        see_adapter(n, &n->adapters[i], counters, &o->adapters[i]);
-    o->n_adapters = n->n_adapters;
-    return 0;
 }
 
 /* ---- buffers ------------------------------------------------------------------------------------------------------
@@ -101,25 +88,64 @@ static void see_buffer(const struct wire_seen_adapter *a, const struct lender_bu
     out->effective_addr = b->effective_addr;
 }
 
-static int see_lender(struct node_adapter *a, struct wire_seen_adapter *seen, struct wire_observed *o, struct err *e)
+/* Reads the list of the adapter's lender anew. */
+static void read_buffers(struct node_adapter *a)
 {
-    CLEANUP(cleanup_free) struct lender_buffer *list = NULL;
-    size_t n = 0;
     struct err failed = { 0 };
-    if (lender_list(afu_lender(a->afu), &list, &n, &failed) < 0) {
-        seen->ok = false;
-        snprintf(seen->error, sizeof seen->error, "%.199s", failed.detail);
+    free(a->buffers);
+    a->buffers = NULL;
+    a->n_buffers = 0;
+    if (lender_list(afu_lender(a->afu), &a->buffers, &a->n_buffers, &failed) == 0)
+        return;
+    a->seen.ok = false;
+    snprintf(a->seen.error, sizeof a->seen.error, "%.199s", failed.detail);
+}
+
+/* A memory adapter and its lender are read when an order went there, and with every heartbeat. */
+static void read_lender(struct node *n, struct node_adapter *a, bool all)
+{
+    if (!all && !n->lenders_changed)
+        return;
+    see_adapter(n, a, all, &a->seen);
+    if (a->seen.lender_id[0])
+        read_buffers(a);
+    else
+        a->n_buffers = 0;
+}
+
+static int see_adapters(struct node *n, bool all, struct wire_observed *o, struct err *e)
+{
+    if (n->n_adapters == 0)
         return 0;
+    o->adapters = calloc(n->n_adapters, sizeof *o->adapters);
+    if (!o->adapters)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        struct node_adapter *a = &n->adapters[i];
+        if (!afu_lender(a->afu)) {
+            see_adapter(n, a, all, &o->adapters[i]);
+            continue;
+        }
+        read_lender(n, a, all);
+        o->adapters[i] = a->seen;
+        o->adapters[i].settled = settled_of(n, a, a->seen.channels);
     }
-    if (n == 0)
+    n->lenders_changed = false;
+    o->n_adapters = n->n_adapters;
+    return 0;
+}
+
+static int see_lender(const struct node_adapter *a, struct wire_observed *o, struct err *e)
+{
+    if (a->n_buffers == 0)
         return 0;
-    struct wire_seen_buffer *more = realloc(o->buffers, (o->n_buffers + n) * sizeof *more);
+    struct wire_seen_buffer *more = realloc(o->buffers, (o->n_buffers + a->n_buffers) * sizeof *more);
     if (!more)
         return err_set(e, ERR_INTERNAL, "out of memory");
     o->buffers = more;
-    memset(&o->buffers[o->n_buffers], 0, n * sizeof *more);
-    for (size_t i = 0; i < n; i++)
-        see_buffer(seen, &list[i], &o->buffers[o->n_buffers++]);
+    memset(&o->buffers[o->n_buffers], 0, a->n_buffers * sizeof *more);
+    for (size_t i = 0; i < a->n_buffers; i++)
+        see_buffer(&a->seen, &a->buffers[i], &o->buffers[o->n_buffers++]);
     return 0;
 }
 
@@ -156,7 +182,7 @@ static int see_buffers(struct node *n, struct wire_observed *o, struct err *e)
         struct node_adapter *a = &n->adapters[i];
         if (!afu_lender(a->afu))
             continue;
-        if (o->adapters[i].lender_id[0] && see_lender(a, &o->adapters[i], o, e) < 0)
+        if (see_lender(a, o, e) < 0)
             return -1;
         o->locked_bytes += afu_locked_bytes(a->afu);
     }
@@ -260,18 +286,21 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
     return 0;
 }
 
-int observe(struct node *n, bool counters, struct wire_observed *out, struct err *e)
+int observe(struct node *n, bool all, struct wire_observed *out, struct err *e)
 {
+    bool memory = all || n->lenders_changed || n->memory_bytes == 0;
     struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
     memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
     memcpy(o.instance, n->instance, sizeof o.instance);
     o.n_findings = n->n_findings;
-    if (see_adapters(n, counters, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
-        see_switches(n, &o, e) < 0 || read_memory(n, &o.memory_bytes, &o.free_bytes, e) < 0 ||
+    if (see_adapters(n, all, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
+        see_switches(n, &o, e) < 0 || (memory && read_memory(n, &n->memory_bytes, &n->free_bytes, e) < 0) ||
         copy_list((void **)&o.findings, n->findings, n->n_findings, sizeof *n->findings, e) < 0) {
         wire_observed_done(&o);
         return -1;
     }
+    o.memory_bytes = n->memory_bytes;
+    o.free_bytes = n->free_bytes;
     *out = o;
     return 0;
 }

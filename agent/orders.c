@@ -86,19 +86,22 @@ static const struct lender_buffer *buffers_find(const struct buffers *b, const c
     return NULL;
 }
 
-static int release_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+static int release_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, bool *changed,
+                          struct err *e)
 {
     if (buffers_of(b, a, false, e) < 0)
         return -1;
     if (!buffers_find(b, w->id))
         return 0;
+    *changed = true;
     if (lender_release(afu_lender(a->afu), w->id, e) < 0)
         return -1;
     log_info("buffer.released", "id=%s adapter=%s", w->id, w->adapter);
     return 0;
 }
 
-static int create_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+static int create_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, bool *changed,
+                         struct err *e)
 {
     if (buffers_of(b, a, true, e) < 0)
         return -1;
@@ -112,6 +115,7 @@ static int create_buffer(struct buffers *b, struct node_adapter *a, const struct
     memcpy(order.id, w->id, sizeof order.id);
     memcpy(order.compute_node, w->compute_node, sizeof order.compute_node);
     memcpy(order.compute_adapter, w->compute_adapter, sizeof order.compute_adapter);
+    *changed = true;
     if (lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e) < 0)
         return -1;
     log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
@@ -137,7 +141,7 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         if (!a || !afu_lender(a->afu))
             rc = err_set(&e, ERR_FIELD_INVALID, "%s is no memory adapter of this node", w->adapter);
         else
-            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &e);
+            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &n->lenders_changed, &e);
         if (rc == 0)
             forget_failed(n, w->id);
         else if (e.code == ERR_TIMEOUT)
@@ -159,8 +163,11 @@ void orders_buffers_create(struct node *n, const struct wire_desired *d)
 
 /* ---- segments -----------------------------------------------------------------------------------------------------
  */
-static void fail_segment(struct segment *s, const struct wire_want_segment *w, const struct err *e)
+static void fail_segment(struct node *n, struct segment *s, const struct wire_want_segment *w, const struct err *e)
 {
+    struct err unread = { 0 };
+    if (segments_read(n, s, &unread) < 0)
+        log_warn("segment.read", "id=%s: %s", w->id, unread.detail);
     s->failed = true;
     s->failed_want = w->want;
     s->attempt = w->attempt;
@@ -267,6 +274,7 @@ static int bring_online(struct node *n, struct segment *s, struct err *e)
     if (r.counts.total > 0)
         s->counts = r.counts;
     s->quiesced = false;
+    segments_was_read(s);
     s->numa_node = n->platform.ops->numa_node(&n->platform, a->compute_index,
                                               segments_range(n, s).start_addr / hotplug_block_bytes(n->hotplug));
     if (rc < 0)
@@ -311,7 +319,7 @@ static void do_segments(struct node *n, const struct wire_desired *d, enum wire_
         if ((want == WIRE_ABSENT ? take_offline : bring_online)(n, s, &e) == 0)
             clear_failure(s);
         else
-            fail_segment(s, w, &e);
+            fail_segment(n, s, w, &e);
     }
 }
 

@@ -44,8 +44,9 @@ struct range segments_range(const struct node *n, const struct segment *s)
     return (struct range){ w->window_addr + s->label.section * TIB + s->label.offset_bytes, s->label.size_bytes };
 }
 
-/* Makes a segment from a label, when it lies in the window of one of this node's compute adapters in whole blocks. */
-static int add_label(struct node *n, const struct label *l, struct segment **out, struct err *e)
+/* Makes a segment from a label, and reads its blocks unless the caller will, when it lies in the window of one of this
+ * node's compute adapters in whole blocks. */
+static int add_label(struct node *n, const struct label *l, bool read, struct segment **out, struct err *e)
 {
     struct node_adapter *a = node_adapter(n, l->adapter);
     if (!n->hotplug)
@@ -63,8 +64,10 @@ static int add_label(struct node *n, const struct label *l, struct segment **out
         return err_set(e, ERR_INTERNAL, "out of memory");
     s->label = *l;
     s->adapter = (unsigned)(a - n->adapters);
-    n->scan_at_ms = 0; /* what was nobody's may now be its */
-    if (segments_read(n, s, e) < 0) {
+    s->counts.total = (unsigned)(l->size_bytes / block);
+    if (segments_find(n, "")) /* what was nobody's may now be its */
+        n->scan_at_ms = 0;
+    if (read && segments_read(n, s, e) < 0) {
         n->n_segments--;
         return -1;
     }
@@ -86,11 +89,16 @@ int segments_get(struct node *n, const struct wire_want_segment *w, struct segme
     struct label l = { .section = w->section, .offset_bytes = w->offset_bytes, .size_bytes = w->size_bytes };
     memcpy(l.id, w->id, sizeof l.id);
     memcpy(l.adapter, w->adapter, sizeof l.adapter);
-    if (!s && add_label(n, &l, &s, e) < 0)
+    if (!s && add_label(n, &l, w->want != WIRE_CREATE, &s, e) < 0)
         return -1;
     s->listed = true;
     *out = s;
     return 0;
+}
+
+void segments_was_read(struct segment *s)
+{
+    s->recheck_at_ms = time_monotonic_ms() + RECHECK_MS + (int64_t)s->counts.total * RECHECK_BLOCK_MS;
 }
 
 int segments_read(struct node *n, struct segment *s, struct err *e)
@@ -103,7 +111,7 @@ int segments_read(struct node *n, struct segment *s, struct err *e)
         s->numa_node = n->platform.ops->numa_node(&n->platform, n->adapters[s->adapter].compute_index, block);
         s->quiesced = false;
     }
-    s->recheck_at_ms = time_monotonic_ms() + RECHECK_MS + (int64_t)s->counts.total * RECHECK_BLOCK_MS;
+    segments_was_read(s);
     return 0;
 }
 
@@ -146,8 +154,9 @@ struct scan {
     bool failed;
 };
 
-static bool covered(const struct node *n, uint64_t addr)
+static bool covered(void *arg, uint64_t addr)
 {
+    const struct node *n = ((const struct scan *)arg)->n;
     for (size_t i = 0; i < n->n_segments; i++) {
         struct range r = segments_range(n, &n->segments[i]);
         if (addr >= r.start_addr && addr - r.start_addr < r.size_bytes)
@@ -156,12 +165,9 @@ static bool covered(const struct node *n, uint64_t addr)
     return false;
 }
 
-static void on_block(void *arg, uint64_t addr, bool movable)
+static void on_block(void *arg, uint64_t addr)
 {
     struct scan *s = arg;
-    (void)movable;
-    if (covered(s->n, addr))
-        return;
     if (s->n_addrs == s->room) {
         size_t room = s->room ? 2 * s->room : 64;
         uint64_t *more = realloc(s->addrs, room * sizeof *more);
@@ -199,7 +205,7 @@ static void add_runs(struct scan *s)
         struct segment *made;
         struct err e = { 0 };
         memcpy(l.adapter, w->name, sizeof l.adapter);
-        if (add_label(n, &l, &made, &e) < 0)
+        if (add_label(n, &l, true, &made, &e) < 0)
             log_warn("segment.unowned", "adapter=%s section=%u offset=0x%" PRIx64 ": %s", w->name, l.section,
                      l.offset_bytes, e.detail);
         else
@@ -231,7 +237,7 @@ static void scan_windows(struct node *n)
         if (w->role != WIRE_COMPUTE)
             continue;
         struct range window = { w->window_addr, w->window_bytes };
-        if (hotplug_scan(n->hotplug, window, on_block, &s, &e) < 0 || s.failed)
+        if (hotplug_scan(n->hotplug, window, covered, on_block, &s, &e) < 0 || s.failed)
             log_warn("segment.scan", "adapter=%s: %s", w->name, s.failed ? "out of memory" : e.detail);
         add_runs(&s);
         free(s.addrs);
@@ -243,7 +249,7 @@ static void on_label(void *arg, const struct label *l)
     struct node *n = arg;
     struct segment *s;
     struct err e = { 0 };
-    if (add_label(n, l, &s, &e) < 0)
+    if (add_label(n, l, true, &s, &e) < 0)
         log_warn("label.useless", "%s: %s", l->id, e.detail);
     else
         log_info("segment.found", "id=%s adapter=%s section=%u blocks=%u/%u", l->id, l->adapter, l->section,
