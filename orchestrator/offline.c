@@ -16,7 +16,7 @@
 struct offline {
     struct model *m;
     struct topology *t;
-    uint64_t n_reserved;
+    uint64_t n_requests; /* placement requests so far, bad ones too: a file of requests can name them beforehand */
     uint64_t line;
 };
 
@@ -73,12 +73,11 @@ static int commit(struct offline *o, const struct placement *p, json_t *answer, 
     struct reservation r = p->candidates[0].best;
     char id[ID_SIZE];
     uint32_t at;
-    snprintf(id, sizeof id, "r%" PRIu64, o->n_reserved + 1);
+    snprintf(id, sizeof id, "r%" PRIu64, o->n_requests);
     r.id = id;
     if (model_reserve(o->m, &r, &at, e) < 0)
         return -1;
-    o->n_reserved++;
-    if (json_object_set_new(answer, "reservation", json_u64(o->n_reserved)) < 0)
+    if (json_object_set_new(answer, "reserved", json_u64(o->n_requests)) < 0)
         return err_set(e, ERR_INTERNAL, "out of memory");
     return 0;
 }
@@ -88,6 +87,7 @@ static int do_place(struct offline *o, const json_t *line, json_t **answer, stru
     CLEANUP(placement_done) struct placement p = { 0 };
     struct place_request r;
     bool reserve;
+    o->n_requests++;
     if (placement_request_decode(o->m, line, &r, &reserve, e) < 0 || placement_rank(&p, o->m, o->t, &r, e) < 0)
         return -1;
     CLEANUP(json_freep) json_t *j = placement_json(o->m, &p);
@@ -111,8 +111,8 @@ static int do_release(struct offline *o, const json_t *line, json_t **answer, st
     snprintf(id, sizeof id, "r%" PRIu64, number);
     uint32_t at = model_find_attachment(o->m, id);
     if (at == NONE)
-        return err_field(e, ERR_NOT_FOUND, "release", "there is no reservation %" PRIu64 ": %" PRIu64 " were made",
-                         number, o->n_reserved);
+        return err_field(e, ERR_NOT_FOUND, "release", "request %" PRIu64 " of %" PRIu64 " holds nothing", number,
+                         o->n_requests);
     model_release(o->m, at);
     *answer = json_pack("{s:I}", "released", (json_int_t)number);
     return 0;
