@@ -5,6 +5,7 @@
 #include "store.h"
 
 #include "log.h"
+#include "store_columns.h"
 #include "store_internal.h"
 #include "units.h"
 

@@ -5,7 +5,7 @@
 #include "store.h"
 #include "store_db.h"
 
-struct row_sql; /* store_model.c: the generated statements */
+struct row_sql; /* store_columns.h */
 
 struct store {
     struct db db;
@@ -24,8 +24,6 @@ struct store {
 /* SQLite itself ends a transaction when the disk fails: what follows must not be written outside of one. */
 MUST_CHECK int store_in_batch(struct store *s, struct err *e);
 
-MUST_CHECK int row_sql_new(struct row_sql **out, struct err *e);
-void row_sql_free(struct row_sql *sql); /* ignores NULL */
 /* The rows of the journal, ended attachments too. */
 MUST_CHECK int store_write_rows(struct store *s, const struct model *m, struct err *e);
 

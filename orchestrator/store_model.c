@@ -1,304 +1,17 @@
 /* store_model.c - the rows of the model as rows of tables, both ways.
  *
- * Each kind has a list of columns (name, type, place in the struct), from which its SQL is made: what is written is
- * what is read. What does not fit in columns (labels, adapters of a node, sections, ports of a circuit) has a table of
- * its own and is written when it differs from what the journal says it was.  Writing is idempotent: a row may stand in
- * the journal more than once, and what counts is what it is at the end. */
+ * What does not fit in columns (labels, adapters of a node, sections, ports of a circuit) has a table of its own and is
+ * written when it differs from what the journal says it was.  Writing is idempotent: a row may stand in the journal
+ * more than once, and what counts is what it is at the end. */
 #include "attachment_json.h"
 #include "json.h"
+#include "store_columns.h"
 #include "store_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum column_type {
-    COL_U64,
-    COL_U32,
-    COL_REF, /* uint32_t; NONE is NULL */
-    COL_BOOL,
-    COL_NAME, /* an enum as one of 'names' */
-    COL_TEXT,
-};
-
-struct column {
-    const char *name;
-    enum column_type type;
-    size_t offset, size;
-    const char *const *names;
-};
-
-static const char *const role_names[] = { "compute", "memory", NULL };
-static const char *const goal_names[] = { "present", "absent", NULL };
-
-#define COL(type_, row_, field_)                                                                                       \
-    {                                                                                                                  \
-#field_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                        \
-    }
-#define COL_AS(name_, type_, row_, field_)                                                                             \
-    {                                                                                                                  \
-        name_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                          \
-    }
-#define COL_OF(row_, field_, names_)                                                                                   \
-    {                                                                                                                  \
-#field_, COL_NAME, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), names_                   \
-    }
-
-static const struct column node_columns[] = {
-    COL_AS("changed", COL_U64, node, row.changed),
-    COL(COL_TEXT, node, name),
-    COL(COL_TEXT, node, machine_id),
-    COL(COL_TEXT, node, boot_id),
-    COL(COL_TEXT, node, fenced_boot_id),
-    COL(COL_TEXT, node, version),
-    COL(COL_BOOL, node, cordoned),
-    COL(COL_U64, node, headroom_bytes),
-    COL(COL_U64, node, memory_bytes),
-    COL(COL_U64, node, block_bytes),
-    COL(COL_U64, node, free_bytes),
-    COL(COL_U64, node, locked_bytes),
-};
-
-static const struct column adapter_columns[] = {
-    COL_AS("changed", COL_U64, adapter, row.changed),
-    COL(COL_REF, adapter, node),
-    COL(COL_TEXT, adapter, name),
-    COL_OF(adapter, role, role_names),
-    COL(COL_U32, adapter, n_ports),
-    COL(COL_U64, adapter, window_addr),
-    COL(COL_U64, adapter, window_bytes),
-    COL(COL_U32, adapter, n_sections),
-};
-
-static const struct column port_columns[] = {
-    COL_AS("changed", COL_U64, port, row.changed),
-    COL(COL_REF, port, adapter),
-    COL_AS("switch", COL_REF, port, sw),
-    COL(COL_U32, port, number),
-};
-
-static const struct column switch_columns[] = {
-    COL_AS("changed", COL_U64, sw, row.changed),
-    COL(COL_TEXT, sw, name),
-    COL(COL_U32, sw, n_ports),
-    COL(COL_U32, sw, first_port),
-    COL(COL_U64, sw, latency_ns),
-    COL(COL_TEXT, sw, managed_by),
-};
-
-static const struct column link_columns[] = {
-    COL_AS("changed", COL_U64, link, row.changed),
-    COL(COL_REF, link, a),
-    COL(COL_REF, link, b),
-    COL(COL_U64, link, latency_ns),
-    COL(COL_U32, link, gbps),
-    COL(COL_BOOL, link, down),
-};
-
-static const struct column circuit_columns[] = {
-    COL_AS("changed", COL_U64, circuit, row.changed),
-    COL(COL_TEXT, circuit, id),
-    COL(COL_REF, circuit, compute),
-    COL(COL_REF, circuit, memory),
-    COL(COL_U32, circuit, channels),
-    COL(COL_U64, circuit, cost_ns),
-    COL_AS("leg0_cost_ns", COL_U64, circuit, legs[0].cost_ns),
-    COL_AS("leg1_cost_ns", COL_U64, circuit, legs[1].cost_ns),
-    COL(COL_U32, circuit, phase),
-    COL(COL_BOOL, circuit, verified),
-    COL(COL_U64, circuit, revision),
-};
-
-static const struct column attachment_columns[] = {
-    COL_AS("changed", COL_U64, attachment, row.changed),
-    COL(COL_TEXT, attachment, id),
-    COL(COL_REF, attachment, compute_node),
-    COL(COL_REF, attachment, donor),
-    COL(COL_U64, attachment, size_bytes),
-    COL(COL_U64, attachment, requested_bytes),
-    COL(COL_U32, attachment, channels),
-    COL(COL_U32, attachment, bandwidth_gbps),
-    COL(COL_U64, attachment, created_ms),
-    COL(COL_U64, attachment, updated_ms),
-    COL(COL_REF, attachment, circuit),
-    COL(COL_U32, attachment, section),
-    COL(COL_U64, attachment, offset_bytes),
-    COL(COL_REF, attachment, compute_adapter),
-    COL(COL_REF, attachment, memory_adapter),
-    COL(COL_U64, attachment, cost_ns),
-    COL_OF(attachment, state, attachment_state_names),
-    COL_OF(attachment, goal, goal_names),
-    COL(COL_U32, attachment, step),
-    COL(COL_U32, attachment, undoing),
-    COL(COL_U64, attachment, revision),
-    COL(COL_U32, attachment, attempt),
-    COL(COL_BOOL, attachment, buffer_seen),
-    COL(COL_BOOL, attachment, segment_seen),
-    COL(COL_BOOL, attachment, compute_gone),
-    COL(COL_BOOL, attachment, section_released),
-    COL(COL_BOOL, attachment, release_published),
-    COL(COL_BOOL, attachment, released),
-    COL(COL_BOOL, attachment, quarantined),
-    COL(COL_TEXT, attachment, lender_id),
-    COL(COL_TEXT, attachment, donor_boot),
-    COL(COL_TEXT, attachment, compute_boot),
-    COL(COL_U64, attachment, effective_addr),
-    COL(COL_U64, attachment, physical_addr),
-    COL_OF(attachment, ending, attachment_state_names),
-    COL(COL_U64, attachment, tombstone_revision),
-    COL(COL_TEXT, attachment, reason),
-};
-
-union any_row {
-    struct row row;
-    struct node node;
-    struct adapter adapter;
-    struct port port;
-    struct sw sw;
-    struct link link;
-    struct circuit circuit;
-    struct attachment attachment;
-};
-
-static const struct kind {
-    const char *table;
-    size_t row_size;
-    const struct column *columns;
-    unsigned n_columns;
-} kinds[MODEL_KINDS] = {
-    [MODEL_NODE] = { "nodes", sizeof(struct node), node_columns, ARRAY_LEN(node_columns) },
-    [MODEL_ADAPTER] = { "adapters", sizeof(struct adapter), adapter_columns, ARRAY_LEN(adapter_columns) },
-    [MODEL_PORT] = { "ports", sizeof(struct port), port_columns, ARRAY_LEN(port_columns) },
-    [MODEL_SWITCH] = { "switches", sizeof(struct sw), switch_columns, ARRAY_LEN(switch_columns) },
-    [MODEL_LINK] = { "links", sizeof(struct link), link_columns, ARRAY_LEN(link_columns) },
-    [MODEL_CIRCUIT] = { "circuits", sizeof(struct circuit), circuit_columns, ARRAY_LEN(circuit_columns) },
-    [MODEL_ATTACHMENT] = { "attachments", sizeof(struct attachment), attachment_columns,
-                           ARRAY_LEN(attachment_columns) },
-};
-
-/* ---- generated SQL ------------------------------------------------------------------------------------------------
- */
-struct row_sql {
-    char *select[MODEL_KINDS], *upsert[MODEL_KINDS], *remove[MODEL_KINDS];
-};
-
-static char *make_sql(const struct kind *k, const char *form)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *f = open_memstream(&text, &size);
-    if (!f)
-        return NULL;
-    for (; *form; form++) {
-        if (*form == 'T') {
-            fputs(k->table, f);
-        } else if (*form == 'N' || *form == 'V' || *form == 'U') { /* names, values, updates */
-            for (unsigned i = 0; i < k->n_columns; i++)
-                if (*form == 'N')
-                    fprintf(f, ", %s", k->columns[i].name);
-                else if (*form == 'V')
-                    fprintf(f, ", ?%u", i + 2);
-                else
-                    fprintf(f, "%s%s = excluded.%s", i ? ", " : "", k->columns[i].name, k->columns[i].name);
-        } else {
-            fputc(*form, f);
-        }
-    }
-    bool failed = ferror(f);
-    if (fclose(f) || failed) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-int row_sql_new(struct row_sql **out, struct err *e)
-{
-    struct row_sql *sql = calloc(1, sizeof *sql);
-    if (!sql)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    for (int k = 0; k < MODEL_KINDS; k++) { /* keywords in lower case: capitals are the places to fill */
-        sql->select[k] = make_sql(&kinds[k], "select slotN from T order by slot");
-        sql->upsert[k] = make_sql(&kinds[k], "insert into T (slotN) values (?1V) on conflict (slot) do update set U");
-        sql->remove[k] = make_sql(&kinds[k], "delete from T where slot = ?1");
-        if (!sql->select[k] || !sql->upsert[k] || !sql->remove[k]) {
-            row_sql_free(sql);
-            return err_set(e, ERR_INTERNAL, "out of memory");
-        }
-    }
-    *out = sql;
-    return 0;
-}
-
-void row_sql_free(struct row_sql *sql)
-{
-    if (!sql)
-        return;
-    for (int k = 0; k < MODEL_KINDS; k++) {
-        free(sql->select[k]);
-        free(sql->upsert[k]);
-        free(sql->remove[k]);
-    }
-    free(sql);
-}
-
-/* ---- one value ----------------------------------------------------------------------------------------------------
- */
-static int bind_column(sqlite3_stmt *stmt, int at, const struct column *c, const void *row)
-{
-    const char *p = (const char *)row + c->offset;
-    uint64_t u64;
-    uint32_t u32;
-    switch (c->type) {
-    case COL_U64:
-        memcpy(&u64, p, sizeof u64);
-        return sqlite3_bind_int64(stmt, at, (int64_t)u64);
-    case COL_BOOL:
-        return sqlite3_bind_int(stmt, at, *(const bool *)p);
-    case COL_TEXT:
-        return sqlite3_bind_text(stmt, at, p, -1, SQLITE_STATIC);
-    default:
-        memcpy(&u32, p, sizeof u32);
-        if (c->type == COL_NAME)
-            return sqlite3_bind_text(stmt, at, c->names[u32], -1, SQLITE_STATIC);
-        if (c->type == COL_REF && u32 == NONE)
-            return sqlite3_bind_null(stmt, at);
-        return sqlite3_bind_int64(stmt, at, u32);
-    }
-}
-
-static int damaged(const struct column *c, struct err *e)
-{
-    return err_set(e, ERR_STORAGE, "the database is damaged: column %s has an impossible value", c->name);
-}
-
-static int read_column(sqlite3_stmt *stmt, int at, const struct column *c, void *row, struct err *e)
-{
-    char *p = (char *)row + c->offset;
-    if (c->type == COL_TEXT)
-        return db_text(stmt, at, p, c->size, e);
-    int64_t v = sqlite3_column_int64(stmt, at);
-    uint32_t u32 = (uint32_t)v;
-    if (c->type == COL_NAME) {
-        const char *text = (const char *)sqlite3_column_text(stmt, at);
-        for (u32 = 0; c->names[u32] && text && strcmp(c->names[u32], text);)
-            u32++;
-        if (!text || !c->names[u32])
-            return damaged(c, e);
-    } else if (c->type == COL_REF && sqlite3_column_type(stmt, at) == SQLITE_NULL) {
-        u32 = NONE;
-    } else if (c->type != COL_U64 && (v < 0 || v >= UINT32_MAX)) {
-        return damaged(c, e);
-    }
-    if (c->type == COL_U64)
-        memcpy(p, &v, sizeof v);
-    else if (c->type == COL_BOOL)
-        *(bool *)p = v != 0;
-    else
-        memcpy(p, &u32, sizeof u32);
-    return 0;
-}
 
 /* ---- writing ------------------------------------------------------------------------------------------------------
  */
@@ -380,13 +93,12 @@ static int write_legs(struct store *s, const struct entry *x, struct err *e)
 
 static int upsert_row(struct store *s, const struct entry *x, struct err *e)
 {
-    const struct kind *k = &kinds[x->kind];
     CLEANUP(db_resetp) sqlite3_stmt *stmt = db_keep(&s->db, s->row_sql->upsert[x->kind], e);
     if (!stmt)
         return -1;
     int rc = sqlite3_bind_int64(stmt, 1, x->index);
-    for (unsigned i = 0; i < k->n_columns && rc == SQLITE_OK; i++)
-        rc = bind_column(stmt, (int)i + 2, &k->columns[i], x->row);
+    if (rc == SQLITE_OK)
+        rc = row_bind(stmt, x->kind, x->row);
     if (rc != SQLITE_OK)
         return db_error(&s->db, rc, "bind", e);
     if (db_step(&s->db, stmt, e) < 0)
@@ -462,7 +174,7 @@ static int changed_rows(const struct model *m, struct entry **out, size_t *n, st
         list[have++] = (struct entry){ .kind = j->kind,
                                        .index = j->index,
                                        .first = i,
-                                       .row = rows + (size_t)j->index * kinds[j->kind].row_size,
+                                       .row = rows + (size_t)j->index * row_size(j->kind),
                                        .before = j->before };
     }
     qsort(list, have, sizeof *list, by_row);
@@ -579,15 +291,13 @@ static int load_legs(struct store *s, uint32_t slot, struct circuit *c, struct e
 
 static int load_row(struct store *s, struct model *m, enum model_kind kind, sqlite3_stmt *stmt, struct err *e)
 {
-    const struct kind *k = &kinds[kind];
     union any_row r;
     memset(&r, 0, sizeof r);
     int64_t slot = sqlite3_column_int64(stmt, 0);
     if (slot < 0 || slot >= NONE / 2)
-        return err_set(e, ERR_STORAGE, "the database is damaged: slot %" PRId64 " of %s", slot, k->table);
-    for (unsigned i = 0; i < k->n_columns; i++)
-        if (read_column(stmt, (int)i + 1, &k->columns[i], &r, e) < 0)
-            return -1;
+        return err_set(e, ERR_STORAGE, "the database is damaged: slot %" PRId64 " of %s", slot, row_table(kind));
+    if (row_read(stmt, kind, &r, e) < 0)
+        return -1;
     int rc = 0;
     if (kind == MODEL_NODE)
         rc = load_node_adapters(s, (uint32_t)slot, &r.node, e);
