@@ -186,6 +186,9 @@ static void *job_main(void *arg)
         }
         int64_t now = time_monotonic_ms();
         bool beat = now >= beat_at;
+        struct err e = { 0 };
+        if ((beat || fresh) && node_revive(&a->node, &e) < 0)
+            log_warn("node.revive", "%s", e.detail);
         if (fresh)
             act(a, fresh);
         else if (now >= retry_at && a->current.epoch != 0)

@@ -1,9 +1,9 @@
-/* agent_config.c - see agent_config.h.  The only file that knows inih. */
+/* agent_config.c - see agent_config.h. */
 #include "agent_config.h"
 
+#include "config.h"
 #include "units.h"
 
-#include <ini.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -152,67 +152,71 @@ static int set_adapter(struct adapter_config *a, const char *key, const char *va
     return err_field(e, ERR_FIELD_UNKNOWN, key, "unknown key %s of an adapter", key);
 }
 
-struct reader {
-    struct agent_config *config;
-    struct err *e;
-    bool failed;
-};
+static const char *const adapter_keys[] = { "role", "ports", "device", "window_addr", "window_bytes" };
 
-static struct adapter_config *find_adapter(struct agent_config *c, const char *name)
+static int read_agent(struct agent_config *c, const struct config *file, struct err *e)
 {
-    for (unsigned i = 0; i < c->n_adapters; i++)
-        if (strcmp(c->adapters[i].wire.name, name) == 0)
-            return &c->adapters[i];
-    if (c->n_adapters == WIRE_MAX_ADAPTERS || !name_valid(name))
-        return NULL;
-    struct adapter_config *a = &c->adapters[c->n_adapters++];
+    for (size_t i = 0; i < ARRAY_LEN(agent_keys); i++) {
+        const char *key = agent_keys[i].name, *value = config_get(file, "agent", NULL, key, NULL);
+        struct err bad = { 0 };
+        if (value && agent_config_set(c, key, value, &bad) < 0)
+            return config_error(file, "agent", NULL, key, bad.detail, e);
+    }
+    return 0;
+}
+
+static int read_adapter(struct agent_config *c, const struct config *file, const char *name, struct err *e)
+{
+    struct adapter_config *a = &c->adapters[c->n_adapters];
+    if (c->n_adapters == WIRE_MAX_ADAPTERS)
+        return err_set(e, ERR_FIELD_INVALID, "more than %d adapters", WIRE_MAX_ADAPTERS);
     memset(a, 0, sizeof *a);
     a->wire.ports = WIRE_PORTS;
-    memcpy(a->wire.name, name, strlen(name) + 1);
-    return a;
+    if (set_name(a->wire.name, "adapter", name, e) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_LEN(adapter_keys); i++) {
+        const char *value = config_get(file, "adapter", name, adapter_keys[i], NULL);
+        struct err bad = { 0 };
+        if (value && set_adapter(a, adapter_keys[i], value, &bad) < 0)
+            return config_error(file, "adapter", name, adapter_keys[i], bad.detail, e);
+    }
+    c->n_adapters++;
+    return 0;
 }
 
-static struct switch_config *find_switch(struct agent_config *c, const char *name)
+static int read_switch(struct agent_config *c, const struct config *file, const char *name, struct err *e)
 {
-    for (unsigned i = 0; i < c->n_switches; i++)
-        if (strcmp(c->switches[i].name, name) == 0)
-            return &c->switches[i];
-    if (c->n_switches == WIRE_MAX_ADAPTERS || !name_valid(name))
-        return NULL;
-    struct switch_config *s = &c->switches[c->n_switches++];
+    struct switch_config *s = &c->switches[c->n_switches];
+    if (c->n_switches == WIRE_MAX_ADAPTERS)
+        return err_set(e, ERR_FIELD_INVALID, "more than %d switches", WIRE_MAX_ADAPTERS);
     memset(s, 0, sizeof *s);
-    memcpy(s->name, name, strlen(name) + 1);
-    return s;
+    if (set_name(s->name, "switch", name, e) < 0 ||
+        set_text(s->address, sizeof s->address, "address", config_get(file, "switch", name, "address", ""), e) < 0)
+        return -1;
+    c->n_switches++;
+    return 0;
 }
 
-static int read_key(struct agent_config *c, const char *section, const char *key, const char *value, struct err *e)
+static int read_file(struct agent_config *c, const char *path, struct err *e)
 {
-    if (strcmp(section, "agent") == 0)
-        return agent_config_set(c, key, value, e);
-    if (strncmp(section, "adapter ", 8) == 0) {
-        struct adapter_config *a = find_adapter(c, section + 8);
-        if (!a)
-            return err_set(e, ERR_FIELD_INVALID, "section [%s]: bad name, or too many", section);
-        return set_adapter(a, key, value, e);
-    }
-    if (strncmp(section, "switch ", 7) == 0) {
-        struct switch_config *s = find_switch(c, section + 7);
-        if (!s)
-            return err_set(e, ERR_FIELD_INVALID, "section [%s]: bad name, or too many", section);
-        if (strcmp(key, "address") != 0)
-            return err_field(e, ERR_FIELD_UNKNOWN, key, "unknown key %s of a switch", key);
-        return set_text(s->address, sizeof s->address, key, value, e);
-    }
-    return err_set(e, ERR_FIELD_UNKNOWN, "unknown section [%s]", section);
-}
-
-static int on_key(void *arg, const char *section, const char *key, const char *value)
-{
-    struct reader *r = arg;
-    if (r->failed)
-        return 0;
-    r->failed = read_key(r->config, section, key, value ? value : "", r->e) < 0;
-    return !r->failed;
+    struct config_key known[ARRAY_LEN(agent_keys) + ARRAY_LEN(adapter_keys) + 1];
+    size_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(agent_keys); i++)
+        known[n++] = (struct config_key){ "agent", false, agent_keys[i].name };
+    for (size_t i = 0; i < ARRAY_LEN(adapter_keys); i++)
+        known[n++] = (struct config_key){ "adapter", true, adapter_keys[i] };
+    known[n++] = (struct config_key){ "switch", true, "address" };
+    CLEANUP(config_freep) struct config *file = NULL;
+    if (config_load(&file, path, known, n, e) < 0 || read_agent(c, file, e) < 0)
+        return -1;
+    const char *name;
+    for (size_t i = 0; (name = config_name(file, "adapter", i)); i++)
+        if (read_adapter(c, file, name, e) < 0)
+            return -1;
+    for (size_t i = 0; (name = config_name(file, "switch", i)); i++)
+        if (read_switch(c, file, name, e) < 0)
+            return -1;
+    return 0;
 }
 
 int agent_config_load(struct agent_config *out, const char *path, struct err *e)
@@ -236,17 +240,7 @@ int agent_config_load(struct agent_config *out, const char *path, struct err *e)
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (agent_config_set(out, defaults[i][0], defaults[i][1], e) < 0)
             return -1;
-    if (!path)
-        return 0;
-    struct err first = { 0 };
-    struct reader r = { .config = out, .e = &first };
-    int line = ini_parse(path, on_key, &r);
-    if (line == -1)
-        return err_errno(e, ERR_IO, "cannot read %s", path);
-    if (line != 0)
-        return err_field(e, ERR_FIELD_INVALID, first.field, "%s line %d: %s", path, line > 0 ? line : 0,
-                         r.failed ? first.detail : "no key=value");
-    return 0;
+    return path ? read_file(out, path, e) : 0;
 }
 
 static int check_adapter(const struct adapter_config *a, struct err *e)

@@ -102,6 +102,13 @@ void node_discover(struct node *n)
     segments_discover(n);
 }
 
+int node_revive(struct node *n, struct err *e)
+{
+    if (sysfs_revive(&n->sys, e) < 0 || sysfs_revive(&n->proc, e) < 0)
+        return -1;
+    return sysfs_revive(&n->platform.emulator, e);
+}
+
 void node_done(struct node *n)
 {
     for (unsigned i = 0; i < n->n_adapters; i++) {

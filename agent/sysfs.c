@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int sysfs_init(struct sysfs *out, const char *root, struct err *e)
@@ -13,7 +15,23 @@ int sysfs_init(struct sysfs *out, const char *root, struct err *e)
     int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_IO, "cannot open the directory %s", root);
+    out->root = strdup(root);
+    if (!out->root) {
+        close(fd);
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    }
     out->root_fd = fd;
+    return 0;
+}
+
+int sysfs_revive(struct sysfs *fs, struct err *e)
+{
+    struct stat st;
+    if (fs->root_fd < 0 || fstat(fs->root_fd, &st) == 0 || (errno != ENOTCONN && errno != ESTALE && errno != EIO))
+        return 0;
+    CLEANUP(cleanup_close) int fd = open(fs->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || dup3(fd, fs->root_fd, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_IO, "cannot open the directory %s again", fs->root);
     return 0;
 }
 
@@ -22,6 +40,8 @@ void sysfs_done(struct sysfs *fs)
     if (fs->root_fd >= 0)
         close(fs->root_fd);
     fs->root_fd = -1;
+    free(fs->root);
+    fs->root = NULL;
 }
 
 int sysfs_read_fd(int fd, const char *what, char *buf, size_t size, struct err *e)

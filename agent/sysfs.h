@@ -16,10 +16,14 @@
 
 struct sysfs {
     int root_fd; /* a directory; closed by sysfs_done() */
+    char *root;  /* its path, for sysfs_revive() */
 };
 
 MUST_CHECK int sysfs_init(struct sysfs *out, const char *root, struct err *e);
 void sysfs_done(struct sysfs *fs);
+/* Opens the root again, under the same descriptor, when the file system under it has gone away (emulated racks: FUSE).
+ */
+MUST_CHECK int sysfs_revive(struct sysfs *fs, struct err *e);
 
 /* The whole file as text, its last newline cut off.  ERR_NOT_FOUND when there is no such file, ERR_IO otherwise. */
 MUST_CHECK int sysfs_read(const struct sysfs *fs, const char *path, char *buf, size_t size, struct err *e);

@@ -144,7 +144,7 @@ static void setup(void)
     ck_assert_int_eq(sysfs_init(&sys, dir, &e), 0);
     kernel = mmap(NULL, sizeof *kernel, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(kernel, MAP_FAILED);
-    platform = (struct platform){ .ops = &fake_platform, .sys = &sys, .emulator = { -1 } };
+    platform = (struct platform){ .ops = &fake_platform, .sys = &sys, .emulator = { .root_fd = -1 } };
     children_init(&children);
     children.keep[0] = sys.root_fd;
     struct hotplug_options o = { &sys, &platform, &fake_blocks, &children, 200 };
