@@ -5,11 +5,10 @@
 
 #include "store_fixture.h"
 
-* /
 #define SAME(field) ck_assert_uint_eq((uint64_t)a->field, (uint64_t)b->field)
 #define SAME_TEXT(field) ck_assert_str_eq(a->field, b->field)
 
-    static void same_node(const struct node *a, const struct node *b)
+static void same_node(const struct node *a, const struct node *b)
 {
     SAME_TEXT(name);
     SAME_TEXT(machine_id);
