@@ -358,7 +358,6 @@ static void stick(struct model *m, uint32_t at, const char *reason)
 
 static bool park_publish(struct model *m, uint32_t at)
 {
-    model_edit_attachment(m, at)->compute_gone = true;
     publish_undo(m, at, STEP_MAP);
     if (!section_kept(m, at)) {
         const struct attachment *a = model_attachment(m, at);
@@ -370,8 +369,10 @@ static bool park_publish(struct model *m, uint32_t at)
 static bool undo_online(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    if (segment_gone(m, a))
+    if (segment_gone(m, a)) {
+        model_edit_attachment(m, at)->compute_gone = true;
         return a->step >= STEP_MAP ? park_publish(m, at) : publish_undo(m, at, STEP_CONNECT);
+    }
     if (!a->retry_at_ms && a->segment_fault[0] && a->segment_fault_attempt == a->attempt &&
         lifecycle_fresh(m, a->compute_node, a->revision)) {
         stick(m, at, a->segment_fault);
@@ -402,6 +403,7 @@ static bool undo_connect(struct model *m, uint32_t at)
         return false;
     if (!release_proven(m, at))
         return false; /* what was proven before no longer holds: wait for it again */
+    model_edit_attachment(m, at)->compute_gone = true;
     return publish_undo(m, at, STEP_LEND);
 }
 
@@ -491,6 +493,16 @@ static bool check_lost(struct model *m, uint32_t at)
     return false;
 }
 
+/* A new boot has no block of it, but has to say so; its section is parked before any channel of it comes up. */
+static void reboot_undo(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->goal != GOAL_ABSENT || a->undoing <= STEP_MAP)
+        return;
+    model_edit_attachment(m, at)->tombstone_revision = m->revision;
+    park_publish(m, at);
+}
+
 void lifecycle_rebooted(struct model *m, uint32_t node)
 {
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
@@ -503,6 +515,7 @@ void lifecycle_rebooted(struct model *m, uint32_t node)
             x->now_segment = x->now_quiesced = false;
             x->blocks_online = 0;
             lose(m, i, "the compute node rebooted");
+            reboot_undo(m, i);
         }
         a = model_attachment(m, i);
         if (a && a->donor == node && a->buffer_seen && !a->release_published) {

@@ -191,6 +191,8 @@ START_TEST(reboot_of_the_compute_node_loses_the_attachment_and_frees_the_donor)
     sim_reboot(&s, 0);
     ck_assert_int_eq(at(&s, a)->state, ATT_LOST);
     ck_assert_uint_eq(s.nodes[1].n_buffers, 1);
+    sim_agent(&s, 0, true);
+    ck_assert(wire_section_is_parked(s.nodes[0].registers[0], 0)); /* never mapped again in the new boot */
     sim_settle(&s);
     sim_expect_nothing(&s);
     sim_done(&s);
