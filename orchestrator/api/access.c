@@ -1,3 +1,4 @@
+/* access.c - who calls is decided before the body is read; see access.h. */
 #include "api/access.h"
 
 #include "api/context.h"

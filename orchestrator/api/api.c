@@ -1,3 +1,4 @@
+/* api.c - the wiring of the API: parts start from the inside out and stop the other way round. */
 #include "api/api.h"
 
 #include "api/bootstrap.h"

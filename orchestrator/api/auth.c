@@ -1,3 +1,4 @@
+/* auth.c - an array sorted by hash under one mutex; see auth.h. */
 #include "api/auth.h"
 
 #include <pthread.h>

@@ -1,3 +1,4 @@
+/* bootstrap.c - runs before the server listens, so it may wait for the writer; see bootstrap.h. */
 #include "api/bootstrap.h"
 
 #include "log.h"

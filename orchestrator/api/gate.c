@@ -1,3 +1,4 @@
+/* gate.c - counts while headers come, judges at the end; see gate.h. */
 #include "api/gate.h"
 
 #include "units.h"

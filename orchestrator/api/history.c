@@ -1,3 +1,4 @@
+/* history.c - a queue and one thread; see history.h. */
 #include "api/history.h"
 
 #include <pthread.h>

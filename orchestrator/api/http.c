@@ -1,11 +1,16 @@
+/* http.c - A request lives from begin() to completed(): head (gate, route, who), body, run, perhaps parked, answer.
+ *
+ * HEAD -> BODY: the head is taken.  BODY -> RUN: the body is complete, the route runs.  RUN -> PARKED: somebody else
+ * has the request, its connection is suspended.  PARKED -> RUN: it was woken, its 'next' runs.  An answer ends it. What
+ * was refused in the head keeps its reply while its body is read and dropped.  See http.h. */
 #include "api/http.h"
 
 #include "api/access.h"
 #include "api/context.h"
 #include "api/gate.h"
+#include "api/http_answer.h"
 #include "api/peers.h"
 #include "api/routes.h"
-#include "api/stream.h"
 #include "log.h"
 #include "units.h"
 
@@ -289,102 +294,6 @@ static void run(struct request *rq)
         rq->match.route->handle(rq);
 }
 
-/* ---- the answer ---------------------------------------------------------------------------------------------------
- */
-
-static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max)
-{
-    struct request *rq = cls;
-    (void)pos;
-    ssize_t n = stream_read(rq->reply.stream, rq->connection, buf, max);
-    return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
-}
-
-static bool etag_listed(const char *list, const char *etag)
-{
-    const char *bare = strncmp(etag, "W/", 2) == 0 ? etag + 2 : etag;
-    return strcmp(list, "*") == 0 || strstr(list, bare) != NULL;
-}
-
-static bool has_header(const struct reply *r, const char *name)
-{
-    for (unsigned i = 0; i < r->n_headers; i++)
-        if (strcasecmp(r->headers[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* A strong tag over the bytes of the answer, and 304 for who has them already. */
-static void finish_etag(struct request *rq)
-{
-    struct reply *r = &rq->reply;
-    char hash[HASH_SIZE], etag[200];
-    struct err ignored;
-    const char *have = request_header(rq, "If-None-Match");
-    bool get = strcmp(rq->method, "GET") == 0 || strcmp(rq->method, "HEAD") == 0;
-    if (r->status / 100 != 2 || r->len == 0 || r->fd >= 0 || r->stream || has_header(r, "ETag") ||
-        (!get && !r->etag_base[0]))
-        return;
-    if (secret_hash(r->body, r->len, hash, &ignored) < 0)
-        return;
-    snprintf(etag, sizeof etag, "\"%s%s%.16s\"", r->etag_base, r->etag_base[0] ? "-" : "", hash);
-    reply_header(rq, "ETag", "%s", etag);
-    if (get && r->status == 200 && have && etag_listed(have, etag))
-        reply_empty(rq, 304);
-}
-
-static struct MHD_Response *make_response(struct request *rq)
-{
-    struct reply *r = &rq->reply;
-    if (r->stream)
-        return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, read_stream, rq, NULL);
-    if (r->fd >= 0) {
-        off_t size = lseek(r->fd, 0, SEEK_END);
-        int fd = r->fd;
-        if (size < 0)
-            return NULL;
-        r->fd = -1;
-        return MHD_create_response_from_fd64((uint64_t)size, fd);
-    }
-    if (r->owned) {
-        char *owned = TAKE(r->owned);
-        return MHD_create_response_from_buffer(r->len, owned, MHD_RESPMEM_MUST_FREE);
-    }
-    return MHD_create_response_from_buffer(r->len, (void *)r->body, MHD_RESPMEM_PERSISTENT);
-}
-
-static void add_headers(const struct request *rq, struct MHD_Response *response)
-{
-    const struct reply *r = &rq->reply;
-    bool get = strcmp(rq->method, "GET") == 0 || strcmp(rq->method, "HEAD") == 0;
-    MHD_add_response_header(response, "X-Request-Id", rq->id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
-    if (!has_header(r, "Cache-Control"))
-        MHD_add_response_header(response, "Cache-Control", get && r->status < 400 ? "private, no-cache" : "no-store");
-    if (!has_header(r, "Content-Security-Policy"))
-        MHD_add_response_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
-    if (r->type && r->status != 204 && r->status != 304)
-        MHD_add_response_header(response, "Content-Type", r->type);
-    for (unsigned i = 0; i < r->n_headers; i++)
-        MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
-}
-
-static enum MHD_Result answer(struct request *rq)
-{
-    finish_etag(rq);
-    struct MHD_Response *response = make_response(rq);
-    if (!response)
-        return MHD_NO;
-    add_headers(rq, response);
-    int status = rq->reply.status;
-    rq->api->counters.requests[status / 100 < 6 ? status / 100 : 5]++;
-    enum MHD_Result ok = MHD_queue_response(rq->connection, (unsigned)status, response);
-    MHD_destroy_response(response);
-    return ok;
-}
-
 static void nothing_said(struct request *rq)
 {
     struct err e;
@@ -405,7 +314,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *con, const char 
     if (rq->phase == PHASE_HEAD) {
         snprintf(rq->method, sizeof rq->method, "%s", method);
         rq->phase = PHASE_BODY;
-        return take_head(rq, version) ? answer(rq) : MHD_YES;
+        return take_head(rq, version) ? http_answer(rq) : MHD_YES;
     }
     if (*size > 0) {
         bool ok = take_body(rq, data, *size);
@@ -422,7 +331,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *con, const char 
         return MHD_YES;
     if (rq->reply.status == 0)
         nothing_said(rq);
-    return answer(rq);
+    return http_answer(rq);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------------------

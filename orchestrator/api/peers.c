@@ -1,3 +1,5 @@
+/* peers.c - a table that is searched from its beginning: connections come and go some hundred times a second.
+ */
 #include "api/peers.h"
 
 #include <arpa/inet.h>

@@ -1,3 +1,4 @@
+/* problem.c - see problem.h. */
 #include "api/problem.h"
 
 #include "api/request.h"

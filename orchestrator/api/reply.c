@@ -1,3 +1,4 @@
+/* reply.c - what routes answer; see request.h. */
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/stream.h"

@@ -1,3 +1,4 @@
+/* request.c - what routes ask of a request, and how it is parked; see request.h. */
 #include "api/request.h"
 
 #include "api/context.h"
@@ -113,6 +114,8 @@ static void change_done(struct command *c, int rc, const struct err *e)
     if (rc < 0) {
         rq->err = *e;
         rq->next = next_failed;
+    } else if (rq->committed) {
+        rq->committed(rq);
     }
     http_wake(rq);
 }

@@ -57,7 +57,8 @@ struct request {
     int (*apply)(struct request *rq, struct change *ch, struct err *e); /* writer thread */
     void (*query)(struct request *rq, struct store_reader *r);          /* history worker; sets rc, err, answer */
     bool (*ready)(struct request *rq, const struct model *m);           /* waiting room */
-    void (*next)(struct request *rq);                                   /* HTTP thread */
+    void (*committed)(struct request *rq); /* writer thread, after the commit; NULL: nothing to do */
+    void (*next)(struct request *rq);      /* HTTP thread */
     int rc;
     struct err err;
     struct command command;

@@ -1,4 +1,4 @@
-/* route_admin.c - the audit log, the online backup, and what agents hold that nobody owns. */
+/* route_admin.c - the audit log, the online backup, what agents hold that nobody owns, and the end of recovering. */
 #include "api/context.h"
 #include "api/routes.h"
 
@@ -110,4 +110,28 @@ void route_unowned(struct request *rq)
     json_t *items = list_unowned(writer_read_lock(rq->api->writer));
     writer_read_unlock(rq->api->writer);
     reply_list(rq, items, NULL, as_of);
+}
+
+/* ---- adopt: an operator says that this database is the one to go on with
+ * ------------------------------------------------ */
+
+static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
+{
+    uint64_t known = 0;
+    (void)rq;
+    if (!writer_recovering(ch->writer, &known))
+        return err_set(e, ERR_CONFLICT, "the orchestrator is not recovering");
+    return store_raise_epoch(ch->store, known, e);
+}
+
+static void adoption_committed(struct request *rq)
+{
+    writer_recovered(rq->api->writer);
+}
+
+void route_adopt(struct request *rq)
+{
+    rq->command.recovery = true;
+    rq->committed = adoption_committed;
+    request_change(rq, "recovery.adopt", "orchestrator", apply_adopt, route_status);
 }

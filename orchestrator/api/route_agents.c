@@ -6,6 +6,7 @@
 #include "api/routes.h"
 #include "core/desired.h"
 #include "core/observed.h"
+#include "log.h"
 #include "units.h"
 #include "wire.h"
 
@@ -100,6 +101,20 @@ static int new_credential(struct enrolment *x, struct err *e)
     return secret_hash(x->secret, strlen(x->secret), t->hash, e);
 }
 
+/* An agent that knows a later orchestrator than us: an old database was restored.  Nothing is changed until an operator
+ * adopts what the agents have. */
+static void check_epoch(struct request *rq, const struct wire_registration *r)
+{
+    struct writer *w = rq->api->writer;
+    uint64_t epoch = writer_epoch(w);
+    bool other = r->known_epoch == epoch && r->known_instance[0] && strcmp(r->known_instance, writer_instance(w)) != 0;
+    if (r->known_epoch <= epoch && !other)
+        return;
+    log_error("api.recovering", "node=%s knows=%llu epoch=%llu", r->name, (unsigned long long)r->known_epoch,
+              (unsigned long long)epoch);
+    writer_set_recovering(w, r->known_epoch);
+}
+
 static int take_registration(struct request *rq, struct err *e)
 {
     struct enrolment *x = calloc(1, sizeof *x);
@@ -112,6 +127,7 @@ static int take_registration(struct request *rq, struct err *e)
     if (wire_registration_decode(&x->registration, rq->body, e) < 0 || check_name(rq, x, e) < 0 ||
         secret_new("", 12, x->session, sizeof x->session, e) < 0)
         return -1;
+    check_epoch(rq, &x->registration);
     return rq->who.role == TOKEN_AGENT ? 0 : new_credential(x, e);
 }
 

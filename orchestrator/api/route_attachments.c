@@ -353,7 +353,7 @@ static json_t *timeline_entry(const json_t *event)
 
 static void query_timeline(struct request *rq, struct store_reader *r)
 {
-    char object[ID_SIZE + 32];
+    char object[NAME_SIZE + 16];
     json_t *events = NULL, *event, *timeline;
     uint64_t oldest = 0;
     size_t i;

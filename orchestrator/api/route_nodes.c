@@ -2,6 +2,7 @@
 #include "api/context.h"
 #include "api/routes.h"
 #include "api/views.h"
+#include "core/lifecycle.h"
 #include "units.h"
 
 #include <stdlib.h>
@@ -159,6 +160,33 @@ void route_node_patch(struct request *rq)
     snprintf(object, sizeof object, "node/%.63s", rq->match.params[0]);
     request_audit_detail(rq, rq->body);
     request_change(rq, "node.patch", object, apply_patch, route_node);
+}
+
+/* ---- fence: the only way past missing proof -----------------------------------------------------------------------
+ */
+
+static int apply_fence(struct request *rq, struct change *ch, struct err *e)
+{
+    char boot_id[ID_SIZE] = "";
+    uint32_t at;
+    const struct json_field fields[] = { { "boot_id", JSON_KIND_ID, .required = true, .out = boot_id } };
+    if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0 || find_matching(rq, ch->model, &at, e) < 0)
+        return -1;
+    return lifecycle_fence(ch->model, at, boot_id, e);
+}
+
+void route_node_fence(struct request *rq)
+{
+    struct err e;
+    char object[NAME_SIZE + 80];
+    if (!rq->body) {
+        (void)!err_set(&e, ERR_BODY_INVALID, "an object with boot_id is needed");
+        reply_err(rq, &e);
+        return;
+    }
+    snprintf(object, sizeof object, "node/%.63s", rq->match.params[0]);
+    request_audit_detail(rq, rq->body);
+    request_change(rq, "node.fence", object, apply_fence, route_node);
 }
 
 /* The node's credentials go with it. */

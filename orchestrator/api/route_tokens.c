@@ -268,6 +268,7 @@ void route_sign_in(struct request *rq)
     }
     rq->who = who; /* for the audit row */
     rq->signed_in = true;
+    rq->command.recovery = true; /* an operator has to get in to adopt */
     request_change(rq, "session.create", f->token.id, apply_sign_in, signed_in);
 }
 
@@ -287,6 +288,7 @@ void route_sign_out(struct request *rq)
 {
     struct err e;
     if (auth_is_session(rq->who.id)) {
+        rq->command.recovery = true;
         request_change(rq, "session.delete", rq->who.id, apply_sign_out, signed_out);
         return;
     }

@@ -1,3 +1,4 @@
+/* router.c - see router.h. */
 #include "api/router.h"
 
 #include <stdio.h>

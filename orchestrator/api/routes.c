@@ -1,3 +1,4 @@
+/* routes.c - the table of routes.  GET /v1 shows it, and a test holds it against schema/openapi.yaml. */
 #include "api/routes.h"
 
 const struct route routes[] = {
@@ -15,6 +16,7 @@ const struct route routes[] = {
     { "GET", "/v1/nodes/{name}", ACCESS_VIEWER, route_node },
     { "PATCH", "/v1/nodes/{name}", ACCESS_OPERATOR, route_node_patch },
     { "DELETE", "/v1/nodes/{name}", ACCESS_ADMIN, route_node_forget },
+    { "POST", "/v1/nodes/{name}/fence", ACCESS_OPERATOR, route_node_fence },
     { "GET", "/v1/topology", ACCESS_VIEWER, route_topology },
     { "PUT", "/v1/topology", ACCESS_OPERATOR, route_topology_put },
     { "PATCH", "/v1/links", ACCESS_OPERATOR, route_link_patch },
@@ -40,6 +42,7 @@ const struct route routes[] = {
     { "POST", "/v1/sessions/codes", ACCESS_ADMIN, route_code },
     { "GET", "/v1/audit", ACCESS_ADMIN, route_audit },
     { "GET", "/v1/unowned", ACCESS_VIEWER, route_unowned },
+    { "POST", "/v1/recovery/adopt", ACCESS_ADMIN, route_adopt },
     { "POST", "/v1/backup", ACCESS_ADMIN, route_backup },
 };
 const size_t n_routes = ARRAY_LEN(routes);

@@ -20,6 +20,7 @@ void route_metrics(struct request *rq);
 void route_nodes(struct request *rq);
 void route_node(struct request *rq);
 void route_node_patch(struct request *rq);
+void route_node_fence(struct request *rq);
 void route_node_forget(struct request *rq);
 /* route_topology.c */
 void route_topology(struct request *rq);
@@ -54,6 +55,7 @@ void route_code(struct request *rq);
 void route_audit(struct request *rq);
 void route_backup(struct request *rq);
 void route_unowned(struct request *rq);
+void route_adopt(struct request *rq);
 /* route_web.c */
 void route_web(struct request *rq);
 

@@ -1,3 +1,4 @@
+/* secret.c - see secret.h. */
 #include "api/secret.h"
 
 #include <gnutls/crypto.h>

@@ -1,3 +1,4 @@
+/* stream.c - see stream.h. */
 #include "api/stream.h"
 
 #include "api/context.h"

@@ -1,3 +1,4 @@
+/* target.c - see target.h. */
 #include "api/target.h"
 
 #include <stdint.h>

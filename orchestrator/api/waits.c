@@ -1,3 +1,4 @@
+/* waits.c - see waits.h. */
 #include "api/waits.h"
 
 #include "units.h"

@@ -13,7 +13,7 @@ class FakeAgent:
         self.machine_id, self.boot_id = uuid.uuid4().hex, uuid.uuid4().hex
         self.labels = labels or {}
         self.token = join_token
-        self.sequence = 0
+        self.sequence = self.known_epoch = 0
         self.applied = (0, 0)
         self.session = self.instance = None
         self.buffers, self.segments, self.sections, self.channels = {}, {}, {}, {}
@@ -27,7 +27,7 @@ class FakeAgent:
 
     def registration(self):
         return {"name": self.name, "machine_id": self.machine_id, "boot_id": self.boot_id, "version": "test",
-                "protocol_min": 1, "protocol_max": 1, "known_epoch": 0, "memory_bytes": 128 * GIB,
+                "protocol_min": 1, "protocol_max": 1, "known_epoch": self.known_epoch, "memory_bytes": 128 * GIB,
                 "free_bytes": self.free_bytes, "locked_bytes": 0, "block_bytes": 256 << 20, "adapters": self.adapters(),
                 "labels": self.labels, "findings": [], "switches": []}
 

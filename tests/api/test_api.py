@@ -536,6 +536,31 @@ class Agents(Rack):
         self.assertEqual(self.admin.get("/v1/agents/n1/desired?after=nonsense", token=agent.token).status, 422)
 
 
+class Recovery(Rack):
+    def test_an_agent_that_knows_a_later_epoch_stops_changes_until_an_operator_adopts(self):
+        agent = FakeAgent(self.server, "n4", self.join)
+        agent.known_epoch = 41
+        self.refused(agent.register(), 503, "unavailable")
+        self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
+        self.assertEqual(self.admin.get("/readyz").status, 503)
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}), 503, "unavailable")
+        self.assertEqual(self.admin.post("/v1/sessions", {"token": self.server.admin_token}, token=None).status, 201)
+        adopted = self.admin.post("/v1/recovery/adopt")
+        self.assertEqual((adopted.status, adopted.json["state"], adopted.json["epoch"]), (200, "ok", 42))
+        self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")
+        self.assertEqual(agent.register().json["epoch"], 42)
+        agent.stop()
+        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+        self.detach(self.attach()["id"])
+
+    def test_only_the_boot_of_a_silent_node_can_be_fenced(self):
+        n1 = self.nodes["n1"]
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {"boot_id": "other"}), 409, "conflict")
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {"boot_id": n1.boot_id}), 409, "conflict")
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {}), 422, "field_missing")
+        self.refused(self.admin.post("/v1/nodes/nowhere/fence", {"boot_id": "x"}), 404, "node_unknown")
+
+
 class Stream:
     """A reader of the event stream."""
 
