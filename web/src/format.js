@@ -24,6 +24,9 @@ export function nanoseconds(n) {
     return n < 10_000 ? `${n} ns` : `${(n / 1000).toFixed(1)} µs`;
 }
 
+/* n2 before n10. */
+export const natural = new Intl.Collator('en', { numeric: true });
+
 export function count(n, one, many = `${one}s`) {
     return `${n} ${n === 1 ? one : many}`;
 }

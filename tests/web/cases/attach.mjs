@@ -31,7 +31,7 @@ export async function attach_is_previewed_then_seen_then_detached({ page, rack, 
     await page.getByRole('dialog').getByRole('button', { name: 'Detach 3 GiB' }).click();
     await page.getByRole('dialog').getByText('detached', { exact: true }).waitFor();
     await page.getByRole('dialog').getByRole('button', { name: 'Done' }).click();
-    await page.locator('.picture .circuit').waitFor({ state: 'detached' });
+    await page.locator('.picture .circuit').first().waitFor({ state: 'detached' });
     await page.getByText('Nothing is borrowed.').waitFor();
     assert.equal((await rack.attachments()).length, 0);
 }

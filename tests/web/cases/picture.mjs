@@ -27,8 +27,8 @@ export async function picture_lights_up_the_path_of_a_circuit({ page, rack, sign
     await page.locator(`.picture a[aria-label^="${attachment.donor},"][aria-label*="4 GiB lent"]`).waitFor();
     await shoot('circuit');
     await rack.detachAll();
-    await page.locator('.picture .circuit').waitFor({ state: 'detached' });
-    await page.locator('.picture a[aria-label*="borrowed"]').waitFor({ state: 'detached' });
+    await page.locator('.picture .circuit').first().waitFor({ state: 'detached' });
+    await page.locator('.picture a[aria-label*="borrowed"]').first().waitFor({ state: 'detached' });
 }
 
 export async function pointing_at_an_attachment_marks_its_circuit({ page, rack, signIn }) {

@@ -5,13 +5,14 @@
 // of other switches.  Inside a switch each join has a lane of its own, like lines on a metro map.  What is where depends on
 // the cabling only: the picture does not move when circuits come and go.
 
+import { natural } from '../format.js';
+
 const GUTTER = 128; // left of the nodes: the switches' names, where there are any
 const MARGIN = 16;
 const CARD_HEIGHT = 88;
 const CHIP_HEIGHT = 22;
 const ZONE_GAP = 64; // between nodes and switches, and between switches
 
-const natural = new Intl.Collator('en', { numeric: true });
 const compareNames = (a, b) => natural.compare(a.name, b.name);
 
 export function layout(topology) {

@@ -125,9 +125,12 @@ function Switch({ sw, ports, live }) {
             (dot) => html`<circle key=${dot.name} class="port" cx=${dot.x} cy=${dot.y} r="3"><title>${dot.name}</title></circle>`,
         )}
         ${pairs.map(
-            ({ d, circuit, a }) => html`<path key=${a.name} class=${`join ${circuitClass(circuit)}`} d=${d} ...${point(circuit.id)}>
-                <title>${circuitTitle(circuit)}</title>
-            </path>`,
+            ({ d, circuit, a }) => html`<g key=${a.name}>
+                <path class="halo" d=${d} />
+                <path class=${`join ${circuitClass(circuit)}`} d=${d} ...${point(circuit.id)}>
+                    <title>${circuitTitle(circuit)}</title>
+                </path>
+            </g>`,
         )}
     </g>`;
 }

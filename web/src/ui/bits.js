@@ -1,6 +1,7 @@
 // bits.js - small parts that every view uses.
 import { html } from 'htm/preact';
 
+import { natural } from '../format.js';
 import { nodeAddress } from '../route.js';
 import { attachmentStates, known, nodeStates, problemTitle, refusals } from '../words.js';
 
@@ -32,8 +33,9 @@ export function Problem({ of }) {
 }
 
 export function Refused({ list }) {
+    const sorted = [...list].sort((a, b) => natural.compare(a.node, b.node));
     return html`<ul class="refused">
-        ${list.map(
+        ${sorted.map(
             (c) => html`<li key=${c.node}>
                 <b>${c.node}</b> ${refusals[c.reason] ?? c.reason}${c.detail && html`<small>${c.detail}</small>`}
             </li>`,

@@ -6,7 +6,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 
 import { api, newKey } from '../api.js';
-import { bytes, nanoseconds, sizeUnits } from '../format.js';
+import { bytes, nanoseconds, natural, sizeUnits } from '../format.js';
 import { attachmentAddress } from '../route.js';
 import { attachments, nodes, refreshAttachment } from '../state.js';
 import { AttachmentState, Path, Problem, Refused } from '../ui/bits.js';
@@ -40,7 +40,6 @@ const borrowers = () =>
     [...(nodes.value?.values() ?? [])].filter((n) => n.adapters?.some((a) => a.role === 'compute')).sort(byName);
 const lenders = () =>
     [...(nodes.value?.values() ?? [])].filter((n) => n.adapters?.some((a) => a.role === 'memory')).sort(byName);
-const natural = new Intl.Collator('en', { numeric: true });
 const byName = (a, b) => natural.compare(a.name, b.name);
 
 function splitSize(size) {

@@ -28,7 +28,7 @@ export function EventsView() {
         (e) => (noise || !isNoise(e)) && (!kind || e.object.split('/')[0] === kind) && (!needle || rowText(e).includes(needle)),
     );
     return html`
-        <h1 tabindex="-1">Events</h1>
+        <div class="heading"><h1 tabindex="-1">Events</h1></div>
         <form class="filters" onSubmit=${(e) => e.preventDefault()}>
             <label>Show
                 <select value=${kind} onChange=${(e) => setKind(e.target.value)}>

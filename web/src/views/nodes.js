@@ -1,16 +1,14 @@
 // nodes.js - all nodes as a table.
 import { html } from 'htm/preact';
 
-import { bytes, count } from '../format.js';
+import { bytes, count, natural } from '../format.js';
 import { nodes } from '../state.js';
 import { Empty, NodeLink, NodeState } from '../ui/bits.js';
-
-const natural = new Intl.Collator('en', { numeric: true });
 
 export function NodesView() {
     const list = [...(nodes.value?.values() ?? [])].sort((a, b) => natural.compare(a.name, b.name));
     return html`
-        <h1 tabindex="-1">Nodes</h1>
+        <div class="heading"><h1 tabindex="-1">Nodes</h1></div>
         ${
             list.length
                 ? html`<div class="scroll"><${Table} list=${list} /></div>`
