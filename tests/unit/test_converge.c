@@ -1,0 +1,379 @@
+/* test_converge.c - agent/converge.h: orders against an adapter (fake_ocxl.c) and memory blocks of the test's own. */
+/* links: memlane-agent-core */
+#include "converge.h"
+
+#include "agent_fixture.h"
+#include "observe.h"
+#include "registers.h"
+#include "units.h"
+
+#include <libgen.h>
+#include <sys/mman.h>
+
+#define WINDOW (UINT64_C(2) << 48)
+#define BLOCK (UINT64_C(256) << 20)
+#define FIRST (WINDOW / BLOCK)
+#define VALUE UINT64_C(0x7e0000000001) /* an arena's base over port 0 */
+
+static struct kernel {
+    enum block_state state[8];
+    bool refuses;
+    unsigned n_orders;
+} * kernel;
+
+static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
+{
+    (void)fs;
+    (void)e;
+    *state = block - FIRST < 8 ? kernel->state[block - FIRST] : BLOCK_ABSENT;
+    *movable = *state == BLOCK_ONLINE;
+    return 0;
+}
+
+static int fake_set(uint64_t block, enum block_state to, struct err *e)
+{
+    kernel->n_orders++;
+    if (kernel->refuses)
+        return err_set(e, ERR_BUSY, "memory%llu: busy", (unsigned long long)block);
+    kernel->state[block - FIRST] = to;
+    return 0;
+}
+
+static int fake_online(const struct sysfs *fs, uint64_t block, uint64_t bytes, bool probe, long await_ms, struct err *e)
+{
+    (void)fs;
+    (void)bytes;
+    (void)probe;
+    (void)await_ms;
+    return fake_set(block, BLOCK_ONLINE, e);
+}
+
+static int fake_offline(const struct sysfs *fs, uint64_t block, struct err *e)
+{
+    (void)fs;
+    return fake_set(block, BLOCK_OFFLINE, e);
+}
+
+static const struct block_ops fake_blocks = { fake_read, fake_online, fake_offline };
+
+static struct agent_config config;
+static struct node node;
+static struct ocxl_library adapter; /* loaded once more: its registers outlive an agent */
+
+static void set(const char *key, const char *file)
+{
+    char path[128];
+    struct err e = { 0 };
+    snprintf(path, sizeof path, "%s%s", fixture_dir, file);
+    ck_assert_int_eq(agent_config_set(&config, key, path, &e), 0);
+}
+
+static void make_config(void)
+{
+    struct err e = { 0 };
+    char own[512] = "", library[600];
+    ck_assert_int_gt(readlink("/proc/self/exe", own, sizeof own - 1), 0);
+    snprintf(library, sizeof library, "%s/../lib/tests/fake_ocxl.so", dirname(own));
+    ck_assert_int_eq(agent_config_load(&config, NULL, &e), 0);
+    ck_assert_int_eq(agent_config_set(&config, "ocxl_library", library, &e), 0);
+    ck_assert_int_eq(agent_config_set(&config, "platform", "emulated", &e), 0);
+    ck_assert_int_eq(agent_config_set(&config, "settle_ms", "1", &e), 0);
+    ck_assert_int_eq(agent_config_set(&config, "name", "n1", &e), 0);
+    set("state_dir", "");
+    set("run_dir", "");
+    set("sysfs_root", "");
+    set("procfs_root", "");
+    set("emulator_dir", "/emulator");
+    set("machine_id_file", "/machine-id");
+    struct adapter_config *a = &config.adapters[config.n_adapters++];
+    strcpy(a->wire.name, "afu0");
+    strcpy(a->device, "/dev/any");
+    a->wire.ports = 2;
+    a->wire.window_addr = WINDOW;
+    a->wire.window_bytes = 4 * TIB;
+    ck_assert_int_eq(agent_config_finish(&config, &e), 0);
+}
+
+static void start_agent(void)
+{
+    struct err e = { 0 };
+    ck_assert_int_eq(node_init(&node, &config, -1, &e), 0);
+    hotplug_free(node.hotplug);
+    struct hotplug_options o = { &node.sys, &node.platform, &fake_blocks, &node.children, 1000 };
+    ck_assert_int_eq(hotplug_new(&node.hotplug, &o, &e), 0);
+    node_discover(&node);
+}
+
+static void setup(void)
+{
+    fixture_make();
+    fixture_put("devices/system/memory/block_size_bytes", "10000000\n");
+    fixture_put("devices/system/node/node0/meminfo", "Node 0 MemTotal: 67108864 kB\nNode 0 MemFree: 33554432 kB\n");
+    fixture_put("sys/kernel/random/boot_id", "boot-1\n");
+    fixture_put("machine-id", "0123456789abcdef0123456789abcdef\n");
+    fixture_put("emulator/touch", "");
+    fixture_put("emulator/quiesce", "");
+    kernel = mmap(NULL, sizeof *kernel, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(kernel, MAP_FAILED);
+    struct err e = { 0 };
+    make_config();
+    ck_assert_int_eq(ocxl_library_load(&adapter, config.ocxl_library, &e), 0);
+    start_agent();
+}
+
+static void teardown(void)
+{
+    node_done(&node);
+    ocxl_library_unload(&adapter);
+    munmap(kernel, sizeof *kernel);
+    fixture_remove();
+}
+
+/* ---- orders -------------------------------------------------------------------------------------------------------
+ */
+static struct wire_want_section section = { "afu0", 0, false, VALUE };
+static struct wire_want_channel channel = { "afu0", 0, true };
+static struct wire_want_segment segment = { "a1", WIRE_CREATE, 1, "afu0", 0, 0, 4 * BLOCK };
+
+static void apply(bool with_segment)
+{
+    static uint64_t revision;
+    struct wire_desired d = { .epoch = 1, .revision = ++revision };
+    d.sections = &section;
+    d.channels = &channel;
+    d.segments = &segment;
+    d.n_sections = d.n_channels = 1;
+    d.n_segments = with_segment;
+    converge_apply(&node, &d);
+    ck_assert_uint_eq(node.revision, revision);
+}
+
+static uint64_t reg(unsigned n)
+{
+    uint64_t v;
+    struct err e = { 0 };
+    ck_assert_int_eq(afu_ops(node.adapters[0].afu)->read_section(node.adapters[0].afu, n, &v, &e), 0);
+    return v;
+}
+
+static unsigned channels(void)
+{
+    unsigned v;
+    struct err e = { 0 };
+    ck_assert_int_eq(afu_ops(node.adapters[0].afu)->channels(node.adapters[0].afu, &v, &e), 0);
+    return v;
+}
+
+static void attach(void)
+{
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    segment.want = WIRE_CREATE;
+    apply(true);
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+}
+
+START_TEST(idle_sections_are_parked_before_a_channel_leaves_reset)
+{
+    channel.up = true;
+    section.value = VALUE;
+    apply(false);
+    ck_assert_uint_eq(channels(), 1);
+    ck_assert_uint_eq(reg(0), VALUE);
+    for (unsigned i = 1; i < WIRE_SECTIONS; i++)
+        ck_assert(wire_section_is_parked(reg(i), i));
+}
+END_TEST
+
+START_TEST(attach_brings_blocks_online_and_reports_them)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    attach();
+    ck_assert_int_eq(observe(&node, true, &o, &e), 0);
+    ck_assert_uint_eq(o.n_segments, 1);
+    ck_assert_uint_eq(o.segments[0].blocks_online, 4);
+    ck_assert(o.segments[0].movable && !o.segments[0].quiesced);
+    ck_assert_int_eq(o.segments[0].numa_node, 1);
+    ck_assert_uint_eq(o.adapters[0].settled, 1);
+    ck_assert_uint_eq(o.adapters[0].sections[0], VALUE);
+    ck_assert_uint_eq(o.revision, node.revision);
+    wire_observed_done(&o);
+}
+END_TEST
+
+START_TEST(no_block_comes_online_behind_a_parked_section_or_a_channel_in_reset)
+{
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    channel.up = true;
+    segment.want = WIRE_CREATE;
+    apply(true);
+    ck_assert_uint_eq(kernel->n_orders, 0);
+    ck_assert_ptr_nonnull(strstr(node.segments[0].error, "not mapped"));
+    section.parked = false;
+    section.value = VALUE;
+    channel.port = 1;
+    channel.up = true;
+    segment.attempt++;
+    apply(true); /* port 1 is up already or not: the section needs port 0, which an earlier order brought up */
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+}
+END_TEST
+
+START_TEST(section_is_not_changed_while_memory_behind_it_is_online)
+{
+    attach();
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    apply(true);
+    ck_assert_uint_eq(reg(0), VALUE);
+    ck_assert(node.incomplete);
+    channel.up = false;
+    apply(true);
+    ck_assert_uint_eq(channels(), 1); /* nor is the channel reset that the section uses */
+}
+END_TEST
+
+START_TEST(detach_goes_backwards_in_one_pass)
+{
+    attach();
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    channel.up = false;
+    segment.want = WIRE_ABSENT;
+    apply(true);
+    ck_assert_uint_eq(node.segments[0].counts.online, 0);
+    ck_assert(node.segments[0].quiesced);
+    ck_assert(wire_section_is_parked(reg(0), 0));
+    ck_assert_uint_eq(channels(), 0);
+    apply(false);
+    ck_assert_uint_eq(node.n_segments, 0);
+}
+END_TEST
+
+START_TEST(tombstone_of_what_never_was_is_reported_quiesced)
+{
+    segment.want = WIRE_ABSENT;
+    apply(true);
+    ck_assert_uint_eq(node.n_segments, 1);
+    ck_assert(node.segments[0].quiesced && node.segments[0].tombstone);
+    ck_assert_uint_eq(kernel->n_orders, 0);
+}
+END_TEST
+
+START_TEST(failed_order_is_tried_again_only_when_its_attempt_grows)
+{
+    kernel->refuses = true;
+    section.value = VALUE;
+    section.parked = false;
+    channel.up = true;
+    segment.want = WIRE_CREATE;
+    apply(true);
+    unsigned n = kernel->n_orders;
+    ck_assert_uint_gt(n, 0);
+    ck_assert(node.segments[0].failed);
+    apply(true);
+    ck_assert_uint_eq(kernel->n_orders, n);
+    kernel->refuses = false;
+    segment.attempt++;
+    apply(true);
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    ck_assert(!node.segments[0].failed && node.segments[0].error[0] == '\0');
+}
+END_TEST
+
+START_TEST(absence_is_no_order)
+{
+    attach();
+    apply(false);
+    apply(false);
+    ck_assert_uint_eq(node.n_segments, 1);
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    ck_assert_uint_eq(reg(0), VALUE);
+}
+END_TEST
+
+START_TEST(restarted_agent_finds_its_segments_and_does_nothing_again)
+{
+    attach();
+    unsigned n = kernel->n_orders;
+    fixture_put("devices/system/memory/memory2097152/state", "online\n"); /* what a scan of the directory sees */
+    node_done(&node);
+    start_agent();
+    ck_assert_uint_eq(node.n_segments, 1);
+    ck_assert_str_eq(node.segments[0].label.id, "a1");
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    ck_assert_uint_eq(channels(), 1);
+    apply(true);
+    segment.want = WIRE_KEEP;
+    apply(true);
+    ck_assert_uint_eq(kernel->n_orders, n);
+}
+END_TEST
+
+START_TEST(blocks_without_a_label_are_reported_without_an_id)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    node_done(&node);
+    kernel->state[0] = kernel->state[1] = BLOCK_ONLINE;
+    fixture_put("devices/system/memory/memory2097152/state", "online\n");
+    fixture_put("devices/system/memory/memory2097153/state", "online\n");
+    start_agent();
+    ck_assert_int_eq(observe(&node, true, &o, &e), 0);
+    ck_assert_uint_eq(o.n_segments, 1);
+    ck_assert_str_eq(o.segments[0].id, "");
+    ck_assert_uint_eq(o.segments[0].size_bytes, 2 * BLOCK);
+    wire_observed_done(&o);
+}
+END_TEST
+
+START_TEST(orders_that_make_no_sense_are_refused)
+{
+    section.value = 0;
+    apply(false);
+    ck_assert(node.incomplete);
+    section.value = VALUE;
+    segment.offset_bytes = BLOCK / 2;
+    apply(true);
+    segment.offset_bytes = TIB - BLOCK;
+    apply(true);
+    segment.offset_bytes = 0;
+    strcpy(segment.adapter, "afu7");
+    apply(true);
+    ck_assert_uint_eq(kernel->n_orders, 0);
+    ck_assert_uint_eq(node.n_segments, 0);
+}
+END_TEST
+
+START_TEST(netid_says_which_ports_a_section_uses)
+{
+    ck_assert_uint_eq(converge_ports_of(VALUE), 1);
+    ck_assert_uint_eq(converge_ports_of((VALUE & ~UINT64_C(63)) | WIRE_NETID_PORT1), 2);
+    ck_assert_uint_eq(converge_ports_of((VALUE & ~UINT64_C(63)) | WIRE_NETID_BOTH), 3);
+    ck_assert_uint_eq(converge_ports_of(0), 2);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("converge");
+    TCase *t = tcase_create("converge");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, idle_sections_are_parked_before_a_channel_leaves_reset);
+    tcase_add_test(t, attach_brings_blocks_online_and_reports_them);
+    tcase_add_test(t, no_block_comes_online_behind_a_parked_section_or_a_channel_in_reset);
+    tcase_add_test(t, section_is_not_changed_while_memory_behind_it_is_online);
+    tcase_add_test(t, detach_goes_backwards_in_one_pass);
+    tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
+    tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
+    tcase_add_test(t, absence_is_no_order);
+    tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
+    tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);
+    tcase_add_test(t, orders_that_make_no_sense_are_refused);
+    tcase_add_test(t, netid_says_which_ports_a_section_uses);
+    suite_add_tcase(s, t);
+    return fixture_run(s);
+}
