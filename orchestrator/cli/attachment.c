@@ -38,10 +38,10 @@ static int print_outcome(const struct cli *c, const json_t *a, const char *hoped
     return good ? EXIT_DONE : EXIT_FAILED;
 }
 
-static int follow_and_print(struct cli *c, const char *id, uint64_t after, const char *hoped_for)
+static int follow_and_print(struct cli *c, const char *id, const struct follow_start *start, const char *hoped_for)
 {
     CLEANUP(json_cleanup) json_t *end = NULL;
-    int rc = follow_attachment(c, id, after, &end);
+    int rc = follow_attachment(c, id, start, &end);
     return rc ? rc : print_outcome(c, end, hoped_for);
 }
 
@@ -57,10 +57,10 @@ int command_attach(struct cli *c)
 {
     CLEANUP(json_cleanup) json_t *body = NULL, *made = NULL;
     char size[UNITS_SIZE_MAX];
-    uint64_t after = 0;
+    struct follow_start start;
     int rc = request_body(c, &body);
     if (rc == EXIT_DONE)
-        rc = follow_position(c, &after);
+        rc = follow_begin(c, &start);
     if (rc == EXIT_DONE)
         rc = cli_send(c, "POST", "/v1/attachments", body, NULL, &made);
     if (rc || !c->options.wait)
@@ -71,17 +71,17 @@ int command_attach(struct cli *c)
                 size_of(made, "size_bytes", size), text_of(made, "compute_node"), text_of(made, "donor"), path,
                 (unsigned long long)number_of(made, "cost_ns"));
     }
-    return follow_and_print(c, text_of(made, "id"), after, "attached");
+    return follow_and_print(c, text_of(made, "id"), &start, "attached");
 }
 
 int command_detach(struct cli *c)
 {
     CLEANUP(json_cleanup) json_t *answer = NULL;
     char id[ID_SIZE], path[128];
-    uint64_t after = 0;
+    struct follow_start start;
     int rc = attachment_path(c, "", id, path, sizeof path);
     if (rc == EXIT_DONE)
-        rc = follow_position(c, &after);
+        rc = follow_begin(c, &start);
     if (rc == EXIT_DONE)
         rc = cli_send(c, "DELETE", path, NULL, NULL, &answer);
     if (rc)
@@ -90,7 +90,7 @@ int command_detach(struct cli *c)
     bool over = !strcmp(state, "detached") || !strcmp(state, "failed");
     if (over || !c->options.wait)
         return over ? print_outcome(c, answer, state) : print_accepted(c, answer);
-    return follow_and_print(c, id, after, "detached");
+    return follow_and_print(c, id, &start, "detached");
 }
 
 static int send_and_show(struct cli *c, const char *suffix)
@@ -120,18 +120,18 @@ int command_attachment_list(struct cli *c)
         { "SIZE", TABLE_NUMBER },  { "BLOCKS", TABLE_NUMBER }, { "SECTION", TABLE_NUMBER }, { "CIRCUIT", TABLE_TEXT },
         { "CREATED", TABLE_TEXT }, { "REASON", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *items = NULL;
+    CLEANUP(json_cleanup) json_t *list = NULL;
     char path[512], state[256], node[256];
     snprintf(path, sizeof path, "/v1/attachments?state=%s%s%s",
              cli_escape(c->options.state ? c->options.state : "live", state, sizeof state),
              c->options.node ? "&node=" : "", cli_escape(c->options.node ? c->options.node : "", node, sizeof node));
-    int rc = cli_list(c, path, &items, NULL);
+    int rc = cli_list(c, path, &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(items);
+        return rc ? rc : cli_print_json(list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *a;
     size_t i;
-    json_array_foreach(items, i, a)
+    json_array_foreach(items_of(list), i, a)
     {
         char id[SHORT_ID + 1], size[UNITS_SIZE_MAX], blocks[48], section[16];
         snprintf(blocks, sizeof blocks, "%u/%u", (unsigned)number_of(a, "blocks_online"),

@@ -69,9 +69,9 @@ int command_backup(struct cli *c);
 
 /* ---- requests (rest.c).  Each answers EXIT_DONE, or prints what is wrong and answers the exit code. */
 MUST_CHECK int cli_get(struct cli *c, const char *path, json_t **out); /* the caller owns '*out' */
-/* All items of a list, page after page, as a new array; '*as_of' (may be NULL) is the event number of the first page.
- */
-MUST_CHECK int cli_list(struct cli *c, const char *path, json_t **items, uint64_t *as_of);
+/* A list, page after page, as one document: "items", "next_cursor" (null), "as_of" of the first page. */
+MUST_CHECK int cli_list(struct cli *c, const char *path, json_t **list);
+const json_t *items_of(const json_t *list); /* its "items" */
 /* POST, PUT, PATCH, DELETE.  A POST carries an Idempotency-Key and is sent again when the connection breaks. 'if_match'
  * and 'out' may be NULL. */
 MUST_CHECK int cli_send(struct cli *c, const char *method, const char *path, const json_t *body, const char *if_match,

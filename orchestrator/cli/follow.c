@@ -68,12 +68,12 @@ static bool on_event(void *arg, const struct client_event *ev)
     return !f->settled;
 }
 
-int follow_position(struct cli *c, uint64_t *after)
+int follow_begin(struct cli *c, struct follow_start *start)
 {
     CLEANUP(json_cleanup) json_t *page = NULL;
     int rc = cli_get(c, "/v1/attachments?limit=1", &page);
     if (rc == EXIT_DONE)
-        *after = number_of(page, "as_of");
+        *start = (struct follow_start){ number_of(page, "as_of"), time_monotonic_ms() };
     return rc;
 }
 
@@ -107,12 +107,12 @@ static int watch_once(struct follow *f, const char *id, long left_ms, json_t **o
     return rc;
 }
 
-int follow_attachment(struct cli *c, const char *id, uint64_t after, json_t **out)
+int follow_attachment(struct cli *c, const char *id, const struct follow_start *start, json_t **out)
 {
-    struct follow f = { .cli = c, .began_ms = time_monotonic_ms(), .tty = isatty(STDERR_FILENO) };
+    struct follow f = { .cli = c, .began_ms = start->at_ms, .tty = isatty(STDERR_FILENO) };
     struct sigaction action = { .sa_handler = on_interrupt }, before;
     snprintf(f.object, sizeof f.object, "attachment/%s", id);
-    snprintf(f.last_id, sizeof f.last_id, "%llu", (unsigned long long)after);
+    snprintf(f.last_id, sizeof f.last_id, "%llu", (unsigned long long)start->after);
     interrupted_client = c->client;
     sigaction(SIGINT, &action, &before);
     int rc = EXIT_DONE;

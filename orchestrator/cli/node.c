@@ -70,18 +70,18 @@ int command_node_list(struct cli *c)
         { "FREE", TABLE_NUMBER }, { "LENDABLE", TABLE_NUMBER }, { "LENT", TABLE_NUMBER }, { "BORROWED", TABLE_NUMBER },
         { "AGENT", TABLE_TEXT },  { "REASON", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *nodes = NULL;
-    int rc = cli_list(c, "/v1/nodes", &nodes, NULL);
+    CLEANUP(json_cleanup) json_t *list = NULL;
+    int rc = cli_list(c, "/v1/nodes", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(nodes);
+        return rc ? rc : cli_print_json(list);
     if (c->options.reasons) {
-        print_reasons(nodes);
+        print_reasons(items_of(list));
         return EXIT_DONE;
     }
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *n;
     size_t i;
-    json_array_foreach(nodes, i, n)
+    json_array_foreach(items_of(list), i, n)
     {
         char state[64], role[16], trouble[200], memory[UNITS_SIZE_MAX], free_[UNITS_SIZE_MAX], lendable[UNITS_SIZE_MAX];
         char lent[UNITS_SIZE_MAX], borrowed[UNITS_SIZE_MAX];

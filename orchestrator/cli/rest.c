@@ -36,11 +36,10 @@ int cli_get(struct cli *c, const char *path, json_t **out)
     return rc;
 }
 
-int cli_list(struct cli *c, const char *path, json_t **items, uint64_t *as_of)
+int cli_list(struct cli *c, const char *path, json_t **list)
 {
-    CLEANUP(json_cleanup) json_t *all = json_array();
+    CLEANUP(json_cleanup) json_t *all = NULL;
     char cursor[256] = "", next[PATH_MAX_LEN], escaped[sizeof cursor * 3];
-    bool first = true;
     do {
         CLEANUP(json_cleanup) json_t *page = NULL;
         snprintf(next, sizeof next, "%s%climit=1000%s%s", path, strchr(path, '?') ? '&' : '?',
@@ -48,14 +47,20 @@ int cli_list(struct cli *c, const char *path, json_t **items, uint64_t *as_of)
         int rc = cli_get(c, next, &page);
         if (rc)
             return rc;
-        if (first && as_of)
-            *as_of = number_of(page, "as_of");
-        first = false;
-        json_array_extend(all, json_object_get(page, "items"));
         snprintf(cursor, sizeof cursor, "%s", text_of(page, "next_cursor"));
+        if (all)
+            json_array_extend(json_object_get(all, "items"), json_object_get(page, "items"));
+        else
+            all = TAKE(page);
     } while (*cursor);
-    *items = TAKE(all);
+    json_object_set_new(all, "next_cursor", json_null());
+    *list = TAKE(all);
     return EXIT_DONE;
+}
+
+const json_t *items_of(const json_t *list)
+{
+    return json_object_get(list, "items");
 }
 
 int cli_random_key(char key[CLI_KEY_SIZE], struct err *e)
@@ -127,14 +132,14 @@ char *cli_escape(const char *text, char *out, size_t size)
 
 int cli_attachment_id(struct cli *c, const char *prefix, char id[], size_t size)
 {
-    CLEANUP(json_cleanup) json_t *items = NULL;
+    CLEANUP(json_cleanup) json_t *list = NULL;
     const json_t *one;
     size_t i, n = 0;
     struct err e = { 0 };
-    int rc = cli_list(c, "/v1/attachments", &items, NULL);
+    int rc = cli_list(c, "/v1/attachments", &list);
     if (rc)
         return rc;
-    json_array_foreach(items, i, one)
+    json_array_foreach(items_of(list), i, one)
     {
         const char *full = text_of(one, "id");
         bool exact = !strcmp(full, prefix);
@@ -153,7 +158,7 @@ int cli_attachment_id(struct cli *c, const char *prefix, char id[], size_t size)
         return cli_fail(c, &e);
     }
     fprintf(stderr, "error: \"%s\" is the beginning of %zu ids:\n", prefix, n);
-    json_array_foreach(items, i, one) if (!strncmp(text_of(one, "id"), prefix, strlen(prefix)))
+    json_array_foreach(items_of(list), i, one) if (!strncmp(text_of(one, "id"), prefix, strlen(prefix)))
         fprintf(stderr, "  %s  %s for %s\n", text_of(one, "id"), text_of(one, "state"), text_of(one, "compute_node"));
     return EXIT_USAGE;
 }

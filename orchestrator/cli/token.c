@@ -33,14 +33,14 @@ int command_token_list(struct cli *c)
         { "ID", TABLE_TEXT },      { "ROLE", TABLE_TEXT },    { "NAME", TABLE_TEXT },
         { "CREATED", TABLE_TEXT }, { "EXPIRES", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *items = NULL;
-    int rc = cli_list(c, "/v1/tokens", &items, NULL);
+    CLEANUP(json_cleanup) json_t *list = NULL;
+    int rc = cli_list(c, "/v1/tokens", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(items);
+        return rc ? rc : cli_print_json(list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *one;
     size_t i;
-    json_array_foreach(items, i, one)
+    json_array_foreach(items_of(list), i, one)
         table_add(t, (const char *[]){ text_of(one, "id"), text_of(one, "role"), text_of(one, "name"),
                                        text_of(one, "created_at"), text_of(one, "expires_at") });
     table_print(t);

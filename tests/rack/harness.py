@@ -52,16 +52,26 @@ class Api:
     def __init__(self, port, token):
         self.port, self.token = port, token
         self.local = threading.local()
+        self.connections = []
 
     def connection(self):
         if getattr(self.local, "connection", None) is None:
             self.local.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+            self.connections.append(self.local.connection)
         return self.local.connection
 
     def close(self):
+        """This thread's connection; the next request opens another one."""
         connection, self.local.connection = getattr(self.local, "connection", None), None
         if connection:
             connection.close()
+            self.connections.remove(connection)
+
+    def close_all(self):
+        """Those of threads that ended, too.  No request may be under way."""
+        self.close()
+        while self.connections:
+            self.connections.pop().close()
 
     def raw(self, method, path, body=None, headers=None):
         """(status, headers, text); raises OSError or HTTPException when the connection breaks."""
@@ -151,7 +161,7 @@ class Rack:
         return self
 
     def __exit__(self, kind, value, traceback):
-        self.api.close()
+        self.api.close_all()
         subprocess.run([*RACK_COMMAND, "down", "--dir", str(self.dir)], check=True)
         try:
             left = rack_processes(self.dir)
@@ -281,7 +291,7 @@ class Rack:
 
     def holdings(self):
         """All processes with the number of their open files, and all files: to be compared before and after."""
-        self.api.close()
+        self.api.close_all()
         processes = {}
         for pid in rack_processes(self.dir):
             with contextlib.suppress(OSError):
@@ -309,7 +319,7 @@ class Rack:
                 assert name in processes, f"process: {name}"
                 assert n_fds <= processes[name], f"{n_fds} descriptors, {processes[name]} before: {name}"
             return True
-        eventually("nothing is left", compare, 10)
+        eventually("nothing is left", compare, 25)  # a stream's dead client is noticed at the second heartbeat
 
     def assert_hardware_idle(self):
         """Sections parked, channels in reset, cross-connects cleared: read from the emulator, not from the API."""

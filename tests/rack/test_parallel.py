@@ -69,6 +69,7 @@ class AllAtOnce(unittest.TestCase):
             if isinstance(refused, Problem):
                 self.check_refusal(refused)
         self.assertEqual([(a["id"], a["reason"]) for a in found if a["state"] != "attached"], [])
+        print(f"{len(found)} attached, {REQUESTS - len(found)} refused", flush=True)
         self.assertGreater(len(found), REQUESTS // 4)
         self.check_given_once(found)
         for a in found:
