@@ -59,6 +59,7 @@ static NORETURN void child_main(const struct children *c, child_body *body, void
 {
     sigset_t none;
     sigemptyset(&none);
+    signal(SIGBUS, SIG_DFL); /* dead memory ends the child, whatever the agent would make of it */
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);

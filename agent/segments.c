@@ -193,7 +193,8 @@ static void add_runs(struct scan *s)
     struct node *n = s->n;
     const struct wire_adapter *w = &n->adapters[s->adapter].config->wire;
     uint64_t block = hotplug_block_bytes(n->hotplug);
-    qsort(s->addrs, s->n_addrs, sizeof *s->addrs, compare_addrs);
+    if (s->n_addrs > 0)
+        qsort(s->addrs, s->n_addrs, sizeof *s->addrs, compare_addrs);
     for (size_t i = 0, end; i < s->n_addrs; i = end) {
         for (end = i + 1; end < s->n_addrs && s->addrs[end] == s->addrs[end - 1] + block; end++)
             if ((s->addrs[end] - w->window_addr) % TIB == 0)
