@@ -11,6 +11,7 @@
 #include "api/http_answer.h"
 #include "api/peers.h"
 #include "api/routes.h"
+#include "api/strangers.h"
 #include "log.h"
 #include "units.h"
 
@@ -37,7 +38,8 @@ struct http {
     struct api *api;
     struct MHD_Daemon *daemon;
     struct peers *peers;
-    unsigned port;
+    struct strangers strangers;
+    unsigned port, limit;
     pthread_mutex_t lock;
     pthread_cond_t woken;
     unsigned n_parked;
@@ -212,6 +214,13 @@ static int check_head(struct request *rq, const struct gate *g, const char *vers
     return 0;
 }
 
+static void no_stranger(struct request *rq)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(rq->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info && info->socket_context)
+        strangers_remove(&rq->api->http->strangers, info->socket_context);
+}
+
 /* Answers true when the answer has to go out at once: the body's end is in doubt, too far away, or not sent yet. */
 static bool take_head(struct request *rq, const char *version)
 {
@@ -223,6 +232,8 @@ static bool take_head(struct request *rq, const char *version)
     name_request(rq);
     rq->if_match = request_header(rq, "If-Match");
     if (check_head(rq, &g, version, &framing, &e) == 0) {
+        if (rq->signed_in)
+            no_stranger(rq);
         MHD_set_connection_option(rq->connection, MHD_CONNECTION_OPTION_TIMEOUT,
                                   rq->signed_in ? KNOWN_TIMEOUT_S : STRANGER_TIMEOUT_S);
         return false;
@@ -349,6 +360,8 @@ static enum MHD_Result may_connect(void *cls, const struct sockaddr *from, sockl
 {
     struct http *h = cls;
     (void)len;
+    if (peers_count(h->peers) >= h->limit - h->limit / 4)
+        strangers_evict(&h->strangers);
     if (peers_may_enter(h->peers, from))
         return MHD_YES;
     h->api->counters.refused_connections++;
@@ -356,18 +369,36 @@ static enum MHD_Result may_connect(void *cls, const struct sockaddr *from, sockl
     return MHD_NO;
 }
 
+static struct stranger *new_stranger(struct http *h, struct MHD_Connection *con)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct stranger *x = info ? calloc(1, sizeof *x) : NULL;
+    if (!x)
+        return NULL;
+    x->fd = info->connect_fd;
+    strangers_add(&h->strangers, x);
+    return x;
+}
+
+static void forget_stranger(struct http *h, struct stranger *x)
+{
+    strangers_remove(&h->strangers, x);
+    free(x);
+}
+
 static void connection_changed(void *cls, struct MHD_Connection *con, void **ctx,
                                enum MHD_ConnectionNotificationCode code)
 {
     struct http *h = cls;
     const struct sockaddr *from = address_of(con);
-    (void)ctx;
-    if (!from)
-        return;
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+    if (from && code == MHD_CONNECTION_NOTIFY_STARTED)
         peers_enter(h->peers, from);
-    else
+    else if (from)
         peers_leave(h->peers, from);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED)
+        *ctx = new_stranger(h, con);
+    else if (*ctx)
+        forget_stranger(h, *ctx);
 }
 
 static void library_log(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
@@ -448,7 +479,7 @@ static void http_free(struct http *h)
 
 static int listen_and_run(struct http *h, const char *addr, unsigned port, struct err *e)
 {
-    unsigned limit = connection_limit();
+    unsigned limit = h->limit = connection_limit();
     CLEANUP(cleanup_close) int fd = -1;
     if (peers_new(&h->peers, limit, e) < 0 || bind_socket(addr, port, &fd, e) < 0)
         return -1;
@@ -466,6 +497,7 @@ int http_start(struct http **out, struct api *a, const char *addr, unsigned port
     if (!h)
         return err_set(e, ERR_INTERNAL, "out of memory");
     h->api = a;
+    strangers_init(&h->strangers);
     pthread_mutex_init(&h->lock, NULL);
     pthread_cond_init(&h->woken, NULL);
     *out = h; /* handlers may run before we return */

@@ -3,7 +3,9 @@ import concurrent.futures
 import http.client
 import json
 import re
+import resource
 import signal
+import socket
 import stat
 import time
 import unittest
@@ -14,6 +16,11 @@ from memlaned import OPENAPI, REPO, Memlaned
 LINKS = [{"a": "n1/afu0/0", "b": "n2/afu1/0", "latency_ns": 20, "gbps": 100},
          {"a": "n1/afu0/1", "b": "n2/afu1/1", "latency_ns": 20, "gbps": 100}]
 CABLING = {"switches": [], "links": LINKS}
+
+
+def setUpModule():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))  # for many idle connections
 
 
 class Rack(unittest.TestCase):
@@ -178,16 +185,23 @@ class Gate(Rack):
         answer = self.admin.request("HEAD", "/v1/nodes")
         self.assertEqual((answer.status, answer.body), (200, b""))
 
-    def test_many_idle_connections_leave_room(self):
-        import socket
-        idle = [socket.create_connection(("127.0.0.1", self.server.port)) for _ in range(300)]
-        client = self.server.client()
+    def test_idle_connections_make_room_for_who_has_a_credential(self):
+        client, idle = self.server.client(), []
+        kept = self.server.client()
+        kept.get("/v1/status")
+        kept_socket = kept.connection.sock
         try:
-            self.assertEqual(client.get("/healthz").status, 200)
+            for _ in range(1100):
+                s = socket.create_connection(("127.0.0.1", self.server.port), timeout=5)
+                idle.append(s)
+            self.assertEqual(client.get("/v1/status").status, 200)
+            self.assertEqual(kept.get("/v1/status").status, 200)
+            self.assertIs(kept.connection.sock, kept_socket)
         finally:
-            client.close()
             for s in idle:
                 s.close()
+            client.close()
+            kept.close()
 
 
 class Bodies(Rack):
