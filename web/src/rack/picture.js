@@ -43,8 +43,7 @@ export function RackPicture() {
             aria-label=${`The rack: ${at.nodes.length} nodes, ${at.switches.length} switches, ${live.size} live circuits`}
             viewBox=${`0 0 ${at.width} ${at.height}`}
             class=${[at.dense && 'dense', pointed && 'pointed'].filter(Boolean).join(' ')}
-            width=${at.width}
-            height=${at.height}
+            style=${{ width: `${Math.round(at.width * Math.max(1, Math.min(1.35, 1000 / at.width)))}px` }}
         >
             <${Hatch} />
             <${Cables} at=${at} live=${live} />
@@ -121,9 +120,6 @@ function Switch({ sw, ports, live }) {
         <title>
             ${`Circuit switch ${sw.name}: ${sw.cabled} ports cabled, ${sw.latency_ns} ns, managed by ${sw.managed_by || 'nobody'}`}
         </title>
-        ${sw.dots.map(
-            (dot) => html`<circle key=${dot.name} class="port" cx=${dot.x} cy=${dot.y} r="3"><title>${dot.name}</title></circle>`,
-        )}
         ${pairs.map(
             ({ d, circuit, a }) => html`<g key=${a.name}>
                 <path class="halo" d=${d} />
@@ -131,6 +127,9 @@ function Switch({ sw, ports, live }) {
                     <title>${circuitTitle(circuit)}</title>
                 </path>
             </g>`,
+        )}
+        ${sw.dots.map(
+            (dot) => html`<circle key=${dot.name} class="port" cx=${dot.x} cy=${dot.y} r="3"><title>${dot.name}</title></circle>`,
         )}
     </g>`;
 }
