@@ -67,22 +67,27 @@ async function attempt(run) {
     }
 }
 
-async function main() {
-    const cases = await collect();
-    const rack = options.url ? await connectTo(options.url, options.token) : await bringUp(options.build);
+async function runAll(cases, rack) {
     const proxy = await startProxy(rack.url);
     const chromium = await launchBrowser(modules);
     let passed = 0;
+    for (const one of cases)
+        passed += await runCase(one, { chromium, rack, proxy, modules, shots: options.shots });
+    await chromium.close();
+    proxy.close();
+    return passed;
+}
+
+async function main() {
+    const cases = await collect();
+    const rack = options.url ? await connectTo(options.url, options.token) : await bringUp(options.build);
     try {
-        for (const one of cases)
-            passed += await runCase(one, { chromium, rack, proxy, modules, shots: options.shots });
+        const passed = await runAll(cases, rack);
+        console.log(`${passed} passed, ${cases.length - passed} failed`);
+        return passed === cases.length && passed > 0 ? 0 : 1;
     } finally {
-        await chromium.close();
-        proxy.close();
         rack.down();
     }
-    console.log(`${passed} passed, ${cases.length - passed} failed`);
-    return passed === cases.length && cases.length > 0 ? 0 : 1;
 }
 
 process.exit(await main());
