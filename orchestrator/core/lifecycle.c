@@ -101,6 +101,15 @@ static void wake_both(struct model *m, const struct attachment *a)
     lifecycle_wake(m, a->compute_node);
 }
 
+/* Only the agent that has to act is woken: every wake costs it a report.  The ends of a circuit are woken by circuit_advance(). */
+static void wake_for(struct model *m, const struct attachment *a, enum step step)
+{
+    if (step == STEP_LEND)
+        lifecycle_wake(m, a->donor);
+    else if (step == STEP_MAP || step == STEP_ONLINE)
+        lifecycle_wake(m, a->compute_node);
+}
+
 /* Publishes 'step': from the commit of this transaction on, agents act on it. */
 static bool publish_step(struct model *m, uint32_t at, enum step step)
 {
@@ -110,7 +119,7 @@ static bool publish_step(struct model *m, uint32_t at, enum step step)
     a->updated_ms = m->wall_ms;
     a->progress_ms = m->now_ms;
     emit_step(m, a, "do", step);
-    wake_both(m, a);
+    wake_for(m, a, step);
     return true;
 }
 
@@ -130,7 +139,7 @@ static bool publish_undo(struct model *m, uint32_t at, enum step step)
         set_state(m, a, ATT_DETACHING);
     }
     emit_step(m, a, "undo", step);
-    wake_both(m, a);
+    wake_for(m, a, step);
     return true;
 }
 

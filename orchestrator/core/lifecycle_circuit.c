@@ -94,10 +94,15 @@ static void set_state(struct model *m, uint32_t circuit, enum circuit_state stat
     c->state = state;
 }
 
-static void wake_all(struct model *m, const struct circuit *c)
+/* The agents that have to act on the phase. */
+static void wake_for(struct model *m, const struct circuit *c, enum circuit_phase phase)
 {
-    lifecycle_wake(m, model_adapter(m, c->compute)->node);
-    lifecycle_wake(m, model_adapter(m, c->memory)->node);
+    if (phase == PHASE_CHANNELS || phase == PHASE_LEAVE_COMPUTE)
+        lifecycle_wake(m, model_adapter(m, c->compute)->node);
+    if (phase == PHASE_CHANNELS || phase == PHASE_LEAVE_MEMORY)
+        lifecycle_wake(m, model_adapter(m, c->memory)->node);
+    if (phase != PHASE_JOIN && phase != PHASE_CLEAR)
+        return;
     for (unsigned k = 0; k < c->channels; k++)
         for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2)
             lifecycle_wake(m, manager_of(m, c->legs[k].ports[i]));
@@ -116,7 +121,7 @@ static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
     c->verified = false;
     set_state(m, circuit, state_of[phase]);
     struct circuit copy = *model_circuit(m, circuit);
-    wake_all(m, &copy);
+    wake_for(m, &copy, phase);
     return true;
 }
 
