@@ -104,6 +104,8 @@ void node_discover(struct node *n)
 
 int node_revive(struct node *n, struct err *e)
 {
+    if (sysfs_alive(&n->sys))
+        return 0; /* one question before each pass: the others live and end with it */
     if (sysfs_revive(&n->sys, e) < 0 || sysfs_revive(&n->proc, e) < 0)
         return -1;
     return sysfs_revive(&n->platform.emulator, e);

@@ -24,11 +24,16 @@ int sysfs_init(struct sysfs *out, const char *root, struct err *e)
     return 0;
 }
 
-int sysfs_revive(struct sysfs *fs, struct err *e)
+bool sysfs_alive(const struct sysfs *fs)
 {
     struct statx st; /* asked anew: what is cached outlives a file system */
-    if (fs->root_fd < 0 || statx(fs->root_fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_MODE, &st) == 0 ||
-        (errno != ENOTCONN && errno != ESTALE && errno != EIO))
+    return fs->root_fd < 0 || statx(fs->root_fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_MODE, &st) == 0 ||
+           (errno != ENOTCONN && errno != ESTALE && errno != EIO);
+}
+
+int sysfs_revive(struct sysfs *fs, struct err *e)
+{
+    if (sysfs_alive(fs))
         return 0;
     CLEANUP(cleanup_close) int fd = open(fs->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || dup3(fd, fs->root_fd, O_CLOEXEC) < 0)

@@ -23,6 +23,7 @@ MUST_CHECK int sysfs_init(struct sysfs *out, const char *root, struct err *e);
 void sysfs_done(struct sysfs *fs);
 /* Opens the root again, under the same descriptor, when the file system under it has gone away (emulated racks: FUSE).
  */
+bool sysfs_alive(const struct sysfs *fs); /* false: its file system went away (the emulator ended) */
 MUST_CHECK int sysfs_revive(struct sysfs *fs, struct err *e);
 
 /* The whole file as text, its last newline cut off.  ERR_NOT_FOUND when there is no such file, ERR_IO otherwise. */
