@@ -52,7 +52,8 @@ MUST_CHECK int client_stream(struct client *c, const char *path, const char *las
                              bool (*event)(void *arg, const struct client_event *ev), void *arg, struct err *e);
 /* Every stream from now on ends with ERR_TIMEOUT after that time; 0: never. */
 void client_limit_stream(struct client *c, long max_ms);
-/* From another thread (or a signal handler): makes a request or stream under way end soon with ERR_TIMEOUT; undone by client_resume(). */
+/* From another thread (or a signal handler): makes a request or stream under way end soon with ERR_TIMEOUT; undone by
+ * client_resume(). */
 void client_interrupt(struct client *c);
 void client_resume(struct client *c);
 
