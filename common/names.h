@@ -9,8 +9,8 @@
 #define NAME_MAX_LEN 63
 #define NAME_SIZE 64       /* with the NUL */
 #define PORT_NAME_SIZE 144 /* node/adapter/port */
-#define ID_SIZE 40 /* ids of attachments, circuits, sessions, boots, lenders: at most 39 characters of [A-Za-z0-9._-]  \
-                    */
+/* ids of attachments, circuits, sessions, boots, lenders: at most 39 characters of [A-Za-z0-9._-] */
+#define ID_SIZE 40
 
 bool name_valid(const char *name);  /* [a-z0-9][a-z0-9-]{0,62} */
 bool id_valid(const char *id);      /* [A-Za-z0-9][A-Za-z0-9._-]{0,38} */
