@@ -101,7 +101,8 @@ static void wake_both(struct model *m, const struct attachment *a)
     lifecycle_wake(m, a->compute_node);
 }
 
-/* Only the agent that has to act is woken: every wake costs it a report.  The ends of a circuit are woken by circuit_advance(). */
+/* Only the agent that has to act is woken: every wake costs it a report.  The ends of a circuit are woken by
+ * circuit_advance(). */
 static void wake_for(struct model *m, const struct attachment *a, enum step step)
 {
     if (step == STEP_LEND)
@@ -186,6 +187,7 @@ static void lose(struct model *m, uint32_t at, const char *reason)
 
 /* ---- attach -------------------------------------------------------------------------------------------------------
  */
+/* Takes up the buffer that the donor reports; false while it does not. */
 static bool lend_advance(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
@@ -206,7 +208,16 @@ static bool lend_advance(struct model *m, uint32_t at)
     model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = base;
     struct attachment *x = model_edit_attachment(m, at);
     x->buffer_seen = true;
+    x->progress_ms = m->now_ms;
     memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
+    return true;
+}
+
+/* The buffer and the circuit do not wait for each other: they are published together, and both have to be there to map.
+ */
+static bool lend_and_connect(struct model *m, uint32_t at)
+{
+    publish_step(m, at, STEP_LEND);
     return publish_step(m, at, STEP_CONNECT);
 }
 
@@ -225,7 +236,8 @@ static bool map_advance(struct model *m, uint32_t at)
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     bool parked;
     uint64_t want = lifecycle_section_value(m, ca, a->section, &parked);
-    if (!lifecycle_fresh(m, a->compute_node, a->revision) || !ca->ok || ca->sections[a->section].seen_value != want)
+    if (!lifecycle_fresh(m, a->compute_node, a->revision) || !ca->ok || ca->sections[a->section].seen_value != want ||
+        !circuit_is_open(model_circuit(m, a->circuit)))
         return false;
     struct attachment *x = model_edit_attachment(m, at);
     memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
@@ -271,11 +283,12 @@ static bool attach_advance(struct model *m, uint32_t at)
     const struct attachment *a = model_attachment(m, at);
     switch (a->step) {
     case STEP_RESERVED:
-        return publish_step(m, at, STEP_LEND);
     case STEP_LEND:
-        return lend_advance(m, at);
+        return lend_and_connect(m, at);
     case STEP_CONNECT:
-        return circuit_is_open(model_circuit(m, a->circuit)) && map_publish(m, at);
+        if (!a->buffer_seen)
+            return lend_advance(m, at);
+        return circuit_is_opening(model_circuit(m, a->circuit)) && map_publish(m, at);
     case STEP_MAP:
         return map_advance(m, at);
     case STEP_ONLINE:

@@ -83,6 +83,11 @@ bool circuit_is_open(const struct circuit *c)
     return c->state == CIRCUIT_UP || c->state == CIRCUIT_UNVERIFIED;
 }
 
+bool circuit_is_opening(const struct circuit *c)
+{
+    return c->phase == PHASE_JOIN || c->phase == PHASE_CHANNELS;
+}
+
 static void set_state(struct model *m, uint32_t circuit, enum circuit_state state)
 {
     struct circuit *c = model_edit_circuit(m, circuit);

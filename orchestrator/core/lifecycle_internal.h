@@ -18,6 +18,7 @@ bool circuit_wanted(const struct model *m, uint32_t circuit);
 void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node);
 /* After loading: the state that the phase and the attachments tell. */
 void circuit_start(struct model *m, uint32_t circuit);
-bool circuit_is_open(const struct circuit *c); /* observed: channels out of reset and settled */
+bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
+bool circuit_is_open(const struct circuit *c);    /* observed: channels out of reset and settled */
 
 #endif
