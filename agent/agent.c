@@ -15,8 +15,9 @@
 #define STACK_BYTES (256 * 1024)
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
-#define RETRY_MS 250   /* after a pass that left something undone */
-#define PROGRESS_MS 50 /* between two reports of one long order */
+#define PREPARE_AFTER_MS 10 /* of quiet: what comes next is not to wait for it */
+#define RETRY_MS 250        /* after a pass that left something undone */
+#define PROGRESS_MS 50      /* between two reports of one long order */
 #define START_HEARTBEAT_MS 1000
 
 struct shot { /* a snapshot; counted, under the lock */
@@ -165,13 +166,14 @@ static void first_look(struct agent *a)
 static void *job_main(void *arg)
 {
     struct agent *a = arg;
-    int64_t beat_at = 0, retry_at = INT64_MAX;
+    int64_t beat_at = 0, retry_at = INT64_MAX, prepare_at = 0;
     first_look(a);
     for (;;) {
         pthread_mutex_lock(&a->lock);
         int64_t settle_at = observe_next_ms(&a->node);
         int64_t wake_at = beat_at < settle_at ? beat_at : settle_at;
         wake_at = wake_at < retry_at ? wake_at : retry_at;
+        wake_at = wake_at < prepare_at ? wake_at : prepare_at;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, wake_at);
         bool stop = a->stop;
@@ -187,6 +189,12 @@ static void *job_main(void *arg)
         int64_t now = time_monotonic_ms();
         bool beat = now >= beat_at;
         struct err e = { 0 };
+        if (!fresh && now >= prepare_at) {
+            node_prepare(&a->node);
+            prepare_at = INT64_MAX;
+            if (now < settle_at && !beat && now < retry_at)
+                continue;
+        }
         if ((beat || fresh) && node_revive(&a->node, &e) < 0)
             log_warn("node.revive", "%s", e.detail);
         if (fresh)
@@ -197,6 +205,7 @@ static void *job_main(void *arg)
             retry_at = a->node.incomplete ? time_monotonic_ms() + RETRY_MS : INT64_MAX;
         segments_keep_fresh(&a->node, now);
         take_shot(a, number, beat);
+        prepare_at = fresh || beat ? time_monotonic_ms() + PREPARE_AFTER_MS : prepare_at;
         if (beat)
             beat_at = now + heartbeat_ms;
     }

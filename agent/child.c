@@ -4,6 +4,7 @@
 #include "log.h"
 #include "units.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -16,9 +17,16 @@
 
 #define KILL_WAIT_MS 2000 /* for a killed child to end */
 
+/* What a waiting child is told to do. */
+struct child_order {
+    child_body *body;
+    size_t arg_size;
+    char arg[CHILD_ARG_MAX];
+};
+
 void children_init(struct children *c)
 {
-    c->wedged = 0;
+    *c = (struct children){ .waiting = { .pid = 0, .order_fd = -1, .tell_fd = -1 } };
     for (size_t i = 0; i < CHILD_KEEP; i++)
         c->keep[i] = -1;
 }
@@ -37,12 +45,14 @@ static int compare_fds(const void *a, const void *b)
     return *(const int *)a - *(const int *)b;
 }
 
-/* Closes all but the standard three, 'pipe_fd' and what is to be kept: connections of the agent end with the agent. */
-static void close_others(const struct children *c, int pipe_fd)
+/* Closes all but the standard three, the two pipes and what is to be kept: connections of the agent end with the agent.
+ */
+static void close_others(const struct children *c, int order_fd, int tell_fd)
 {
-    int fds[CHILD_KEEP + 1];
+    int fds[CHILD_KEEP + 2];
     memcpy(fds, c->keep, sizeof c->keep);
-    fds[CHILD_KEEP] = pipe_fd;
+    fds[CHILD_KEEP] = order_fd;
+    fds[CHILD_KEEP + 1] = tell_fd;
     qsort(fds, ARRAY_LEN(fds), sizeof fds[0], compare_fds);
     unsigned from = 3;
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -55,9 +65,14 @@ static void close_others(const struct children *c, int pipe_fd)
     close_range(from, ~0U, 0);
 }
 
-static NORETURN void child_main(const struct children *c, child_body *body, void *arg, int pipe_fd, pid_t parent)
+/* Waits for its order, carries it out, ends.  No order (the agent ended, or does not want it any more): ends at once.
+ */
+static NORETURN void child_main(const struct children *c, int order_fd, int tell_fd, pid_t parent)
 {
+    struct child_order o;
+    struct child_message end = { .kind = CHILD_END };
     sigset_t none;
+    ssize_t n;
     sigemptyset(&none);
     signal(SIGBUS, SIG_DFL); /* dead memory ends the child, whatever the agent would make of it */
     signal(SIGINT, SIG_DFL);
@@ -66,8 +81,14 @@ static NORETURN void child_main(const struct children *c, child_body *body, void
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(1);
-    close_others(c, pipe_fd);
-    body(arg, pipe_fd);
+    close_others(c, order_fd, tell_fd);
+    do
+        n = read(order_fd, &o, sizeof o); /* at most PIPE_BUF: it comes whole */
+    while (n < 0 && errno == EINTR);
+    if (n != (ssize_t)sizeof o)
+        _exit(0);
+    o.body(o.arg, tell_fd);
+    child_tell(tell_fd, &end);
     _exit(0);
 }
 
@@ -85,8 +106,10 @@ static bool reap(pid_t pid, long ms, int *status)
     }
 }
 
-/* Reads messages until the child closes its end (true) or is silent for too long (false). */
-static bool listen_to(int fd, child_listener *listener, void *arg, long silence_ms)
+enum heard { HEARD_END, HEARD_DEATH, HEARD_NOTHING };
+
+/* Reads messages until the child says that it is done, closes its end, or is silent for too long. */
+static enum heard listen_to(int fd, child_listener *listener, void *arg, long silence_ms)
 {
     for (;;) {
         struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -96,14 +119,16 @@ static bool listen_to(int fd, child_listener *listener, void *arg, long silence_
             if (time_monotonic_ms() >= until)
                 break;
         if (n <= 0)
-            return false;
+            return HEARD_NOTHING;
         struct child_message batch[16];
         ssize_t got = read(fd, batch, sizeof batch);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got <= 0)
-            return true;
+            return HEARD_DEATH;
         for (size_t i = 0; i < (size_t)got / sizeof batch[0]; i++) {
+            if (batch[i].kind == CHILD_END)
+                return HEARD_END;
             batch[i].text[sizeof batch[i].text - 1] = '\0';
             listener(arg, &batch[i]);
         }
@@ -129,31 +154,118 @@ static int end_of(struct children *c, pid_t pid, bool silent, long silence_ms, s
     return 0;
 }
 
-int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, long silence_ms, struct err *e)
+/* Children that did all they were told and end by themselves: nobody waits for that. */
+static void reap_leaving(struct children *c)
 {
+    int status;
+    for (size_t i = 0; i < CHILD_LEAVING; i++)
+        if (c->leaving[i] && reap(c->leaving[i], 0, &status))
+            c->leaving[i] = 0;
+}
+
+static void leave(struct children *c, pid_t pid)
+{
+    int status;
+    for (size_t i = 0; i < CHILD_LEAVING; i++)
+        if (!c->leaving[i]) {
+            c->leaving[i] = pid;
+            return;
+        }
+    if (!reap(pid, KILL_WAIT_MS, &status))
+        log_warn("child.late", "pid=%d: a hot-plug child is done, but does not end", (int)pid);
+}
+
+static int start(struct children *c, struct err *e)
+{
+    CLEANUP(cleanup_close) int order_read = -1;
+    CLEANUP(cleanup_close) int order_write = -1;
+    CLEANUP(cleanup_close) int tell_read = -1;
+    CLEANUP(cleanup_close) int tell_write = -1;
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_IO, "cannot make a pipe");
+    order_read = fds[0];
+    order_write = fds[1];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return err_errno(e, ERR_IO, "cannot make a pipe");
+    tell_read = fds[0];
+    tell_write = fds[1];
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid < 0)
+        return err_errno(e, ERR_IO, "cannot start a child");
+    if (pid == 0)
+        child_main(c, order_read, tell_write, parent);
+    c->waiting.pid = pid;
+    c->waiting.order_fd = order_write;
+    c->waiting.tell_fd = tell_read;
+    order_write = tell_read = -1;
+    return 0;
+}
+
+void children_dismiss(struct children *c)
+{
+    if (!c->waiting.pid)
+        return;
+    close(c->waiting.order_fd);
+    close(c->waiting.tell_fd);
+    leave(c, c->waiting.pid);
+    c->waiting.pid = 0;
+}
+
+void children_prepare(struct children *c)
+{
+    struct err e;
+    reap_leaving(c);
+    if (!c->waiting.pid && start(c, &e) < 0)
+        log_warn("child.prepare", "%s", e.detail); /* child_run() tries again, and says so */
+}
+
+static bool give_order(struct children *c, const struct child_order *o)
+{
+    ssize_t n;
+    do
+        n = write(c->waiting.order_fd, o, sizeof *o);
+    while (n < 0 && errno == EINTR);
+    return n == (ssize_t)sizeof *o;
+}
+
+/* A waiting child takes the order; one that died meanwhile is replaced, once. */
+static int send_order(struct children *c, const struct child_order *o, struct err *e)
+{
+    for (int i = 0; i < 2; i++) {
+        if (!c->waiting.pid && start(c, e) < 0)
+            return -1;
+        if (give_order(c, o))
+            return 0;
+        children_dismiss(c);
+    }
+    return err_set(e, ERR_IO, "no child takes the order");
+}
+
+int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,
+              long silence_ms, struct err *e)
+{
+    struct child_order o = { .body = body, .arg_size = arg_size };
     int status = 0;
+    assert(arg_size <= sizeof o.arg);
+    memcpy(o.arg, arg, arg_size);
     if (c->wedged != 0) {
         if (!reap(c->wedged, 0, &status))
             return err_set(e, ERR_BUSY, "process %d of an earlier order still hangs in the kernel", (int)c->wedged);
         c->wedged = 0;
     }
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return err_errno(e, ERR_IO, "cannot make a pipe");
-    pid_t parent = getpid();
-    pid_t pid = fork();
-    if (pid < 0) {
-        int rc = err_errno(e, ERR_IO, "cannot start a child");
-        close(fds[0]);
-        close(fds[1]);
-        return rc;
+    reap_leaving(c);
+    if (send_order(c, &o, e) < 0)
+        return -1;
+    pid_t pid = c->waiting.pid;
+    c->waiting.pid = 0;
+    close(c->waiting.order_fd);
+    enum heard heard = listen_to(c->waiting.tell_fd, listener, arg, silence_ms);
+    close(c->waiting.tell_fd);
+    if (heard == HEARD_END) {
+        leave(c, pid);
+        return 0;
     }
-    if (pid == 0) {
-        close(fds[0]);
-        child_main(c, body, arg, fds[1], parent);
-    }
-    close(fds[1]);
-    bool finished = listen_to(fds[0], listener, arg, silence_ms);
-    close(fds[0]);
-    return end_of(c, pid, !finished, silence_ms, e);
+    return end_of(c, pid, heard == HEARD_NOTHING, silence_ms, e);
 }

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum told { TOLD_ONLINE = 1, TOLD_OFFLINE, TOLD_REFUSED, TOLD_TOUCHED, TOLD_UNTOUCHED, TOLD_DEAD };
+enum told { TOLD_ONLINE = CHILD_END + 1, TOLD_OFFLINE, TOLD_REFUSED, TOLD_TOUCHED, TOLD_UNTOUCHED, TOLD_DEAD };
 
 struct hotplug {
     struct hotplug_options o;
@@ -22,7 +22,7 @@ struct hotplug {
     bool probe;
 };
 
-/* One order, shared (by fork) between the caller and its child. */
+/* One order: the caller's, and a copy for its child, to which 'hp' is what it was when the child was forked. */
 struct order {
     struct hotplug *hp;
     uint64_t first; /* block number */
@@ -224,7 +224,7 @@ static int run_order(struct order *o, struct range r, struct err *e)
     o->first = r.start_addr / o->hp->block_bytes;
     o->total = (unsigned)(r.size_bytes / o->hp->block_bytes);
     struct err failed = { 0 };
-    int rc = child_run(o->hp->o.children, o->online ? online_body : offline_body, listen_order, o,
+    int rc = child_run(o->hp->o.children, o->online ? online_body : offline_body, listen_order, o, sizeof *o,
                        o->hp->o.block_timeout_ms, &failed);
     if (rc < 0)
         blame(o, &failed);

@@ -106,13 +106,24 @@ int node_revive(struct node *n, struct err *e)
 {
     if (sysfs_alive(&n->sys))
         return 0; /* one question before each pass: the others live and end with it */
+    children_dismiss(&n->children);
     if (sysfs_revive(&n->sys, e) < 0 || sysfs_revive(&n->proc, e) < 0)
         return -1;
     return sysfs_revive(&n->platform.emulator, e);
 }
 
+void node_prepare(struct node *n)
+{
+    bool borrows = false;
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        borrows |= n->adapters[i].config->wire.role == WIRE_COMPUTE;
+    if (borrows && n->hotplug)
+        children_prepare(&n->children);
+}
+
 void node_done(struct node *n)
 {
+    children_dismiss(&n->children);
     for (unsigned i = 0; i < n->n_adapters; i++) {
         afu_free(n->adapters[i].afu);
         free(n->adapters[i].buffers);

@@ -92,7 +92,7 @@ static void evict_body(void *arg, int pipe_fd)
     struct eviction *ev = arg;
     size_t size = last_level_bytes(ev->p) * EVICT_FACTOR;
     char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    struct child_message m = { 0 };
+    struct child_message m = { .kind = CHILD_END + 1 };
     if (area == MAP_FAILED)
         return;
     cpu_set_t all;
@@ -129,7 +129,7 @@ static int linux_quiesce(const struct platform *p, struct children *children, co
     if (uname(&u) < 0 || strncmp(u.machine, "ppc64", 5) != 0)
         return 0; /* other machines flush what they take offline */
     struct eviction ev = { .p = p };
-    if (child_run(children, evict_body, evict_message, &ev, EVICT_SILENCE_MS, e) < 0)
+    if (child_run(children, evict_body, evict_message, &ev, sizeof ev, EVICT_SILENCE_MS, e) < 0)
         return -1;
     if (!ev.done)
         return err_set(e, ERR_HARDWARE, "the caches could not be evicted");
