@@ -5,6 +5,7 @@
 #include "units.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 #define EVENTS_MAX 64
 #define OUT_MAX (4u << 20)
+#define SPIN_NS 100000
 
 struct loop {
     int fd;
@@ -133,12 +135,28 @@ void loop_stop(struct loop *l)
     l->stop = true;
 }
 
+/* Hardware answers within a microsecond; to be woken from sleep takes a hundred.  So after the last event the loop
+ * looks for the next one a little while, giving way to whoever else wants the processor, before it sleeps. */
+static int wait_events(struct loop *l, struct epoll_event *events)
+{
+    int64_t until = time_monotonic_ns() + SPIN_NS;
+
+    do {
+        int n = epoll_wait(l->fd, events, EVENTS_MAX, 0);
+
+        if (n != 0)
+            return n;
+        sched_yield();
+    } while (time_monotonic_ns() < until);
+    return epoll_wait(l->fd, events, EVENTS_MAX, timeout_ms(l));
+}
+
 int loop_run(struct loop *l, struct err *e)
 {
     struct epoll_event events[EVENTS_MAX];
 
     while (!l->stop) {
-        int n = epoll_wait(l->fd, events, EVENTS_MAX, timeout_ms(l));
+        int n = wait_events(l, events);
 
         if (n < 0 && errno != EINTR)
             return err_errno(e, ERR_IO, "epoll_wait");

@@ -4,14 +4,18 @@
 #include <endian.h>
 #include <errno.h>
 #include <netdb.h>
+#include <sched.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEADLINE_S 2
+#define SPIN_NS 100000
 
 static int connect_unix(const char *path)
 {
@@ -86,15 +90,28 @@ static bool send_all(int fd, const void *data, size_t len)
     return true;
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* A register answers at once: the caller looks for the answer a little while before it sleeps. */
 static bool receive_all(int fd, void *data, size_t len)
 {
     char *p = data;
+    int64_t spin_until = now_ns() + SPIN_NS;
 
     while (len > 0) {
-        ssize_t n = recv(fd, p, len, 0);
+        bool spin = now_ns() < spin_until;
+        ssize_t n = recv(fd, p, len, spin ? MSG_DONTWAIT : 0);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (spin && errno == EAGAIN))) {
+            sched_yield();
             continue;
+        }
         if (n <= 0)
             return false;
         p += n;
