@@ -66,8 +66,8 @@ struct sim {
 /* 'n_nodes' servers with afu0 (compute) and afu1 (memory), both ports on a circuit switch. */
 void sim_star(struct sim *s, size_t n_servers);
 void sim_done(struct sim *s);
-void sim_begin(struct sim *s);  /* a transaction */
-void sim_commit(struct sim *s); /* with model_check() */
+void sim_begin(struct sim *s);                 /* a transaction */
+void sim_commit(struct sim *s);                /* with model_check() */
 extern void (*sim_on_commit)(struct model *m); /* unless NULL: called before the journal is forgotten */
 void sim_register(struct sim *s, size_t node);
 /* One round of one agent: reads its desired state, acts, reports.  'report' false: the report is lost. */
