@@ -200,7 +200,7 @@ static bool lend_advance(struct model *m, uint32_t at)
     if (!a->now_buffer)
         return false;
     const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
-    uint64_t base = a->effective_addr - a->offset_bytes;
+    uint64_t base = a->now_effective_addr - a->offset_bytes;
     if ((base & 0x3f) || (s->base && s->base != base)) {
         fail_attach(m, at, "the lender put the buffer at another base than the section's");
         return true;
@@ -208,6 +208,8 @@ static bool lend_advance(struct model *m, uint32_t at)
     model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = base;
     struct attachment *x = model_edit_attachment(m, at);
     x->buffer_seen = true;
+    x->effective_addr = x->now_effective_addr;
+    memcpy(x->lender_id, x->now_lender_id, sizeof x->lender_id);
     x->progress_ms = m->now_ms;
     memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
     return true;

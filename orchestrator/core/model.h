@@ -224,6 +224,8 @@ struct attachment {
     char reason[WIRE_TEXT];       /* why it failed, is stuck, was lost */
     /* volatile: the last reports of donor and compute node */
     bool now_buffer, now_segment, now_movable, now_quiesced, now_touched;
+    uint64_t now_effective_addr;
+    char now_lender_id[ID_SIZE];
     unsigned buffer_fault_attempt, segment_fault_attempt;
     char buffer_fault[WIRE_TEXT], segment_fault[WIRE_TEXT]; /* empty: none */
     /* volatile */

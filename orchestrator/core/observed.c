@@ -177,10 +177,8 @@ static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_b
     struct attachment *x = model_touch_attachment(m, at);
     bool own = !x->buffer_seen || !strcmp(x->lender_id, b->lender_id);
     x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes;
-    if (b->present && !x->buffer_seen) { /* becomes durable when lifecycle takes it up */
-        x->effective_addr = b->effective_addr;
-        memcpy(x->lender_id, b->lender_id, sizeof x->lender_id);
-    }
+    x->now_effective_addr = b->effective_addr;
+    memcpy(x->now_lender_id, b->lender_id, sizeof x->now_lender_id);
     if (b->error[0]) {
         x->buffer_fault_attempt = b->attempt;
         memcpy(x->buffer_fault, b->error, sizeof x->buffer_fault);
