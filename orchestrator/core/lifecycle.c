@@ -1,28 +1,26 @@
 /* lifecycle.c - takes every attachment from its reservation to attached, and back.
  *
- * State          what holds in it
- * pending        goal present: 'step' is published, all before it observed.  Goal absent: a failed attach is being
- * undone attached       all four steps observed; the memory is in use detaching      goal absent; 'undoing' is the step
- * whose undo is published, every step above it observed as undone stuck          as detaching, but the undo failed or
- * does not move: retried with backoff, by retry, given up by cancel lost           what it was made of is gone (a boot,
- * a lender); as detaching, or in quarantine and waiting The row goes when the last undo is observed: detached, failed
- * or lost with nothing held.
+ * What holds in each state:
+ * - pending: goal present: 'step' is published, all before it observed.  Goal absent: a failed attach is being undone
+ * - attached: all four steps observed; the memory is in use
+ * - detaching: goal absent; 'undoing' is the step whose undo is published, every step above it observed as undone
+ * - stuck: as detaching, but the undo failed or does not move: retried with backoff, by retry, given up by cancel
+ * - lost: what it was made of is gone (a boot, a lender); as detaching, or in quarantine and waiting
  *
- * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; check_lost() notices what is
- * gone; lifecycle_tick() ends what does not move.  The donor's buffer is released by release_proven() only. */
+ * The row goes when the last undo is observed: detached, failed or lost with nothing held.
+ *
+ * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; lifecycle_lost.c notices what is
+ * gone; lifecycle_time.c ends what does not move.  The donor's buffer is released by release_proven() only. */
 #include "lifecycle_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ATTACH_LIMIT_MS 120000
-#define UNDO_LIMIT_MS 120000
-#define UNREACHABLE_MS 10000
 #define RETRY_FIRST_MS 5000
 #define RETRY_MAX_MS 300000
 
-static int64_t scaled(const struct model *m, int64_t ms)
+int64_t lifecycle_scaled(const struct model *m, int64_t ms)
 {
     int64_t v = (int64_t)((double)ms * m->time_scale);
     return v > 0 ? v : 1;
@@ -77,7 +75,7 @@ unsigned lifecycle_holds(const struct model *m, const struct attachment *a)
 
 /* ---- transitions --------------------------------------------------------------------------------------------------
  */
-static void set_state(struct model *m, struct attachment *a, enum attachment_state state)
+void lifecycle_set_state(struct model *m, struct attachment *a, enum attachment_state state)
 {
     if (a->state == state)
         return;
@@ -137,20 +135,20 @@ static bool publish_undo(struct model *m, uint32_t at, enum step step)
         a->release_published = true;
     if (a->state == ATT_STUCK) {
         a->reason[0] = '\0';
-        set_state(m, a, ATT_DETACHING);
+        lifecycle_set_state(m, a, ATT_DETACHING);
     }
     emit_step(m, a, "undo", step);
     wake_for(m, a, step);
     return true;
 }
 
-static void set_reason(struct attachment *a, const char *reason)
+void lifecycle_set_reason(struct attachment *a, const char *reason)
 {
     snprintf(a->reason, sizeof a->reason, "%s", reason);
 }
 
 /* From here on it is undone, back from the furthest step that was ever published. */
-static void turn_back(struct model *m, uint32_t at, enum attachment_state ending)
+void lifecycle_turn_back(struct model *m, uint32_t at, enum attachment_state ending)
 {
     struct attachment *a = model_edit_attachment(m, at);
     if (a->goal == GOAL_PRESENT) {
@@ -165,24 +163,10 @@ static void turn_back(struct model *m, uint32_t at, enum attachment_state ending
     a->updated_ms = m->wall_ms;
 }
 
-static void fail_attach(struct model *m, uint32_t at, const char *reason)
+void lifecycle_fail(struct model *m, uint32_t at, const char *reason)
 {
-    set_reason(model_edit_attachment(m, at), reason);
-    turn_back(m, at, ATT_FAILED);
-}
-
-static void lose(struct model *m, uint32_t at, const char *reason)
-{
-    const struct attachment *a = model_attachment(m, at);
-    if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
-        return;
-    if (a->state == ATT_ATTACHED || a->state == ATT_STUCK) {
-        set_reason(model_edit_attachment(m, at), reason);
-        turn_back(m, at, ATT_LOST);
-        set_state(m, model_edit_attachment(m, at), ATT_LOST);
-    } else if (a->goal == GOAL_PRESENT) {
-        fail_attach(m, at, reason);
-    }
+    lifecycle_set_reason(model_edit_attachment(m, at), reason);
+    lifecycle_turn_back(m, at, ATT_FAILED);
 }
 
 /* ---- attach -------------------------------------------------------------------------------------------------------
@@ -194,7 +178,7 @@ static bool lend_advance(struct model *m, uint32_t at)
     if (!lifecycle_fresh(m, a->donor, a->revision))
         return false;
     if (!a->now_buffer && a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt) {
-        fail_attach(m, at, a->buffer_fault);
+        lifecycle_fail(m, at, a->buffer_fault);
         return true;
     }
     if (!a->now_buffer)
@@ -202,7 +186,7 @@ static bool lend_advance(struct model *m, uint32_t at)
     const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
     uint64_t base = a->now_effective_addr - a->offset_bytes;
     if ((base & 0x3f) || (s->base && s->base != base)) {
-        fail_attach(m, at, "the lender put the buffer at another base than the section's");
+        lifecycle_fail(m, at, "the lender put the buffer at another base than the section's");
         return true;
     }
     model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = base;
@@ -266,7 +250,7 @@ static bool online_advance(struct model *m, uint32_t at)
     if (!lifecycle_fresh(m, a->compute_node, a->revision))
         return false;
     if (a->segment_fault[0] && a->segment_fault_attempt == a->attempt) {
-        fail_attach(m, at, a->segment_fault);
+        lifecycle_fail(m, at, a->segment_fault);
         return true;
     }
     if (!a->now_segment || a->blocks_total == 0 || a->blocks_online != a->blocks_total || !a->now_movable ||
@@ -275,7 +259,7 @@ static bool online_advance(struct model *m, uint32_t at)
     verify_circuit(m, a);
     struct attachment *x = model_edit_attachment(m, at);
     x->segment_seen = true;
-    set_state(m, x, ATT_ATTACHED);
+    lifecycle_set_state(m, x, ATT_ATTACHED);
     wake_both(m, x);
     return true;
 }
@@ -361,26 +345,26 @@ static void finish(struct model *m, uint32_t at)
         a->reason[0] = '\0';
     if (a->state == a->ending) /* lost already: what changes is that it holds nothing */
         emit_step(m, a, "undone", STEP_RESERVED);
-    set_state(m, a, a->ending);
+    lifecycle_set_state(m, a, a->ending);
     a->updated_ms = m->wall_ms;
     wake_both(m, a);
     model_release(m, at);
 }
 
-static void stick(struct model *m, uint32_t at, const char *reason)
+void lifecycle_stick(struct model *m, uint32_t at, const char *reason)
 {
     struct attachment *a = model_edit_attachment(m, at);
     int64_t wait = RETRY_FIRST_MS;
     for (unsigned i = 0; i < a->retries && wait < RETRY_MAX_MS; i++)
         wait *= 2;
     a->retries++;
-    a->retry_at_ms = m->now_ms + scaled(m, wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
-    set_reason(a, reason);
+    a->retry_at_ms = m->now_ms + lifecycle_scaled(m, wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
+    lifecycle_set_reason(a, reason);
     if (a->state == ATT_DETACHING || a->state == ATT_PENDING)
-        set_state(m, a, ATT_STUCK);
+        lifecycle_set_state(m, a, ATT_STUCK);
 }
 
-static bool park_publish(struct model *m, uint32_t at)
+bool lifecycle_park(struct model *m, uint32_t at)
 {
     publish_undo(m, at, STEP_MAP);
     if (!section_kept(m, at)) {
@@ -395,11 +379,11 @@ static bool undo_online(struct model *m, uint32_t at)
     const struct attachment *a = model_attachment(m, at);
     if (segment_gone(m, a)) {
         model_edit_attachment(m, at)->compute_gone = true;
-        return a->step >= STEP_MAP ? park_publish(m, at) : publish_undo(m, at, STEP_CONNECT);
+        return a->step >= STEP_MAP ? lifecycle_park(m, at) : publish_undo(m, at, STEP_CONNECT);
     }
     if (!a->retry_at_ms && a->segment_fault[0] && a->segment_fault_attempt == a->attempt &&
         lifecycle_fresh(m, a->compute_node, a->revision)) {
-        stick(m, at, a->segment_fault);
+        lifecycle_stick(m, at, a->segment_fault);
         return true;
     }
     return false;
@@ -454,7 +438,7 @@ static bool undo_begin(struct model *m, uint32_t at)
     case STEP_CONNECT:
         return publish_undo(m, at, STEP_CONNECT);
     case STEP_MAP:
-        return park_publish(m, at);
+        return lifecycle_park(m, at);
     case STEP_ONLINE:
         return publish_undo(m, at, STEP_ONLINE);
     }
@@ -482,76 +466,6 @@ static bool undo_advance(struct model *m, uint32_t at)
     }
 }
 
-/* ---- what is gone -------------------------------------------------------------------------------------------------
- */
-/* The donor's half is gone under a borrower that may still read it: nothing is touched until the borrower rebooted. */
-static void lose_donor(struct model *m, uint32_t at, const char *reason)
-{
-    const struct attachment *a = model_attachment(m, at);
-    bool live =
-        a->step >= STEP_ONLINE && !a->compute_gone && !strcmp(a->compute_boot, model_node(m, a->compute_node)->boot_id);
-    if (live && !a->quarantined) {
-        model_edit_attachment(m, at)->quarantined = true;
-        lifecycle_wake(m, a->donor);
-    }
-    lose(m, at, reason);
-}
-
-static bool check_lost(struct model *m, uint32_t at)
-{
-    const struct attachment *a = model_attachment(m, at);
-    const struct adapter *ma = model_adapter(m, a->memory_adapter);
-    if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
-        return false;
-    if (a->buffer_seen && !a->release_published && !a->now_buffer && ma->ok && lifecycle_fresh(m, a->donor, 0)) {
-        enum attachment_state before = a->state;
-        bool quarantined = a->quarantined;
-        lose_donor(m, at, "the donor's lender no longer holds the buffer");
-        return model_attachment(m, at)->state != before || model_attachment(m, at)->quarantined != quarantined;
-    }
-    if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
-        (!a->now_segment || !a->blocks_online)) {
-        lose(m, at, "every block was taken offline on the compute node by someone else");
-        return true;
-    }
-    return false;
-}
-
-/* A new boot has no block of it, but has to say so; its section is parked before any channel of it comes up. */
-static void reboot_undo(struct model *m, uint32_t at)
-{
-    const struct attachment *a = model_attachment(m, at);
-    if (a->goal != GOAL_ABSENT || a->undoing <= STEP_MAP)
-        return;
-    model_edit_attachment(m, at)->tombstone_revision = m->revision;
-    park_publish(m, at);
-}
-
-void lifecycle_rebooted(struct model *m, uint32_t node)
-{
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (!a)
-            continue;
-        if (a->compute_node == node && a->step >= STEP_ONLINE) {
-            struct attachment *x = model_edit_attachment(m, i);
-            x->quarantined = false; /* whatever it read is gone with its kernel */
-            x->now_segment = x->now_quiesced = false;
-            x->blocks_online = 0;
-            lose(m, i, "the compute node rebooted");
-            reboot_undo(m, i);
-        }
-        a = model_attachment(m, i);
-        if (a && a->donor == node && a->buffer_seen && !a->release_published) {
-            model_touch_attachment(m, i)->now_buffer = false;
-            lose_donor(m, i, "the donor rebooted");
-        }
-    }
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        if (model_circuit(m, i))
-            circuit_rebooted(m, i, node);
-}
-
 /* ---- the whole ----------------------------------------------------------------------------------------------------
  */
 static bool advance_once(struct model *m)
@@ -559,7 +473,7 @@ static bool advance_once(struct model *m)
     bool moved = false;
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
         if (model_attachment(m, i))
-            moved |= check_lost(m, i);
+            moved |= lifecycle_check_lost(m, i);
         const struct attachment *a = model_attachment(m, i);
         if (a)
             moved |= a->goal == GOAL_PRESENT ? attach_advance(m, i) : undo_advance(m, i);
@@ -593,7 +507,7 @@ int lifecycle_attach(struct model *m, struct topology *t, const struct place_req
 }
 
 /* The agents try once more: a new attempt at the undo that is published. */
-static void try_again(struct model *m, uint32_t at)
+void lifecycle_try_again(struct model *m, uint32_t at)
 {
     struct attachment *x = model_edit_attachment(m, at);
     x->attempt++;
@@ -602,7 +516,7 @@ static void try_again(struct model *m, uint32_t at)
     x->progress_ms = m->now_ms;
     wake_both(m, x);
     if (x->state == ATT_STUCK)
-        set_state(m, x, ATT_DETACHING);
+        lifecycle_set_state(m, x, ATT_DETACHING);
 }
 
 void lifecycle_detach(struct model *m, uint32_t at)
@@ -611,10 +525,10 @@ void lifecycle_detach(struct model *m, uint32_t at)
     if (a->state != ATT_PENDING && a->state != ATT_ATTACHED && a->state != ATT_STUCK)
         return;
     bool was_failing = a->goal == GOAL_ABSENT && a->ending == ATT_FAILED;
-    turn_back(m, at, was_failing ? ATT_FAILED : ATT_DETACHED);
+    lifecycle_turn_back(m, at, was_failing ? ATT_FAILED : ATT_DETACHED);
     if (model_attachment(m, at)->state == ATT_STUCK)
-        try_again(m, at);
-    set_state(m, model_edit_attachment(m, at), ATT_DETACHING);
+        lifecycle_try_again(m, at);
+    lifecycle_set_state(m, model_edit_attachment(m, at), ATT_DETACHING);
 }
 
 int lifecycle_retry(struct model *m, uint32_t at, struct err *e)
@@ -622,7 +536,7 @@ int lifecycle_retry(struct model *m, uint32_t at, struct err *e)
     const struct attachment *a = model_attachment(m, at);
     if (a->state != ATT_STUCK)
         return err_set(e, ERR_CONFLICT, "attachment %s is %s, not stuck", a->id, attachment_state_names[a->state]);
-    try_again(m, at);
+    lifecycle_try_again(m, at);
     return 0;
 }
 
@@ -642,133 +556,7 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     x->reason[0] = '\0';
     x->retries = 0;
     x->retry_at_ms = 0;
-    set_state(m, x, ATT_PENDING);
+    lifecycle_set_state(m, x, ATT_PENDING);
     publish_step(m, at, STEP_ONLINE);
     return 0;
-}
-
-int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e)
-{
-    const struct node *n = model_node(m, node);
-    if (strcmp(n->boot_id, boot_id) != 0)
-        return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
-    if (n->state == NODE_READY)
-        return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
-    struct node *x = model_edit_node(m, node);
-    memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
-    x->session[0] = '\0';
-    x->reported = false;
-    model_set_node_state(m, node, NODE_FENCED, "fenced by an operator");
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (a && a->compute_node == node) {
-            model_edit_attachment(m, i)->quarantined = false;
-            lose(m, i, "the compute node was fenced");
-        } else if (a && a->donor == node && a->buffer_seen && !a->release_published) {
-            model_touch_attachment(m, i)->now_buffer = false;
-            lose_donor(m, i, "the donor was fenced");
-        }
-    }
-    return 0;
-}
-
-static void start_node(struct model *m, uint32_t at)
-{
-    struct node *n = model_touch_node(m, at);
-    n->last_seen_ms = m->now_ms;
-    bool fenced = n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id);
-    n->state = fenced ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
-}
-
-static void start_attachment(struct model *m, uint32_t at)
-{
-    struct attachment *a = model_touch_attachment(m, at);
-    uint64_t block_bytes = model_node(m, a->compute_node)->block_bytes;
-    a->progress_ms = m->now_ms;
-    a->numa_node = -1;
-    a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
-    a->blocks_online = a->state == ATT_ATTACHED ? a->blocks_total : 0;
-}
-
-void lifecycle_start(struct model *m)
-{
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
-        if (model_node(m, i))
-            start_node(m, i);
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
-        if (model_attachment(m, i))
-            start_attachment(m, i);
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        if (model_circuit(m, i))
-            circuit_start(m, i);
-}
-
-static void earlier(int64_t *next, int64_t at)
-{
-    if (at < *next)
-        *next = at;
-}
-
-static void tick_node(struct model *m, uint32_t at, int64_t *next)
-{
-    const struct node *n = model_node(m, at);
-    if (n->state != NODE_READY)
-        return;
-    int64_t end = n->last_seen_ms + scaled(m, UNREACHABLE_MS);
-    if (m->now_ms >= end)
-        model_set_node_state(m, at, NODE_UNREACHABLE, "no heartbeat");
-    else
-        earlier(next, end);
-}
-
-static const char *waits_for(const struct attachment *a)
-{
-    switch (a->undoing) {
-    case STEP_ONLINE:
-        return "waiting for the compute node to take the memory offline";
-    case STEP_MAP:
-        return "waiting for the compute node to park the section";
-    case STEP_CONNECT:
-        return "waiting for the circuit to close";
-    default:
-        return "waiting for the donor to release the buffer";
-    }
-}
-
-static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
-{
-    const struct attachment *a = model_attachment(m, at);
-    if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
-        int64_t end = a->progress_ms + scaled(m, ATTACH_LIMIT_MS);
-        char reason[WIRE_TEXT];
-        snprintf(reason, sizeof reason, "no progress at step %s for %d s", step_names[a->step], ATTACH_LIMIT_MS / 1000);
-        if (m->now_ms >= end)
-            fail_attach(m, at, reason);
-        else
-            earlier(next, end);
-    } else if (a->retry_at_ms) {
-        if (m->now_ms >= a->retry_at_ms)
-            try_again(m, at);
-        else
-            earlier(next, a->retry_at_ms);
-    } else if (a->goal == GOAL_ABSENT && a->state != ATT_LOST && a->state != ATT_STUCK) {
-        int64_t end = a->progress_ms + scaled(m, UNDO_LIMIT_MS);
-        if (m->now_ms >= end)
-            stick(m, at, waits_for(a));
-        else
-            earlier(next, end);
-    }
-}
-
-int64_t lifecycle_tick(struct model *m)
-{
-    int64_t next = m->now_ms + scaled(m, UNREACHABLE_MS);
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
-        if (model_node(m, i))
-            tick_node(m, i, &next);
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
-        if (model_attachment(m, i))
-            tick_attachment(m, i, &next);
-    lifecycle_advance(m);
-    return next;
 }

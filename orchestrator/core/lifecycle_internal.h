@@ -21,4 +21,19 @@ void circuit_start(struct model *m, uint32_t circuit);
 bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
 bool circuit_is_open(const struct circuit *c);    /* observed: channels out of reset and settled */
 
+/* ---- lifecycle.c, for lifecycle_lost.c and lifecycle_time.c ---- */
+int64_t lifecycle_scaled(const struct model *m, int64_t ms);
+void lifecycle_set_state(struct model *m, struct attachment *a,
+                         enum attachment_state state); /* emits when it is another */
+void lifecycle_set_reason(struct attachment *a, const char *reason);
+/* From here on it is undone, back from the furthest step that was ever published. */
+void lifecycle_turn_back(struct model *m, uint32_t attachment, enum attachment_state ending);
+void lifecycle_fail(struct model *m, uint32_t attachment, const char *reason); /* turns a pending attach back */
+void lifecycle_stick(struct model *m, uint32_t attachment,
+                     const char *reason); /* its undo failed: stuck, retried later */
+void lifecycle_try_again(struct model *m, uint32_t attachment);
+bool lifecycle_park(struct model *m, uint32_t attachment); /* publishes the undo of map */
+/* lifecycle_lost.c: notices what is gone; true when that changed something. */
+bool lifecycle_check_lost(struct model *m, uint32_t attachment);
+
 #endif

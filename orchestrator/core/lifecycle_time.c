@@ -1,0 +1,111 @@
+/* lifecycle_time.c - the clock of the life cycle: silent nodes, attaches and undos that do not move, retries with
+ * backoff. Every limit is multiplied by the model's time_scale; the time is the model's. */
+#include "lifecycle_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ATTACH_LIMIT_MS 120000
+#define UNDO_LIMIT_MS 120000
+#define UNREACHABLE_MS 10000
+
+static void start_node(struct model *m, uint32_t at)
+{
+    struct node *n = model_touch_node(m, at);
+    n->last_seen_ms = m->now_ms;
+    bool fenced = n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id);
+    n->state = fenced ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
+}
+
+static void start_attachment(struct model *m, uint32_t at)
+{
+    struct attachment *a = model_touch_attachment(m, at);
+    uint64_t block_bytes = model_node(m, a->compute_node)->block_bytes;
+    a->progress_ms = m->now_ms;
+    a->numa_node = -1;
+    a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
+    a->blocks_online = a->state == ATT_ATTACHED ? a->blocks_total : 0;
+}
+
+void lifecycle_start(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i))
+            start_node(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            start_attachment(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            circuit_start(m, i);
+}
+
+static void earlier(int64_t *next, int64_t at)
+{
+    if (at < *next)
+        *next = at;
+}
+
+static void tick_node(struct model *m, uint32_t at, int64_t *next)
+{
+    const struct node *n = model_node(m, at);
+    if (n->state != NODE_READY)
+        return;
+    int64_t end = n->last_seen_ms + lifecycle_scaled(m, UNREACHABLE_MS);
+    if (m->now_ms >= end)
+        model_set_node_state(m, at, NODE_UNREACHABLE, "no heartbeat");
+    else
+        earlier(next, end);
+}
+
+static const char *waits_for(const struct attachment *a)
+{
+    switch (a->undoing) {
+    case STEP_ONLINE:
+        return "waiting for the compute node to take the memory offline";
+    case STEP_MAP:
+        return "waiting for the compute node to park the section";
+    case STEP_CONNECT:
+        return "waiting for the circuit to close";
+    default:
+        return "waiting for the donor to release the buffer";
+    }
+}
+
+static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
+        int64_t end = a->progress_ms + lifecycle_scaled(m, ATTACH_LIMIT_MS);
+        char reason[WIRE_TEXT];
+        snprintf(reason, sizeof reason, "no progress at step %s for %d s", step_names[a->step], ATTACH_LIMIT_MS / 1000);
+        if (m->now_ms >= end)
+            lifecycle_fail(m, at, reason);
+        else
+            earlier(next, end);
+    } else if (a->retry_at_ms) {
+        if (m->now_ms >= a->retry_at_ms)
+            lifecycle_try_again(m, at);
+        else
+            earlier(next, a->retry_at_ms);
+    } else if (a->goal == GOAL_ABSENT && a->state != ATT_LOST && a->state != ATT_STUCK) {
+        int64_t end = a->progress_ms + lifecycle_scaled(m, UNDO_LIMIT_MS);
+        if (m->now_ms >= end)
+            lifecycle_stick(m, at, waits_for(a));
+        else
+            earlier(next, end);
+    }
+}
+
+int64_t lifecycle_tick(struct model *m)
+{
+    int64_t next = m->now_ms + lifecycle_scaled(m, UNREACHABLE_MS);
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i))
+            tick_node(m, i, &next);
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            tick_attachment(m, i, &next);
+    lifecycle_advance(m);
+    return next;
+}
