@@ -174,15 +174,17 @@ void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node)
 void circuit_start(struct model *m, uint32_t circuit)
 {
     struct circuit *c = model_touch_circuit(m, circuit);
-    bool live = false; /* one of its attachments had come through it before the restart */
+    bool live = false; /* one of its attachments had gone online over it, so it was open before the restart */
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
         const struct attachment *a = model_attachment(m, i);
-        live |= a && a->circuit == circuit && a->step >= STEP_MAP;
+        live |= a && a->circuit == circuit && a->step >= STEP_ONLINE;
     }
     if (c->phase == PHASE_CLOSED)
         c->state = CIRCUIT_PLANNED;
     else if (c->phase > PHASE_CHANNELS)
         c->state = CIRCUIT_CLOSING;
     else
-        c->state = !live ? CIRCUIT_CONNECTING : c->verified ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
+        c->state = !live || c->phase != PHASE_CHANNELS ? CIRCUIT_CONNECTING
+                   : c->verified                       ? CIRCUIT_UP
+                                                       : CIRCUIT_UNVERIFIED;
 }

@@ -33,6 +33,25 @@ START_TEST(attach_goes_through_all_steps_and_detach_leaves_nothing)
 }
 END_TEST
 
+START_TEST(a_restart_before_the_circuit_is_open_does_not_make_it_so)
+{
+    struct sim s;
+    sim_star(&s, 2);
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    sim_agent(&s, 1, true); /* the buffer is there: the section is published, the cross-connects are not yet observed */
+    ck_assert_int_eq(at(&s, a)->step, STEP_MAP);
+    sim_begin(&s);
+    lifecycle_start(s.m);
+    sim_commit(&s);
+    ck_assert_int_eq(model_circuit(s.m, at(&s, a)->circuit)->state, CIRCUIT_CONNECTING);
+    for (size_t i = 0; i < s.n_nodes; i++)
+        sim_register(&s, i);
+    sim_settle(&s);
+    ck_assert_int_eq(at(&s, a)->state, ATT_ATTACHED);
+    sim_done(&s);
+}
+END_TEST
+
 START_TEST(a_circuit_and_section_stay_while_another_uses_them)
 {
     struct sim s;
@@ -391,6 +410,7 @@ int main(void)
     TCase *one = tcase_create("stories"), *many = tcase_create("random");
     tcase_set_timeout(many, 120);
     tcase_add_test(one, attach_goes_through_all_steps_and_detach_leaves_nothing);
+    tcase_add_test(one, a_restart_before_the_circuit_is_open_does_not_make_it_so);
     tcase_add_test(one, a_circuit_and_section_stay_while_another_uses_them);
     tcase_add_test(one, failed_lend_ends_failed_and_holds_nothing);
     tcase_add_test(one, failed_online_undoes_from_the_failing_step);
