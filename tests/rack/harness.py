@@ -245,7 +245,8 @@ class Rack:
     def kill(self, program):
         """kill -9; the supervisor starts it again."""
         pid = eventually(f"{program} runs", lambda: self.pid(program))
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it is between two lives already
+            os.kill(pid, signal.SIGKILL)
         return pid
 
     # ---- the emulator
