@@ -65,8 +65,8 @@ static void close_others(const struct children *c, int order_fd, int tell_fd)
     close_range(from, ~0U, 0);
 }
 
-/* Waits for its order, carries it out, ends.  No order (the agent ended, or does not want it any more): ends at once.
- */
+/* Carries out one order after the other.  Ends when no more can come (the agent ended, or does not want it any more),
+ * or nobody listens. */
 static NORETURN void child_main(const struct children *c, int order_fd, int tell_fd, pid_t parent)
 {
     struct child_order o;
@@ -82,13 +82,14 @@ static NORETURN void child_main(const struct children *c, int order_fd, int tell
     if (getppid() != parent)
         _exit(1);
     close_others(c, order_fd, tell_fd);
-    do
-        n = read(order_fd, &o, sizeof o); /* at most PIPE_BUF: it comes whole */
-    while (n < 0 && errno == EINTR);
-    if (n != (ssize_t)sizeof o)
-        _exit(0);
-    o.body(o.arg, tell_fd);
-    child_tell(tell_fd, &end);
+    do {
+        do
+            n = read(order_fd, &o, sizeof o); /* at most PIPE_BUF: it comes whole */
+        while (n < 0 && errno == EINTR);
+        if (n != (ssize_t)sizeof o)
+            _exit(0);
+        o.body(o.arg, tell_fd);
+    } while (child_tell(tell_fd, &end));
     _exit(0);
 }
 
@@ -154,7 +155,7 @@ static int end_of(struct children *c, pid_t pid, bool silent, long silence_ms, s
     return 0;
 }
 
-/* Children that did all they were told and end by themselves: nobody waits for that. */
+/* Dismissed children end by themselves: nobody waits for that. */
 static void reap_leaving(struct children *c)
 {
     int status;
@@ -258,14 +259,12 @@ int child_run(struct children *c, child_body *body, child_listener *listener, vo
     reap_leaving(c);
     if (send_order(c, &o, e) < 0)
         return -1;
+    enum heard heard = listen_to(c->waiting.tell_fd, listener, arg, silence_ms);
+    if (heard == HEARD_END)
+        return 0; /* it waits for the next one */
     pid_t pid = c->waiting.pid;
     c->waiting.pid = 0;
     close(c->waiting.order_fd);
-    enum heard heard = listen_to(c->waiting.tell_fd, listener, arg, silence_ms);
     close(c->waiting.tell_fd);
-    if (heard == HEARD_END) {
-        leave(c, pid);
-        return 0;
-    }
     return end_of(c, pid, heard == HEARD_NOTHING, silence_ms, e);
 }

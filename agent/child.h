@@ -3,9 +3,10 @@
  * A write to a memory block's state may take for ever, a touch of dead memory may kill the process: both run in a
  * forked child that tells what it did through a pipe, and is killed when it says nothing for too long.  The child keeps
  * the node's lock (its descriptor is inherited), so that a successor of this agent waits for it; it dies with the agent
- * where the kernel lets it.  To fork takes longer than to online a block, so one child is forked ahead and waits.  A
- * child that survives SIGKILL makes every later call fail with ERR_BUSY until it is gone. Only the job thread calls
- * this. */
+ * where the kernel lets it.  To fork takes longer than to online a block, and what the agent writes to afterwards is
+ * copied page by page: so one child is forked ahead, and goes on waiting for the next order until it fails at one or is
+ * dismissed.  A child that survives SIGKILL makes every later call fail with ERR_BUSY until it is gone.  Only the job
+ * thread calls this. */
 #ifndef MEMLANE_AGENT_CHILD_H
 #define MEMLANE_AGENT_CHILD_H
 
@@ -21,9 +22,9 @@
 
 struct children {
     pid_t wedged;                 /* a killed child that did not end; 0: none */
-    pid_t leaving[CHILD_LEAVING]; /* done, on their way out; 0: none */
+    pid_t leaving[CHILD_LEAVING]; /* dismissed, on their way out; 0: none */
     struct {
-        pid_t pid; /* forked ahead, waits for an order; 0: none */
+        pid_t pid; /* waits for an order; 0: none */
         int order_fd, tell_fd;
     } waiting;
     int keep[CHILD_KEEP]; /* descriptors that a child needs: the lock and the roots of its files; unused: -1 */
@@ -46,9 +47,9 @@ void children_init(struct children *c);
 void children_prepare(struct children *c);
 /* The waiting child knows the descriptors of before: call this when one of them was replaced, and at the end. */
 void children_dismiss(struct children *c);
-/* 'arg' is copied to the child ('arg_size' bytes, at most CHILD_ARG_MAX); what it points to is as of the last
- * children_prepare().  'silence_ms' is how long the child may say nothing.  ERR_TIMEOUT: killed for that; ERR_HARDWARE:
- * it died by a signal. */
+/* 'arg' is copied to the child ('arg_size' bytes, at most CHILD_ARG_MAX); what it points to is as
+ * it was when the child was forked.  'silence_ms' is how long the child may say nothing.  ERR_TIMEOUT: killed for that;
+ * ERR_HARDWARE: it died by a signal. */
 MUST_CHECK int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,
                          long silence_ms, struct err *e);
 

@@ -86,34 +86,44 @@ static size_t last_level_bytes(const struct platform *p)
     return (size_t)bytes;
 }
 
-/* In a child: streams over local memory on every processor, so that each cache gives up what it held. */
-static void evict_body(void *arg, int pipe_fd)
+/* Streams over 'area' on every processor of 'all'; says after each one that it goes on. */
+static bool stream_everywhere(volatile char *area, size_t size, const cpu_set_t *all, int pipe_fd)
 {
-    struct eviction *ev = arg;
-    size_t size = last_level_bytes(ev->p) * EVICT_FACTOR;
-    char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     struct child_message m = { .kind = CHILD_END + 1 };
-    if (area == MAP_FAILED)
-        return;
-    cpu_set_t all;
-    if (sched_getaffinity(0, sizeof all, &all) < 0)
-        return;
     for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-        if (!CPU_ISSET(cpu, &all))
+        if (!CPU_ISSET(cpu, all))
             continue;
         cpu_set_t one;
         CPU_ZERO(&one);
         CPU_SET(cpu, &one);
         if (sched_setaffinity(0, sizeof one, &one) < 0)
-            return;
+            return false;
         for (size_t i = 0; i < size; i += CACHE_LINE)
-            ((volatile char *)area)[i]++;
+            area[i]++;
         m.index = cpu;
         if (!child_tell(pipe_fd, &m))
-            return;
+            return false;
     }
-    m.value = 1;
-    child_tell(pipe_fd, &m);
+    return true;
+}
+
+/* In a child, which other orders follow in: streams over local memory on every processor, so that each cache gives up
+ * what it held. */
+static void evict_body(void *arg, int pipe_fd)
+{
+    struct eviction *ev = arg;
+    struct child_message done = { .kind = CHILD_END + 1, .value = 1 };
+    cpu_set_t all;
+    if (sched_getaffinity(0, sizeof all, &all) < 0)
+        return;
+    size_t size = last_level_bytes(ev->p) * EVICT_FACTOR;
+    char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (area == MAP_FAILED)
+        return;
+    bool good = stream_everywhere(area, size, &all, pipe_fd);
+    munmap(area, size);
+    if (sched_setaffinity(0, sizeof all, &all) == 0 && good)
+        child_tell(pipe_fd, &done);
 }
 
 static void evict_message(void *arg, const struct child_message *m)
