@@ -164,17 +164,18 @@ static int memory_channels(struct afu *a, unsigned *out, struct err *e)
 static int memory_read(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e)
 {
     (void)all; /* a memory adapter has none */
-    struct lender_info info;
-    struct lender_errors errors;
+    struct lender_info info = { 0 };
+    struct lender_errors errors = { 0 };
     a->locked_bytes = 0;
-    if (lender_info(a->lender, &info, e) < 0)
-        return -1;
-    memcpy(out->lender_id, info.lender_id, sizeof out->lender_id);
+    int rc = lender_look(a->lender, &info, &out->channels, &errors, e);
+    memcpy(out->lender_id, info.lender_id, sizeof out->lender_id); /* whatever else failed: its buffers are there */
+    if (!info.lender_id[0])
+        return rc < 0 ? -1 : err_set(e, ERR_PROTOCOL, "the lender of %s has no name", a->o.wire.name);
     a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
+    if (rc < 0)
+        return -1;
     if (!info.adapter_ok)
         return err_set(e, ERR_HARDWARE, "%.190s", info.error);
-    if (lender_channels(a->lender, &out->channels, e) < 0 || lender_errors(a->lender, false, &errors, e) < 0)
-        return -1;
     out->error_capture = errors.capture;
     return 0;
 }

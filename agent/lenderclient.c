@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #define RESTART_MS 1000 /* a lender that ends at once is not started more often */
 #define AGAIN_MS 20
 #define LIST_MAX 65536 /* far above what a lender holds */
+#define SPIN_NS 100000 /* most answers come within this: to be woken takes about as long */
 
 struct lender {
     char *adapter, *program, *device, *ocxl_library, *backing, *backing_dir, *run_dir;
@@ -135,12 +137,18 @@ static int open_connection(struct lender *l, int64_t deadline_ms, struct err *e)
 /* One answer with the request's tag; older ones belong to calls that ran out of time.  1: the connection is lost. */
 static int receive(struct lender *l, uint64_t tag, struct lender_answer *a, int64_t deadline_ms, struct err *e)
 {
+    int64_t spin_until = time_monotonic_ns() + SPIN_NS;
     for (;;) {
         int64_t left = deadline_ms - time_monotonic_ms();
+        bool spin = time_monotonic_ns() < spin_until;
         struct pollfd p = { .fd = l->fd, .events = POLLIN };
-        int n = left > 0 ? poll(&p, 1, (int)left) : 0;
+        int n = left > 0 ? poll(&p, 1, spin ? 0 : (int)left) : 0;
         if (n < 0 && errno == EINTR)
             continue;
+        if (n == 0 && spin && left > 0) {
+            sched_yield();
+            continue;
+        }
         if (n <= 0)
             return err_set(e, ERR_TIMEOUT, "the lender of %s does not answer", l->adapter);
         ssize_t size = recv(l->fd, a, sizeof *a, MSG_DONTWAIT | MSG_TRUNC);
@@ -177,24 +185,44 @@ static int answer_error(const struct lender *l, const struct lender_answer *a, s
     return rc;
 }
 
-/* Sends 'r' and waits for its answer; connects, and once more when the connection was lost: every request may be
- * repeated. */
-static int call(struct lender *l, struct lender_request *r, struct lender_answer *a, int64_t deadline_ms, struct err *e)
+/* One attempt on an open connection.  1: it is lost. */
+static int exchange(struct lender *l, struct lender_request *r, struct lender_answer *a, size_t n, int64_t deadline_ms,
+                    struct err *e)
 {
-    r->magic = LENDER_MAGIC;
-    r->protocol = LENDER_PROTOCOL;
+    for (size_t i = 0; i < n; i++) {
+        r[i].magic = LENDER_MAGIC;
+        r[i].protocol = LENDER_PROTOCOL;
+        r[i].tag = ++l->tag;
+        if (send(l->fd, &r[i], sizeof r[i], MSG_NOSIGNAL) != sizeof r[i])
+            return 1;
+    }
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < n; i++)
+        rc = receive(l, r[i].tag, &a[i], deadline_ms, e);
+    return rc;
+}
+
+/* Sends a few requests, then waits for the answer to each, whatever it says; connects, and once more when the
+ * connection was lost: every request may be repeated. */
+static int calls(struct lender *l, struct lender_request *r, struct lender_answer *a, size_t n, int64_t deadline_ms,
+                 struct err *e)
+{
     for (int attempt = 0; attempt < 2; attempt++) {
         if (open_connection(l, deadline_ms, e) < 0)
             return -1;
-        r->tag = ++l->tag;
-        int rc = send(l->fd, r, sizeof *r, MSG_NOSIGNAL) == sizeof *r ? receive(l, r->tag, a, deadline_ms, e) : 1;
+        int rc = exchange(l, r, a, n, deadline_ms, e);
         if (!rc)
-            return answer_error(l, a, e);
+            return 0;
         disconnect(l);
         if (rc < 0)
             return -1;
     }
     return err_set(e, ERR_UNREACHABLE, "the lender of %s closes the connection", l->adapter);
+}
+
+static int call(struct lender *l, struct lender_request *r, struct lender_answer *a, int64_t deadline_ms, struct err *e)
+{
+    return calls(l, r, a, 1, deadline_ms, e) < 0 ? -1 : answer_error(l, a, e);
 }
 
 static int64_t deadline_of(const struct lender *l)
@@ -204,21 +232,48 @@ static int64_t deadline_of(const struct lender *l)
 
 /* ---- operations ---------------------------------------------------------------------------------------------------
  */
+static void take_info(const struct lender_answer *a, struct lender_info *out)
+{
+    memset(out, 0, sizeof *out);
+    snprintf(out->lender_id, sizeof out->lender_id, "%.*s", ID_SIZE - 1, a->lender_id);
+    snprintf(out->error, sizeof out->error, "%.*s", (int)sizeof a->text - 1, a->text);
+    out->pid = a->pid;
+    out->adapter_ok = a->adapter_ok;
+    out->n_buffers = a->n_buffers;
+    out->lent_bytes = a->lent_bytes;
+    out->locked_bytes = a->locked_bytes;
+    out->faults = a->value;
+}
+
+static void take_errors(const struct lender_answer *a, struct lender_errors *out)
+{
+    *out = (struct lender_errors){ .capture = a->value, .detail_high = a->offset_bytes, .detail_low = a->size_bytes };
+}
+
 int lender_info(struct lender *l, struct lender_info *out, struct err *e)
 {
     struct lender_request r = { .op = LENDER_OP_INFO };
     struct lender_answer a;
     if (call(l, &r, &a, deadline_of(l), e) < 0)
         return -1;
-    memset(out, 0, sizeof *out);
-    snprintf(out->lender_id, sizeof out->lender_id, "%.*s", ID_SIZE - 1, a.lender_id);
-    snprintf(out->error, sizeof out->error, "%.*s", (int)sizeof a.text - 1, a.text);
-    out->pid = a.pid;
-    out->adapter_ok = a.adapter_ok;
-    out->n_buffers = a.n_buffers;
-    out->lent_bytes = a.lent_bytes;
-    out->locked_bytes = a.locked_bytes;
-    out->faults = a.value;
+    take_info(&a, out);
+    return 0;
+}
+
+int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, struct lender_errors *errors,
+                struct err *e)
+{
+    struct lender_request r[] = { { .op = LENDER_OP_INFO }, { .op = LENDER_OP_CHANNELS }, { .op = LENDER_OP_ERRORS } };
+    struct lender_answer a[ARRAY_LEN(r)];
+    if (calls(l, r, a, ARRAY_LEN(r), deadline_of(l), e) < 0 || answer_error(l, &a[0], e) < 0)
+        return -1;
+    take_info(&a[0], out);
+    if (!out->adapter_ok)
+        return 0;
+    if (answer_error(l, &a[1], e) < 0 || answer_error(l, &a[2], e) < 0)
+        return -1;
+    *channels = (unsigned)a[1].value;
+    take_errors(&a[2], errors);
     return 0;
 }
 
@@ -297,6 +352,8 @@ int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct 
             return err_set(e, ERR_PROTOCOL, "the lender of %s lists without end", l->adapter);
         if (check_listed(l, &a, e) < 0 || append(&list, &count, &a, e) < 0)
             return -1;
+        if (count == a.n_buffers)
+            break;
     }
     *out = TAKE(list);
     *n = count;
@@ -326,7 +383,7 @@ int lender_errors(struct lender *l, bool clear, struct lender_errors *out, struc
     struct lender_answer a;
     if (call(l, &r, &a, deadline_of(l), e) < 0)
         return -1;
-    *out = (struct lender_errors){ .capture = a.value, .detail_high = a.offset_bytes, .detail_low = a.size_bytes };
+    take_errors(&a, out);
     return 0;
 }
 

@@ -52,6 +52,10 @@ void lender_free(struct lender *l); /* ignores NULL; the process and its buffers
 void lender_freep(struct lender **l);
 
 MUST_CHECK int lender_info(struct lender *l, struct lender_info *out, struct err *e);
+/* lender_info(), lender_channels() and lender_errors() in one go.  'info' is filled when it was answered, whatever
+ * became of the other two; those are left alone when it says that the adapter is not well. */
+MUST_CHECK int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, struct lender_errors *errors,
+                           struct err *e);
 /* Commits a buffer and fills its effective address.  The same id with the same geometry again: the same answer.  Waits
  * at most 'timeout_ms' for the memory to be locked; ERR_TIMEOUT means: still at it, ask again.  Other errors:
  * ERR_CONFLICT (overlap, or the id with other geometry), ERR_FIELD_INVALID, ERR_IO (memory), ERR_HARDWARE. */

@@ -28,21 +28,26 @@ static int open_adapter(struct service *s, struct err *e)
     return 0;
 }
 
+/* Open, or why not: enough to read a register. */
+static int need_open(struct service *s, struct err *e)
+{
+    if (!s->adapter && time_monotonic_ms() >= s->retry_ms) {
+        s->retry_ms = time_monotonic_ms() + RETRY_MS;
+        if (open_adapter(s, &s->why) < 0)
+            log_warn("lender.adapter", "device=%s %s", s->device, s->why.detail);
+    }
+    if (s->adapter)
+        return 0;
+    *e = s->why;
+    return -1;
+}
+
 /* Attached and enabled, or why not.  An adapter that lost its context is opened again only while nothing is lent. */
 static int need_adapter(struct service *s, struct err *e)
 {
     uint64_t control;
-    if (!s->adapter) {
-        if (time_monotonic_ms() >= s->retry_ms) {
-            s->retry_ms = time_monotonic_ms() + RETRY_MS;
-            if (open_adapter(s, &s->why) < 0)
-                log_warn("lender.adapter", "device=%s %s", s->device, s->why.detail);
-        }
-        if (!s->adapter) {
-            *e = s->why;
-            return -1;
-        }
-    }
+    if (need_open(s, e) < 0)
+        return -1;
     int rc = ocxl_device_read(s->adapter, REG_CONTROL, &control, e);
     if (!rc && !(control & REG_CONTROL_ENABLE))
         rc = err_set(e, ERR_HARDWARE, "the adapter was reset");
@@ -159,7 +164,7 @@ static int do_channels(struct service *s, const struct lender_request *r UNUSED,
                        struct err *e)
 {
     uint64_t value;
-    if (need_adapter(s, e) < 0 || ocxl_device_read(s->adapter, REG_CHANNELS, &value, e) < 0)
+    if (need_open(s, e) < 0 || ocxl_device_read(s->adapter, REG_CHANNELS, &value, e) < 0)
         return -1;
     out->value = value & REG_CHANNELS_MASK;
     return 0;
@@ -178,7 +183,7 @@ static int do_channel(struct service *s, const struct lender_request *r, struct 
 
 static int do_errors(struct service *s, const struct lender_request *r, struct lender_answer *out, struct err *e)
 {
-    if (need_adapter(s, e) < 0 || ocxl_device_read(s->adapter, REG_ERROR_CAPTURE, &out->value, e) < 0)
+    if (need_open(s, e) < 0 || ocxl_device_read(s->adapter, REG_ERROR_CAPTURE, &out->value, e) < 0)
         return -1;
     if (!out->value)
         return 0;
