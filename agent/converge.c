@@ -240,6 +240,26 @@ static void wait_settled(struct node *n)
     ppoll(NULL, 0, &left, NULL);
 }
 
+static void name_ordered(struct node *n, const char *adapter)
+{
+    struct node_adapter *a = find_compute(n, adapter);
+    if (a)
+        a->ordered = true;
+}
+
+/* Compute adapters that the orchestrator has a word on: observe() reads them after each pass. */
+static void note_ordered(struct node *n, const struct wire_desired *d)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        n->adapters[i].ordered = false;
+    for (size_t i = 0; i < d->n_channels; i++)
+        name_ordered(n, d->channels[i].adapter);
+    for (size_t i = 0; i < d->n_sections; i++)
+        name_ordered(n, d->sections[i].adapter);
+    for (size_t i = 0; i < d->n_segments; i++)
+        name_ordered(n, d->segments[i].adapter);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct node *n, const struct wire_desired *d);
@@ -259,6 +279,7 @@ static const struct {
 void converge_apply(struct node *n, const struct wire_desired *d)
 {
     n->incomplete = false;
+    note_ordered(n, d);
     orders_begin(n, d);
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         int64_t start = time_monotonic_ns();

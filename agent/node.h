@@ -18,9 +18,10 @@ struct node_adapter {
     const struct adapter_config *config;
     struct afu *afu;
     unsigned compute_index;        /* counts this node's compute adapters */
-    struct wire_seen_adapter seen; /* a memory adapter's, as read last */
+    struct wire_seen_adapter seen; /* as read last */
     struct lender_buffer *buffers; /* and its lender's */
     size_t n_buffers;
+    bool ordered;                      /* a compute adapter that the desired state names */
     int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
 };
 
@@ -74,6 +75,7 @@ struct node {
     uint64_t epoch, revision;
     char instance[ID_SIZE];
     bool lenders_changed;              /* an order went to a lender since observe() read them */
+    bool memory_changed;               /* one that takes local memory, or gives it back */
     uint64_t memory_bytes, free_bytes; /* as read last */
     bool incomplete;                   /* something without an attempt of its own failed: try again soon */
     /* Called while a long order is under way; may be NULL. */

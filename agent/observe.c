@@ -66,9 +66,7 @@ static void see_adapter(struct node *n, struct node_adapter *a, bool all, struct
     memcpy(out->name, a->config->wire.name, sizeof out->name);
     out->emulated = strcmp(n->config->platform, "emulated") == 0;
     out->ok = afu_ops(a->afu)->read(a->afu, all, out, &e) == 0;
-    if (out->ok)
-        out->settled = settled_of(n, a, out->channels);
-    else
+    if (!out->ok)
         snprintf(out->error, sizeof out->error, "%.199s", e.detail[0] ? e.detail : "the adapter does not answer");
 }
 
@@ -122,13 +120,13 @@ static int see_adapters(struct node *n, bool all, struct wire_observed *o, struc
         return err_set(e, ERR_INTERNAL, "out of memory");
     for (unsigned i = 0; i < n->n_adapters; i++) {
         struct node_adapter *a = &n->adapters[i];
-        if (!afu_lender(a->afu)) {
-            see_adapter(n, a, all, &o->adapters[i]);
-            continue;
-        }
-        read_lender(n, a, all);
+        if (afu_lender(a->afu))
+            read_lender(n, a, all);
+        else if (all || a->ordered || !a->seen.ok)
+            see_adapter(n, a, all, &a->seen);
         o->adapters[i] = a->seen;
-        o->adapters[i].settled = settled_of(n, a, a->seen.channels);
+        if (a->seen.ok || afu_lender(a->afu))
+            o->adapters[i].settled = settled_of(n, a, a->seen.channels);
     }
     n->lenders_changed = false;
     o->n_adapters = n->n_adapters;
@@ -288,7 +286,7 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
 
 int observe(struct node *n, bool all, struct wire_observed *out, struct err *e)
 {
-    bool memory = all || n->lenders_changed || n->memory_bytes == 0;
+    bool memory = all || n->memory_changed || n->memory_bytes == 0;
     struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
     memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
     memcpy(o.instance, n->instance, sizeof o.instance);
@@ -299,6 +297,7 @@ int observe(struct node *n, bool all, struct wire_observed *out, struct err *e)
         wire_observed_done(&o);
         return -1;
     }
+    n->memory_changed = false;
     o.memory_bytes = n->memory_bytes;
     o.free_bytes = n->free_bytes;
     *out = o;

@@ -8,7 +8,8 @@
 #include "node.h"
 
 /* Reads everything but the memory blocks, which segments.c keeps.  Unless 'all' is set, what no order of this agent
- * went to since the last time is left out, and told as it was then: counters, lenders, local memory. */
+ * went to since the last time is left out, and told as it was then: counters, lenders, local memory, compute adapters
+ * that the desired state does not name. */
 MUST_CHECK int observe(struct node *n, bool all, struct wire_observed *out, struct err *e);
 /* A copy of 'last' with the segments as they are now: how far a long order is.  Its revision stays that of 'last'. */
 MUST_CHECK int observe_progress(struct node *n, const struct wire_observed *last, struct wire_observed *out,

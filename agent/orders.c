@@ -131,6 +131,7 @@ static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *
 static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_want want)
 {
     CLEANUP(buffers_done) struct buffers b = { 0 };
+    bool changed = false;
     for (size_t i = 0; i < d->n_buffers; i++) {
         const struct wire_want_buffer *w = &d->buffers[i];
         struct err e = { 0 };
@@ -141,7 +142,7 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         if (!a || !afu_lender(a->afu))
             rc = err_set(&e, ERR_FIELD_INVALID, "%s is no memory adapter of this node", w->adapter);
         else
-            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &n->lenders_changed, &e);
+            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &changed, &e);
         if (rc == 0)
             forget_failed(n, w->id);
         else if (e.code == ERR_TIMEOUT)
@@ -149,6 +150,8 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         else
             remember_failed(n, w, &e);
     }
+    n->lenders_changed = n->lenders_changed || changed;
+    n->memory_changed = n->memory_changed || changed;
 }
 
 void orders_buffers_absent(struct node *n, const struct wire_desired *d)
