@@ -24,6 +24,7 @@ struct lines {
     struct rng g;
     unsigned load; /* attachments that it aims at */
     unsigned commit_percent, limited_percent, bonded_percent;
+    uint64_t usual_bytes;            /* asked for often, so that donors lend the same; 0: no such size */
     int busy_nodes[3];               /* compute nodes that ask more often than others */
     uint64_t costs_ns[N_COSTS_KEPT]; /* of feasible donors in recent answers */
     unsigned n_costs;

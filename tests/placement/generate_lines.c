@@ -14,6 +14,7 @@ void lines_init(struct lines *l, uint64_t seed, const struct rack *r, bool node_
     l->commit_percent = rng_between(&l->g, 20, 80);
     l->limited_percent = rng_percent(&l->g, 30) ? 0 : rng_between(&l->g, 3, 25);
     l->bonded_percent = rng_percent(&l->g, 30) ? 0 : rng_between(&l->g, 10, 100);
+    l->usual_bytes = rng_percent(&l->g, 35) ? rng_between(&l->g, 1, 8) * (GIB / 2) : 0;
     for (int i = 0; i < 3; i++)
         l->busy_nodes[i] = (int)rng_below(&l->g, (unsigned)r->n_nodes);
 }
@@ -45,6 +46,8 @@ static uint64_t a_size(struct lines *l, const struct rack *r, int compute)
 {
     uint64_t block = r->nodes[compute].block_bytes, donor = lendable(r, (int)rng_below(&l->g, (unsigned)r->n_nodes));
     unsigned one_or_none = rng_below(&l->g, 2);
+    if (l->usual_bytes && rng_percent(&l->g, 75))
+        return l->usual_bytes;
     switch (rng_below(&l->g, 12)) {
     case 0:
         return 1;

@@ -276,16 +276,17 @@ static void build_tree(struct builder *b)
             trunks(b, spine, leaves[i], n_trunks);
     }
     bool two_homes = rng_percent(b->g, 40);
+    unsigned adapters = rng_between(b->g, 1, 2);
     while (n--) {
         unsigned home = rng_below(b->g, n_leaves);
         int sw[2] = { leaves[home], leaves[(home + 1) % n_leaves] };
-        plugged_node(b, 1, sw, two_homes ? 2 : 1, true);
+        plugged_node(b, adapters, sw, two_homes ? 2 : 1, rng_percent(b->g, 70));
     }
 }
 
 static void build_dragonfly(struct builder *b)
 {
-    unsigned n_groups = rng_between(b->g, 2, 4), size = rng_between(b->g, 1, 3);
+    unsigned n_groups = rng_between(b->g, 2, 4), size = rng_between(b->g, 1, 3), adapters = rng_between(b->g, 1, 2);
     int sw[12];
     for (unsigned i = 0; i < n_groups * size; i++)
         sw[i] = add_switch(b);
@@ -293,7 +294,7 @@ static void build_dragonfly(struct builder *b)
         for (unsigned k = i + 1; k < (i / size + 1) * size; k++) /* inside the group: each to each */
             trunks(b, sw[i], sw[k], rng_between(b->g, 1, 2));
         for (unsigned n = rng_between(b->g, 1, 2); n; n--)
-            plugged_node(b, 1, &sw[i], 1, true);
+            plugged_node(b, adapters, &sw[i], 1, true);
     }
     for (unsigned x = 0; x < n_groups; x++) /* between groups: one cable or two, anywhere */
         for (unsigned y = x + 1; y < n_groups; y++)
@@ -385,9 +386,11 @@ json_t *generate_rack(struct rng *g, enum rack_kind kind)
     shuffle(g, b.name_order, MAX_NODES);
     b.names = rng_below(g, N_NAMES);
     b.latency_choices = rng_percent(g, 50) ? 1 : rng_below(g, 4);
-    b.latency_base = rng_percent(g, 10) ? 0 : rng_between(g, 5, 40);
+    b.latency_base = rng_percent(g, 15) ? 0 : rng_between(g, 5, 40);
     b.memory = rng_percent(g, 40) ? a_memory(&b) : 0;
-    b.nearly_equal = b.memory && rng_percent(g, 30);
+    b.nearly_equal = rng_percent(g, 15);
+    if (b.nearly_equal)
+        b.memory = 12288 * GIB;
     b.crossed = rng_percent(g, 30);
     b.missing_percent = rng_percent(g, 30) ? 10 : 0;
     b.window = rng_percent(g, 40) ? 4 * TIB : 0;
