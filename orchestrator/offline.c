@@ -77,7 +77,9 @@ static int commit(struct offline *o, const struct placement *p, json_t *answer, 
     r.id = id;
     if (model_reserve(o->m, &r, &at, e) < 0)
         return -1;
-    if (json_object_set_new(answer, "reserved", json_u64(o->n_requests)) < 0)
+    if (json_object_set_new(answer, "reserved", json_u64(o->n_requests)) < 0 ||
+        json_object_set_new(answer, "section", json_integer(r.section)) < 0 ||
+        json_object_set_new(answer, "offset_bytes", json_u64(r.offset_bytes)) < 0)
         return err_set(e, ERR_INTERNAL, "out of memory");
     return 0;
 }
@@ -156,6 +158,34 @@ static int do_link(struct offline *o, const json_t *line, json_t **answer, struc
     return 0;
 }
 
+/* {"node":"n2","cordoned":true} or {"node":"n2","state":"unreachable"}: what an operator or a heartbeat would change.
+ */
+static int do_node(struct offline *o, const json_t *line, json_t **answer, struct err *e)
+{
+    static const char *const states[] = { "ready", "unreachable", NULL };
+    char name[NAME_SIZE] = "";
+    bool cordoned = false, has_cordoned, has_state;
+    int state = 0;
+    const struct json_field fields[] = {
+        { .name = "node", .kind = JSON_KIND_NAME, .required = true, .out = name },
+        { .name = "cordoned", .kind = JSON_KIND_BOOL, .out = &cordoned, .present = &has_cordoned },
+        { .name = "state", .kind = JSON_KIND_ENUM, .out = &state, .names = states, .present = &has_state },
+    };
+    if (json_decode(line, fields, ARRAY_LEN(fields), "", e) < 0)
+        return -1;
+    if (!has_cordoned && !has_state)
+        return err_field(e, ERR_FIELD_MISSING, "cordoned", "node needs cordoned or state beside it");
+    uint32_t at = model_find_node(o->m, name);
+    if (at == NONE)
+        return err_field(e, ERR_BODY_NODE_UNKNOWN, "node", "there is no node '%s'", name);
+    if (has_cordoned)
+        model_edit_node(o->m, at)->cordoned = cordoned;
+    if (has_state)
+        model_set_node_state(o->m, at, state ? NODE_UNREACHABLE : NODE_READY, "a line said so");
+    *answer = json_deep_copy(line);
+    return 0;
+}
+
 static int do_line(struct offline *o, const char *text, size_t len, json_t **answer, struct err *e)
 {
     CLEANUP(json_freep) json_t *line = NULL;
@@ -169,6 +199,8 @@ static int do_line(struct offline *o, const char *text, size_t len, json_t **ans
         rc = do_release(o, line, answer, e);
     else if (json_object_get(line, "link"))
         rc = do_link(o, line, answer, e);
+    else if (json_object_get(line, "node"))
+        rc = do_node(o, line, answer, e);
     else
         rc = do_place(o, line, answer, e);
     if (rc == 0 && !*answer)

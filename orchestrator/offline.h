@@ -5,10 +5,12 @@
 #include <stdio.h>
 
 /* Reads one JSON object a line and answers each with one:
- *   a placement request   answered like a preview; with "commit": true it is reserved, and the answer has "reserved": N
- *   {"release": N}        gives back what the N-th placement request reserved (counted from 1, previews and bad ones
- * too)
- *   {"link": ["A", "B"], "down": true|false}
+ * - a placement request: answered like a preview; with "commit": true it is reserved, and the answer has "reserved": N,
+ *   "section" and "offset_bytes"
+ * - {"release": N}: gives back what the N-th placement request reserved (counted from 1, previews and bad ones too)
+ * - {"link": ["A", "B"], "down": true|false}
+ * - {"node": "N", "cordoned": true|false} and {"node": "N", "state": "ready"|"unreachable"}, or both at once
+ *
  * A bad line is answered {"error": {"code", "detail", "field", "line"}}, changes nothing, and the next one is read.
  * -1 when the rack file or a stream fails, said on standard error. */
 int offline_place_only(const char *rack_path, FILE *in, FILE *out);

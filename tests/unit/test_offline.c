@@ -115,9 +115,33 @@ START_TEST(a_failed_link_is_out_at_once)
 }
 END_TEST
 
+START_TEST(a_node_is_cordoned_lost_and_back)
+{
+    run("pair", "{\"node\":\"b\",\"cordoned\":true}\n"
+                "{\"compute_node\":\"a\",\"size_bytes\":1}\n"
+                "{\"node\":\"b\",\"cordoned\":false,\"state\":\"unreachable\"}\n"
+                "{\"compute_node\":\"a\",\"size_bytes\":1}\n"
+                "{\"compute_node\":\"b\",\"size_bytes\":1}\n"
+                "{\"node\":\"b\",\"state\":\"ready\"}\n"
+                "{\"compute_node\":\"a\",\"size_bytes\":1,\"commit\":true}\n");
+    ck_assert(json_is_true(json_object_get(answers[0], "cordoned")));
+    ck_assert_str_eq(json_string_value(json_object_get(candidate(1, "b"), "reason")), "cordoned");
+    ck_assert_str_eq(json_string_value(json_object_get(candidate(3, "b"), "reason")), "not_ready");
+    ck_assert_str_eq(text_of(4, "reason"), "compute_not_ready");
+    ck_assert_str_eq(text_of(6, "chosen"), "b");
+    ck_assert_int_eq(json_integer_value(json_object_get(answers[6], "section")), 0);
+    ck_assert_int_eq(json_integer_value(json_object_get(answers[6], "offset_bytes")), 0);
+    done();
+}
+END_TEST
+
 static const struct {
     const char *line, *code, *field;
 } bad[] = {
+    { "{\"node\":\"zz\",\"cordoned\":true}", "node_unknown", "node" },
+    { "{\"node\":\"a\"}", "field_missing", "cordoned" },
+    { "{\"node\":\"a\",\"state\":\"fenced\"}", "field_invalid", "state" },
+    { "{\"node\":7,\"cordoned\":true}", "field_invalid", "node" },
     { "nonsense", "body_invalid", "null" },
     { "{\"compute_node\":\"a\"", "body_invalid", "null" },
     { "[1]", "field_invalid", "null" },
@@ -179,6 +203,7 @@ int main(void)
     tcase_add_test(c, requests_are_answered_like_previews);
     tcase_add_test(c, commits_hold_and_releases_give_back);
     tcase_add_test(c, a_failed_link_is_out_at_once);
+    tcase_add_test(c, a_node_is_cordoned_lost_and_back);
     tcase_add_loop_test(c, a_bad_line_is_named_and_the_next_one_read, 0, (int)(sizeof bad / sizeof bad[0]));
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
