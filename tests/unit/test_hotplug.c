@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BLOCK (UINT64_C(256) << 20)
@@ -249,6 +250,48 @@ START_TEST(child_that_dies_of_dead_memory_is_reported_and_the_agent_lives)
 }
 END_TEST
 
+START_TEST(one_child_carries_out_order_after_order)
+{
+    struct hotplug_result r;
+    struct err e = { 0 };
+    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+    pid_t first = children.waiting.pid;
+    ck_assert_int_ne(first, 0);
+    ck_assert_int_eq(hotplug_offline(hp, whole, NULL, NULL, &r, &e), 0);
+    kernel->fault[3] = REFUSES; /* what it was told before does not leak into what it is told now */
+    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+    ck_assert_uint_eq(r.counts.online, 3);
+    kernel->fault[3] = FINE;
+    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+    ck_assert_uint_eq(r.counts.online, BLOCKS);
+    ck_assert_int_eq(children.waiting.pid, first);
+}
+END_TEST
+
+START_TEST(child_that_died_or_hung_is_replaced_for_the_next_order)
+{
+    struct hotplug_result r;
+    struct err e = { 0 };
+    signal(SIGPIPE, SIG_IGN); /* as the agent does */
+    for (int how = 0; how < 3; how++) {
+        memset(kernel->state, 0, sizeof kernel->state);
+        kernel->fault[1] = how == 0 ? DIES : how == 1 ? HANGS : FINE;
+        if (how == 2) { /* killed while it waited */
+            children_prepare(&children);
+            kill(children.waiting.pid, SIGKILL);
+            ck_assert_int_eq(waitid(P_PID, (id_t)children.waiting.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+        } else {
+            ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+        }
+        kernel->fault[1] = FINE;
+        ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+        ck_assert_uint_eq(r.counts.online, BLOCKS);
+    }
+    children_dismiss(&children);
+    ck_assert_int_eq(children.waiting.pid, 0);
+}
+END_TEST
+
 START_TEST(ranges_that_are_not_whole_blocks_are_refused)
 {
     struct hotplug_result r;
@@ -362,6 +405,8 @@ int main(void)
     tcase_add_test(t, offline_goes_on_past_blocks_that_refuse_and_names_them);
     tcase_add_test(t, block_that_hangs_is_given_up_after_its_deadline_and_named);
     tcase_add_test(t, child_that_dies_of_dead_memory_is_reported_and_the_agent_lives);
+    tcase_add_test(t, one_child_carries_out_order_after_order);
+    tcase_add_test(t, child_that_died_or_hung_is_replaced_for_the_next_order);
     tcase_add_test(t, ranges_that_are_not_whole_blocks_are_refused);
     tcase_add_test(t, zone_of_an_online_block_is_told);
     tcase_add_test(f, states_and_zones_are_parsed_strictly);
