@@ -78,8 +78,21 @@ function circuitClass(circuit) {
 
 const circuitTitle = (c) => `Circuit ${c.id}: ${c.compute.join(', ')} borrows over it from ${c.memory.join(', ')}, ${c.state}`;
 
+const cableKey = (a, b) => [a, b].sort().join(' ');
+
+/* Which circuit runs over which cable, from the circuits alone, as the joins in the switches are: the topology comes with an
+ * answer of its own, and half a circuit would be lit until then. */
+function circuitsOfCables(live) {
+    const over = new Map();
+    for (const circuit of live.values())
+        for (const leg of circuit.path)
+            for (let i = 0; i + 1 < leg.length; i += 2) over.set(cableKey(leg[i], leg[i + 1]), circuit);
+    return over;
+}
+
 function Cables({ at, live }) {
-    const links = topology.value.links.map((link) => ({ ...link, live: live.get(link.circuit) }));
+    const over = circuitsOfCables(live);
+    const links = topology.value.links.map((link) => ({ ...link, live: over.get(cableKey(link.a, link.b)) }));
     links.sort((a, b) => !!a.live - !!b.live); // live ones are drawn last, above the others
     return links.map((link) => {
         const [a, b] = [at.ports.get(link.a), at.ports.get(link.b)];
@@ -92,8 +105,8 @@ function Cables({ at, live }) {
             class=${`cable ${broken ? 'broken' : ''} ${circuitClass(link.live)}`}
             d=${cable(a, b)}
             data-link=${`${link.a} ${link.b}`}
-            data-circuit=${link.circuit}
-            ...${link.live ? point(link.circuit) : {}}
+            data-circuit=${link.live?.id}
+            ...${link.live ? point(link.live.id) : {}}
         >
             <title>${link.live ? circuitTitle(link.live) : `Cable ${link.a} – ${link.b}: ${state}`}</title>
         </path>`;
