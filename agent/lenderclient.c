@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define TIMEOUT_MS 5000
-#define RESTART_MS 1000 /* a lender that ends at once is not started more often */
+#define RESTART_MS 1000
 #define AGAIN_MS 20
 #define LIST_MAX 65536 /* far above what a lender holds */
 #define SPIN_NS 100000 /* most answers come within this: to be woken takes about as long */
@@ -23,7 +23,7 @@
 struct lender {
     char *adapter, *program, *device, *ocxl_library, *backing, *backing_dir, *run_dir;
     struct sockaddr_un addr;
-    unsigned timeout_ms;
+    unsigned timeout_ms, restart_ms;
     int fd; /* -1: not connected */
     uint64_t tag;
     int64_t started_ms;
@@ -42,7 +42,8 @@ int lender_new(struct lender **out, const struct lender_config *c, struct err *e
         return err_set(e, ERR_INTERNAL, "out of memory");
     l->fd = -1;
     l->timeout_ms = c->timeout_ms ? c->timeout_ms : TIMEOUT_MS;
-    l->started_ms = -RESTART_MS;
+    l->restart_ms = c->restart_ms ? c->restart_ms : RESTART_MS;
+    l->started_ms = INT64_MIN / 2;
     l->addr.sun_family = AF_UNIX;
     int n = snprintf(l->addr.sun_path, sizeof l->addr.sun_path, "%s/lender-%s.sock", c->run_dir, c->adapter);
     if (n < 0 || (size_t)n >= sizeof l->addr.sun_path)
@@ -95,7 +96,7 @@ static int start(struct lender *l, struct err *e)
         { "--adapter", l->adapter },           { "--device", l->device },   { "--run-dir", l->run_dir },
         { "--ocxl-library", l->ocxl_library }, { "--backing", l->backing }, { "--backing-dir", l->backing_dir },
     };
-    if (time_monotonic_ms() - l->started_ms < RESTART_MS)
+    if (time_monotonic_ms() - l->started_ms < l->restart_ms)
         return err_set(e, ERR_UNREACHABLE, "the lender of %s ended at once", l->adapter);
     l->started_ms = time_monotonic_ms();
     argv[n++] = l->program;
