@@ -3,6 +3,7 @@
  * cross-connects are here, buffers and segments in orders.c. */
 #include "converge.h"
 
+#include "faultpoint.h"
 #include "log.h"
 #include "orders.h"
 #include "units.h"
@@ -48,8 +49,10 @@ static int write_section(struct node *n, struct node_adapter *a, unsigned sectio
     if (segments_online_in(n, a, section))
         return err_set(e, ERR_BUSY, "section %u of %s is not changed: memory behind it is online", section,
                        a->config->wire.name);
+    FAULT_POINT("%s.before", wire_section_is_parked(value, section) ? "park" : "map");
     if (ops->write_section(a->afu, section, value, e) < 0)
         return -1;
+    FAULT_POINT("%s.after", wire_section_is_parked(value, section) ? "park" : "map");
     log_info("section.set", "adapter=%s section=%u value=0x%" PRIx64, a->config->wire.name, section, value);
     return 0;
 }
@@ -137,8 +140,10 @@ static int set_channel(struct node *n, struct node_adapter *a, const struct wire
     if (compute && (w->up ? park_idle(n, a, d, e) : check_unused(a, w->port, e)) < 0)
         return -1;
     n->lenders_changed = n->lenders_changed || !compute;
+    FAULT_POINT("%s.before", w->up ? "up" : "down");
     if (ops->set_channel(a->afu, w->port, w->up, e) < 0)
         return -1;
+    FAULT_POINT("%s.after", w->up ? "up" : "down");
     int64_t settle_ns = (int64_t)n->config->settle_ms * 1000000;
     a->settled_at_ns[w->port] = w->up ? time_monotonic_ns() + settle_ns : 0;
     log_info("channel.set", "adapter=%s port=%u up=%d", w->adapter, w->port, w->up);
@@ -196,8 +201,10 @@ static int set_switch(struct node_switch *s, const struct wire_desired *d, bool 
         read = true;
         if (has_pair(pairs, n_pairs, w->port_a, w->port_b) == connected)
             continue;
+        FAULT_POINT("%s.before", connected ? "join" : "part");
         if ((connected ? crossconnect_connect : crossconnect_disconnect)(s->x, w->port_a, w->port_b, e) < 0)
             return -1;
+        FAULT_POINT("%s.after", connected ? "join" : "part");
         log_info("crossconnect.set", "switch=%s ports=%u,%u connected=%d", w->name, w->port_a, w->port_b, connected);
     }
     return 0;

@@ -3,6 +3,7 @@
  * failed). */
 #include "hotplug.h"
 
+#include "faultpoint.h"
 #include "units.h"
 
 #include <dirent.h>
@@ -138,6 +139,7 @@ static void online_body(void *arg, int pipe_fd)
             tell(pipe_fd, TOLD_REFUSED, i, &e);
             return;
         }
+        FAULT_POINT("child.online");
         if (!tell(pipe_fd, TOLD_ONLINE, i, NULL) || (i == 0 && !touch_first(o, pipe_fd)))
             return;
     }
@@ -149,6 +151,7 @@ static void offline_body(void *arg, int pipe_fd)
     for (unsigned i = o->total; i-- > 0;) {
         struct err e = { 0 };
         bool ok = o->hp->o.blocks->offline(o->hp->o.sys, o->first + i, &e) == 0;
+        FAULT_POINT("child.offline");
         if (!tell(pipe_fd, ok ? TOLD_OFFLINE : TOLD_REFUSED, i, ok ? NULL : &e))
             return;
     }

@@ -2,6 +2,7 @@
 #include "orders.h"
 
 #include "converge.h"
+#include "faultpoint.h"
 #include "log.h"
 
 #include <inttypes.h>
@@ -94,8 +95,10 @@ static int release_buffer(struct buffers *b, struct node_adapter *a, const struc
     if (!buffers_find(b, w->id))
         return 0;
     *changed = true;
+    FAULT_POINT("release.before");
     if (lender_release(afu_lender(a->afu), w->id, e) < 0)
         return -1;
+    FAULT_POINT("release.after");
     log_info("buffer.released", "id=%s adapter=%s", w->id, w->adapter);
     return 0;
 }
@@ -116,8 +119,10 @@ static int create_buffer(struct buffers *b, struct node_adapter *a, const struct
     memcpy(order.compute_node, w->compute_node, sizeof order.compute_node);
     memcpy(order.compute_adapter, w->compute_adapter, sizeof order.compute_adapter);
     *changed = true;
+    FAULT_POINT("lend.before");
     if (lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e) < 0)
         return -1;
+    FAULT_POINT("lend.after");
     log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
              w->compute_node, w->compute_adapter);
     return 0;
@@ -220,12 +225,14 @@ static int take_offline(struct node *n, struct segment *s, struct err *e)
     if (s->counts.online > 0) {
         if (check_room(n, s, e) < 0)
             return -1;
+        FAULT_POINT("offline.before");
         int rc = hotplug_offline(n->hotplug, segments_range(n, s), on_progress, &p, &r, e);
         if (r.counts.total > 0)
             s->counts = r.counts;
         s->quiesced = false;
         if (rc < 0)
             return -1;
+        FAULT_POINT("offline.after");
         log_info("segment.offline", "id=%s blocks=%u", s->label.id, s->counts.total);
     }
     s->tombstone = true;
@@ -234,6 +241,7 @@ static int take_offline(struct node *n, struct segment *s, struct err *e)
     if (n->platform.ops->quiesce(&n->platform, &n->children, s->label.adapter, e) < 0)
         return -1;
     s->quiesced = true;
+    FAULT_POINT("quiesce.after");
     return 0;
 }
 
@@ -273,6 +281,7 @@ static int bring_online(struct node *n, struct segment *s, struct err *e)
     put_label(n, s);
     if (afu_moved(a->afu, &flits, e) < 0) /* what moved until now is not ours */
         return -1;
+    FAULT_POINT("online.before");
     int rc = hotplug_online(n->hotplug, segments_range(n, s), a->compute_index, on_progress, &p, &r, e);
     if (r.counts.total > 0)
         s->counts = r.counts;
@@ -282,6 +291,7 @@ static int bring_online(struct node *n, struct segment *s, struct err *e)
                                               segments_range(n, s).start_addr / hotplug_block_bytes(n->hotplug));
     if (rc < 0)
         return -1;
+    FAULT_POINT("online.after");
     struct err none = { 0 };
     s->label.touched = r.touched && afu_moved(a->afu, &flits, &none) == 0 && flits > 0;
     if (s->label.touched)

@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include "client.h"
+#include "faultpoint.h"
 #include "log.h"
 #include "state.h"
 
@@ -179,7 +180,9 @@ int session_register(struct session *s, struct wire_registration *r, struct err 
     r->known_epoch = s->state.epoch;
     memcpy(r->known_instance, s->state.instance, sizeof r->known_instance);
     memset(&answer, 0, sizeof answer);
+    FAULT_POINT("register.before");
     int rc = register_somehow(s, r, &answer, e);
+    FAULT_POINT("register.after");
     if (rc == 0)
         rc = begin(s, &answer, e);
     explicit_bzero(&answer, sizeof answer);
@@ -207,6 +210,7 @@ static int read_desired(struct session *s, const struct client_answer *a, bool *
     }
     *out = d;
     *fresh = true;
+    FAULT_POINT("desired.taken");
     return 0;
 }
 
@@ -265,8 +269,10 @@ int session_report(struct session *s, struct wire_observed *o, uint64_t taken_in
     if (!body)
         return err_set(e, ERR_INTERNAL, "out of memory");
     snprintf(path, sizeof path, "/v1/agents/%s/observed", s->config->name);
+    FAULT_POINT("report.before");
     int rc = client_request(s->report, "PUT", path, body, NULL, REQUEST_TIMEOUT_MS, &answer, e);
     json_decref(body);
+    FAULT_POINT("report.after");
     if (rc < 0)
         return -1;
     rc = client_check(&answer, e);

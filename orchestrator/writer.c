@@ -4,6 +4,7 @@
 #include "writer.h"
 
 #include "core/lifecycle.h"
+#include "faultpoint.h"
 #include "log.h"
 #include "units.h"
 
@@ -156,6 +157,13 @@ static void fail_all(struct writer *w, size_t n, const struct err *e)
         }
 }
 
+/* Each transition of the batch, as in "committed.do.lend" or "published.attached.detaching". */
+static void fault_points(const struct model *m, const char *when)
+{
+    for (size_t i = 0; i < m->n_events; i++)
+        FAULT_POINT("%s.%s.%s", when, m->events[i].from, m->events[i].to);
+}
+
 static void check(struct writer *w)
 {
     struct err e;
@@ -172,12 +180,15 @@ static void end_batch(struct writer *w, size_t n)
     bool durable = store_has_changes(w->store) || model_has_durable_changes(w->model), good = true;
     err_clear(&e);
     check(w);
+    fault_points(w->model, "before");
     if (durable)
         good = commit(w, &e);
     else
         store_rollback(w->store);
     if (good) {
+        fault_points(w->model, "committed");
         publish(w);
+        fault_points(w->model, "published");
         if (durable)
             events_append(w->events, w->model->events, w->model->n_events);
         model_commit_done(w->model);

@@ -1,5 +1,6 @@
 #include "service.h"
 
+#include "faultpoint.h"
 #include "log.h"
 #include "registers.h"
 #include "units.h"
@@ -122,8 +123,10 @@ static int do_alloc(struct service *s, const struct lender_request *r, struct le
     memcpy(g.compute_node, r->compute_node, NAME_SIZE);
     memcpy(g.compute_adapter, r->compute_adapter, NAME_SIZE);
     size_t before = arenas_count(s->arenas);
+    FAULT_POINT("alloc.before");
     if (need_adapter(s, e) < 0 || arenas_alloc(s->arenas, &g, &b, e) < 0)
         return -1;
+    FAULT_POINT("alloc.after");
     if (arenas_count(s->arenas) > before)
         log_info("lender.buffer", "id=%s for=%s/%s section=%u offset=%llu size=%llu", g.id, g.compute_node,
                  g.compute_adapter, g.section, (unsigned long long)g.offset_bytes, (unsigned long long)g.size_bytes);
@@ -141,8 +144,10 @@ static int do_release(struct service *s, const struct lender_request *r, struct 
     size_t before = arenas_count(s->arenas);
     if (!id_valid(r->id))
         return err_set(e, ERR_FIELD_INVALID, "not a valid id");
+    FAULT_POINT("release.before");
     if (arenas_release(s->arenas, r->id, e) < 0)
         return -1;
+    FAULT_POINT("release.after");
     if (arenas_count(s->arenas) < before)
         log_info("lender.released", "id=%s", r->id);
     return 0;

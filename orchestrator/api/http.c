@@ -12,6 +12,7 @@
 #include "api/peers.h"
 #include "api/routes.h"
 #include "api/strangers.h"
+#include "faultpoint.h"
 #include "log.h"
 #include "units.h"
 
@@ -93,9 +94,12 @@ static void request_free(struct request *rq)
 static void completed(void *cls, struct MHD_Connection *con, void **con_cls, enum MHD_RequestTerminationCode why)
 {
     (void)cls;
+    struct request *rq = *con_cls;
     (void)con;
     (void)why;
-    request_free(*con_cls);
+    if (rq && rq->match.route)
+        FAULT_POINT("sent.%s%s", rq->method, rq->match.route->pattern);
+    request_free(rq);
     *con_cls = NULL;
 }
 
