@@ -53,13 +53,20 @@ static int open_state(const struct sysfs *fs, uint64_t block, int flags, int *fd
     return 0;
 }
 
+/* A block that the platform took away meanwhile is absent, even though its file is open. */
 static int read_state(int fd, uint64_t block, enum block_state *out, struct err *e)
 {
     char text[SYSFS_TEXT], what[40];
+    struct err failed = { 0 };
     snprintf(what, sizeof what, "memory%" PRIu64 "/state", block);
-    if (sysfs_read_fd(fd, what, text, sizeof text, e) < 0)
+    if (sysfs_read_fd(fd, what, text, sizeof text, &failed) == 0)
+        return block_state_parse(text, out, e);
+    if (failed.os_errno != ENODEV && failed.os_errno != ENOENT) {
+        *e = failed;
         return -1;
-    return block_state_parse(text, out, e);
+    }
+    *out = BLOCK_ABSENT;
+    return 0;
 }
 
 static int write_state(int fd, uint64_t block, const char *state, struct err *e)
@@ -143,12 +150,24 @@ static int offline_fd(int fd, uint64_t block, struct err *e)
     int rc = write_state(fd, block, "offline\n", &refused);
     if (read_state(fd, block, &state, e) < 0)
         return -1;
-    if (state == BLOCK_OFFLINE)
+    if (state != BLOCK_ONLINE)
         return 0;
     if (rc == 0)
         return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": still online after it was taken offline", block);
     *e = refused;
     return -1;
+}
+
+/* A block that is online in a zone where it might stay for ever.  0: it is offline again. */
+static int take_back(int fd, uint64_t block, const char *zone, struct err *e)
+{
+    struct err refused = { 0 };
+    if (offline_fd(fd, block, &refused) == 0)
+        return 0;
+    int rc = err_set(e, refused.code, "memory%" PRIu64 " is online in zone %.20s, and cannot be taken offline: %.80s",
+                     block, zone, refused.os_errno ? strerror(refused.os_errno) : refused.detail);
+    e->os_errno = refused.os_errno;
+    return rc;
 }
 
 /* Onlines an offline block and reads back what came of it. */
@@ -166,30 +185,41 @@ static int online_fd(int fd, int zones_fd, uint64_t block, struct err *e)
         return -1;
     if (state != BLOCK_ONLINE)
         return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": still offline after it was onlined", block);
-    if (strcmp(zones, "Movable") != 0)
-        return err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": online, but in zone %.40s", block, zones);
-    return 0;
+    if (strcmp(zones, "Movable") == 0)
+        return 0;
+    return take_back(fd, block, zones, e) < 0
+               ? -1
+               : err_set(e, ERR_HARDWARE, "memory%" PRIu64 ": the kernel put it into zone %.40s", block, zones);
 }
 
+/* A block that is online already: an earlier call of ours, an operator, or the kernel's auto-online policy, which may
+ * also be faster than we are (EINVAL): then once more. */
 static int block_online(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
                         struct err *e)
 {
     CLEANUP(cleanup_close) int fd = -1;
     CLEANUP(cleanup_close) int zones_fd = -1;
     enum block_state state;
-    if (open_or_create(fs, block, block_bytes, probe, await_ms, &fd, e) < 0 || read_state(fd, block, &state, e) < 0 ||
-        open_zones(fs, block, &zones_fd, e) < 0)
+    char zones[SYSFS_TEXT];
+    if (open_or_create(fs, block, block_bytes, probe, await_ms, &fd, e) < 0 || open_zones(fs, block, &zones_fd, e) < 0)
         return -1;
-    if (state == BLOCK_ONLINE) { /* an earlier call of ours, an operator, or the kernel's auto-online policy */
-        char zones[SYSFS_TEXT];
-        if (read_zones(zones_fd, block, zones, e) < 0)
+    for (int round = 0;; round++) {
+        if (read_state(fd, block, &state, e) < 0)
             return -1;
-        if (strcmp(zones, "Movable") == 0)
+        if (state == BLOCK_ONLINE) {
+            if (read_zones(zones_fd, block, zones, e) < 0)
+                return -1;
+            if (strcmp(zones, "Movable") == 0)
+                return 0;
+            if (take_back(fd, block, zones, e) < 0)
+                return -1;
+        }
+        if (online_fd(fd, zones_fd, block, e) == 0)
             return 0;
-        if (offline_fd(fd, block, e) < 0)
+        if (e->os_errno != EINVAL || round == 1)
             return -1;
+        err_clear(e);
     }
-    return online_fd(fd, zones_fd, block, e);
 }
 
 static int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
@@ -202,7 +232,7 @@ static int block_offline(const struct sysfs *fs, uint64_t block, struct err *e)
         return 0;
     if (read_state(fd, block, &state, e) < 0)
         return -1;
-    return state == BLOCK_OFFLINE ? 0 : offline_fd(fd, block, e);
+    return state != BLOCK_ONLINE ? 0 : offline_fd(fd, block, e);
 }
 
 const struct block_ops block_kernel = { block_read, block_online, block_offline };

@@ -114,22 +114,34 @@ int inventory_memory(const struct sysfs *sys, const struct inventory_borrowed *b
     return rc;
 }
 
-int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes, struct err *e)
+uint64_t inventory_reserve(const struct sysfs *proc)
 {
-    if (numa_node < 0 || numa_node >= INVENTORY_NODES_MAX || m->nodes[numa_node].total_bytes == 0)
+    char text[SYSFS_TEXT];
+    uint64_t kb = 0;
+    struct err e = { 0 };
+    if (sysfs_read(proc, "sys/vm/min_free_kbytes", text, sizeof text, &e) < 0 || units_parse_u64(text, &kb, &e) < 0 ||
+        kb > TIB / KIB)
         return 0;
-    uint64_t total = m->nodes[numa_node].total_bytes, room = minus(m->nodes[numa_node].free_bytes, size_bytes);
-    uint64_t used = minus(total, m->nodes[numa_node].free_bytes);
-    if (used > size_bytes)
-        used = size_bytes;
-    for (int n = 0; n < INVENTORY_NODES_MAX; n++)
-        if (n != numa_node)
-            room += m->nodes[n].free_bytes;
-    if (used <= room)
+    return 2 * kb * KIB; /* it begins to reclaim, and to kill, somewhat above that */
+}
+
+/* Taking a range away takes its free pages too, so what matters is the whole machine's free memory, wherever it is. */
+int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes, uint64_t reserve_bytes,
+                   struct err *e)
+{
+    uint64_t free_bytes = 0, used = 0;
+    for (int n = 0; n < INVENTORY_NODES_MAX; n++) {
+        free_bytes += m->nodes[n].free_bytes;
+        if (n == numa_node || numa_node < 0)
+            used += minus(m->nodes[n].total_bytes, m->nodes[n].free_bytes);
+    }
+    if (free_bytes >= size_bytes + reserve_bytes)
         return 0;
     char a[UNITS_SIZE_MAX], b[UNITS_SIZE_MAX];
-    return err_set(e, ERR_CONFLICT, "up to %s are in use there, and only %s are free elsewhere on this node",
-                   units_format_size(used, a), units_format_size(room, b));
+    used = used < size_bytes ? used : size_bytes;
+    return err_set(e, ERR_CONFLICT, "up to %s are in use there, and the rest of this machine has %s free",
+                   units_format_size(used, a),
+                   units_format_size(minus(free_bytes, size_bytes - used + reserve_bytes), b));
 }
 
 /* ---- identity -----------------------------------------------------------------------------------------------------

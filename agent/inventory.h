@@ -29,9 +29,12 @@ MUST_CHECK int inventory_memory(const struct sysfs *sys, const struct inventory_
 /* "Node 0 MemFree:  123 kB": the value of 'field' in bytes.  ERR_NOT_FOUND, or ERR_IO for a malformed line. */
 MUST_CHECK int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, struct err *e);
 
-/* ERR_CONFLICT, with the numbers, when 'size_bytes' of borrowed memory on 'numa_node' hold more than the rest of the
- * machine has room for: the kernel would begin to kill processes while it moves them home.  An unknown node: 0. */
-MUST_CHECK int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes, struct err *e);
+/* What the kernel keeps free for itself, below 'proc'; 0 where it does not say. */
+uint64_t inventory_reserve(const struct sysfs *proc);
+/* ERR_CONFLICT, with the numbers, when 'size_bytes' of borrowed memory on 'numa_node' (-1: unknown) hold more than the
+ * rest of the machine has room for: the kernel would begin to kill processes while it moves them home. */
+MUST_CHECK int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t size_bytes,
+                              uint64_t reserve_bytes, struct err *e);
 
 /* 32 hexadecimal digits, as in /etc/machine-id. */
 MUST_CHECK int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e);

@@ -213,7 +213,8 @@ static int check_room(struct node *n, const struct segment *s, struct err *e)
     struct inventory_memory m;
     if (inventory_memory(&n->sys, &none, &m, e) < 0)
         return -1;
-    return inventory_room(&m, s->numa_node, s->counts.online * hotplug_block_bytes(n->hotplug), e);
+    return inventory_room(&m, s->numa_node, s->counts.online * hotplug_block_bytes(n->hotplug),
+                          inventory_reserve(&n->proc), e);
 }
 
 static int take_offline(struct node *n, struct segment *s, struct err *e)

@@ -81,13 +81,33 @@ START_TEST(offline_without_room_at_home_is_refused_with_the_numbers)
     put_node(0, 64 * GIB, 1 * GIB);
     put_node(1, 16 * GIB, 2 * GIB); /* 14 GiB of it in use */
     ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
-    ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, &e), -1);
+    ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 0, &e), -1);
     ck_assert_int_eq(e.code, ERR_CONFLICT);
     ck_assert_ptr_nonnull(strstr(e.detail, "14 GiB"));
     put_node(0, 64 * GIB, 20 * GIB);
     ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
-    ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, &e), 0);
-    ck_assert_int_eq(inventory_room(&m, -1, 16 * GIB, &e), 0);
+    ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 0, &e), 0);
+    ck_assert_int_eq(inventory_room(&m, -1, 16 * GIB, 0, &e), 0);
+    ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 8 * GIB, &e), -1); /* the kernel's own reserve is not for this */
+}
+END_TEST
+
+START_TEST(room_is_counted_right_where_borrowed_and_local_memory_share_a_node)
+{
+    struct inventory_borrowed b = { 0 };
+    struct inventory_memory m;
+    struct err e = { 0 };
+    put_node(0, 24 * GIB, 12 * GIB); /* 16 local ones, 12 of them used; 8 borrowed ones, empty */
+    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_room(&m, 0, 8 * GIB, 0, &e), 0);
+    put_node(0, 24 * GIB, 6 * GIB); /* whichever pages are where: 18 do not fit into 16 */
+    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_room(&m, 0, 8 * GIB, 0, &e), -1);
+    ck_assert_int_eq(inventory_room(&m, -1, 8 * GIB, 0, &e), -1);
+    fixture_put("sys/vm/min_free_kbytes", "1024\n");
+    ck_assert_uint_eq(inventory_reserve(&sys), 2 * MIB);
+    fixture_put("sys/vm/min_free_kbytes", "-1\n");
+    ck_assert_uint_eq(inventory_reserve(&sys), 0);
 }
 END_TEST
 
@@ -150,6 +170,7 @@ int main(void)
     tcase_add_test(t, borrowed_memory_on_a_mixed_node_is_taken_off);
     tcase_add_test(t, meminfo_is_parsed_strictly);
     tcase_add_test(t, offline_without_room_at_home_is_refused_with_the_numbers);
+    tcase_add_test(t, room_is_counted_right_where_borrowed_and_local_memory_share_a_node);
     tcase_add_test(t, identity_is_read_strictly);
     tcase_add_test(t, findings_say_what_is_wrong_and_what_to_do);
     suite_add_tcase(s, t);
