@@ -134,6 +134,42 @@ def eventually(what, condition, seconds=10.0):
         time.sleep(0.01)
 
 
+class EventReader(threading.Thread):
+    """Follows the stream, and takes it up again behind the last event whenever it breaks."""
+
+    def __init__(self, rack, after):
+        super().__init__(daemon=True)
+        self.rack, self.last, self.ids, self.events, self.resets, self.ending = rack, after, [], [], 0, False
+        self.connected = threading.Event()
+
+    def run(self):
+        while not self.ending:
+            try:
+                self.read_one_connection()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.02)
+
+    def read_one_connection(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.rack.port, timeout=15)
+        try:
+            connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": str(self.last),
+                                                             "Authorization": f"Bearer {self.rack.api.token}"})
+            answer = connection.getresponse()
+            number = None
+            if answer.status == 200:
+                self.connected.set()
+            while answer.status == 200 and (line := answer.readline()).endswith(b"\n") and not self.ending:
+                if line.startswith(b"id:"):
+                    number = int(line[3:])
+                elif line.startswith(b"data:") and number is not None:  # a whole event
+                    self.last = number
+                    self.ids.append(number)
+                    self.events.append(json.loads(line[5:]))
+                self.resets += line.startswith(b"event: reset")
+        finally:
+            connection.close()
+
+
 class Rack:
     def __init__(self, rack="pair", options=(), check_trace=True):
         self.rack_file = pathlib.Path(rack) if "/" in str(rack) else REPO / "deploy" / "racks" / f"{rack}.json"
@@ -148,7 +184,8 @@ class Rack:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ml-", dir="/tmp"))
         self.dir.rmdir()
         done = subprocess.run([*RACK_COMMAND, "up", "--rack", str(self.rack_file), "--dir", str(self.dir), "--port", "0",
-                               "--build", str(BUILD), *self.options], capture_output=True, text=True)
+                               "--build", str(BUILD), *self.options], capture_output=True, text=True,
+                              env={**os.environ, **self.environment()})
         if done.returncode:
             self.save_logs()
             shutil.rmtree(self.dir, ignore_errors=True)
@@ -159,6 +196,10 @@ class Rack:
         self.api.items("/v1/attachments?state=detached")  # memlaned opens its connection for history when it first needs it
         self.baseline = self.holdings()
         return self
+
+    def environment(self):
+        """More variables for all of the rack's programs; self.dir is known, and not there yet."""
+        return {}
 
     def __exit__(self, kind, value, traceback):
         self.api.close_all()

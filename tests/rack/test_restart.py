@@ -1,5 +1,4 @@
 """kill -9 of an agent or of the orchestrator: at rest, and at random moments of an attach and a detach."""
-import http.client
 import json
 import os
 import random
@@ -9,39 +8,10 @@ import unittest
 import uuid
 
 import patterns
-from harness import GIB, Problem, Rack, eventually
+from harness import GIB, EventReader, Problem, Rack, eventually
 
 MOMENTS = int(os.environ.get("MEMLANE_KILLS", "100"))  # of each kind
 LONGEST_S = 0.025  # an attach or detach takes less, mostly
-
-
-class EventReader(threading.Thread):
-    """Follows the stream, and takes it up again behind the last event whenever it breaks."""
-
-    def __init__(self, rack, after):
-        super().__init__(daemon=True)
-        self.rack, self.last, self.ids, self.resets, self.ending = rack, after, [], 0, False
-
-    def run(self):
-        while not self.ending:
-            try:
-                self.read_one_connection()
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.02)
-
-    def read_one_connection(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.rack.port, timeout=15)
-        try:
-            connection.request("GET", "/v1/events", headers={"Accept": "text/event-stream", "Last-Event-ID": str(self.last),
-                                                             "Authorization": f"Bearer {self.rack.api.token}"})
-            answer = connection.getresponse()
-            while answer.status == 200 and (line := answer.readline()) and not self.ending:
-                if line.startswith(b"id:"):
-                    self.last = int(line[3:])
-                    self.ids.append(self.last)
-                self.resets += line.startswith(b"event: reset")
-        finally:
-            connection.close()
 
 
 class AtRest(unittest.TestCase):
