@@ -248,10 +248,13 @@ static int check_adapter(const struct adapter_config *a, struct err *e)
     const struct wire_adapter *w = &a->wire;
     if (a->device[0] == '\0' || w->ports == 0)
         return err_set(e, ERR_FIELD_INVALID, "adapter %s needs a device and at least one port", w->name);
-    if (w->role == WIRE_COMPUTE && (w->window_addr == 0 || w->window_bytes == 0 || w->window_addr % TIB != 0 ||
+    uint64_t align = w->window_bytes < TIB ? 16 * MIB : TIB; /* a virtual machine's window is a part of a section */
+    if (w->role == WIRE_COMPUTE && (w->window_addr == 0 || w->window_bytes == 0 || w->window_addr % align != 0 ||
                                     w->window_addr + w->window_bytes < w->window_addr))
-        return err_set(e, ERR_FIELD_INVALID, "adapter %s needs window_addr (a multiple of 1 TiB) and window_bytes",
-                       w->name);
+        return err_set(
+            e, ERR_FIELD_INVALID,
+            "adapter %s needs window_addr (a multiple of 1 TiB; of 16 MiB when it is smaller) and window_bytes",
+            w->name);
     if (w->role == WIRE_MEMORY && (w->window_addr != 0 || w->window_bytes != 0))
         return err_set(e, ERR_FIELD_INVALID, "adapter %s lends memory: it has no window", w->name);
     return 0;

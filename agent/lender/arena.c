@@ -33,10 +33,13 @@ struct slot {
     struct buffer b;
     struct arena *arena;
     int fd; /* the file, locked (flock) as long as this lender holds it */
+    uint64_t file_offset;
 };
 
 struct arenas {
-    int dir_fd; /* of the backing directory; -1: memfd */
+    int dir_fd;  /* of the backing directory; -1: memfd */
+    int file_fd; /* of the one file for all buffers, locked; -1: each has its own */
+    uint64_t file_bytes;
     bool locked;
     uint64_t unit; /* offsets and sizes are multiples of it */
     size_t max_buffers, n_buffers, n_committing;
@@ -89,19 +92,33 @@ static int open_backing(struct arenas *a, const char *path, struct err *e)
     return remove_leftovers(a->dir_fd, e);
 }
 
+static int open_arena_file(struct arenas *a, const char *path, struct err *e)
+{
+    struct stat st;
+    a->file_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (a->file_fd < 0 || fstat(a->file_fd, &st) < 0 || flock(a->file_fd, LOCK_EX | LOCK_NB) < 0)
+        return err_errno(e, ERR_IO, "cannot open and lock %s", path);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, ERR_FIELD_INVALID, "%s is no file", path);
+    a->file_bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
 int arenas_new(struct arenas **out, const struct arenas_options *o, struct err *e)
 {
     CLEANUP(freep) struct arenas *a = calloc(1, sizeof *a);
     struct rlimit files;
     if (!a)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    a->dir_fd = -1;
+    a->dir_fd = a->file_fd = -1;
     a->locked = o->locked;
     a->unit = (uint64_t)sysconf(_SC_PAGESIZE);
     a->max_buffers = ARENA_MAX_BUFFERS;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < ARENA_MAX_BUFFERS + OTHER_FILES)
         a->max_buffers = files.rlim_cur > OTHER_FILES ? files.rlim_cur - OTHER_FILES : 0;
     if (o->backing_dir && open_backing(a, o->backing_dir, e) < 0)
+        return -1;
+    if (o->arena_file && open_arena_file(a, o->arena_file, e) < 0)
         return -1;
     *out = TAKE(a);
     return 0;
@@ -119,6 +136,8 @@ void arenas_free(struct arenas *a)
             pages_drop(a->arenas[i].base, ARENA_BYTES);
     if (a->dir_fd >= 0)
         close(a->dir_fd);
+    if (a->file_fd >= 0)
+        close(a->file_fd);
     free(a);
 }
 
@@ -200,11 +219,26 @@ static int check_overlap(const struct arenas *a, const struct arena *r, const st
     for (size_t i = 0; i < a->n_slots; i++) {
         const struct slot *s = &a->slots[i];
         const struct geometry *o = &s->b.g;
-        if (s->used && s->arena == r && o->offset_bytes < g->offset_bytes + g->size_bytes &&
+        if (s->used && (s->arena == r || a->file_fd >= 0) && o->offset_bytes < g->offset_bytes + g->size_bytes &&
             g->offset_bytes < o->offset_bytes + o->size_bytes)
             return err_set(e, ERR_CONFLICT, "the range overlaps buffer %s", o->id);
     }
     return 0;
+}
+
+/* The buffer's piece of the one file; empty, whatever an earlier lender left there. */
+static int open_piece(struct arenas *a, const struct geometry *g, struct err *e)
+{
+    if (g->size_bytes > a->file_bytes || g->offset_bytes > a->file_bytes - g->size_bytes)
+        return err_set(e, ERR_TOO_MANY, "the arena file ends before %s", g->id);
+    int fd = fcntl(a->file_fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0 ||
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)g->offset_bytes, (off_t)g->size_bytes) < 0) {
+        int rc = err_errno(e, ERR_IO, "cannot empty the piece of %s", g->id);
+        cleanup_close(&fd);
+        return rc;
+    }
+    return fd;
 }
 
 static int open_file(struct arenas *a, const char *id, uint64_t size, struct err *e)
@@ -232,33 +266,53 @@ static int map_file(struct arenas *a, const struct slot *s, struct err *e)
 {
     const struct buffer *b = &s->b;
     int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
-    if (mmap((void *)(uintptr_t)b->effective_addr, b->g.size_bytes, PROT_READ | PROT_WRITE, flags, s->fd, 0) ==
-        MAP_FAILED)
+    if (mmap((void *)(uintptr_t)b->effective_addr, b->g.size_bytes, PROT_READ | PROT_WRITE, flags, s->fd,
+             (off_t)s->file_offset) == MAP_FAILED)
         return err_errno(e, ERR_IO, "cannot map %s", b->g.id);
     return a->locked ? pages_bind_local(b->effective_addr, b->g.size_bytes, e) : 0;
 }
 
-/* No page of it is left in the file, and nothing of it is in the range. */
-static int scrub(const struct slot *s, struct err *e)
+/* Whether the buffer's file, or its piece of the one file, holds no page. */
+static int is_empty(const struct arenas *a, const struct slot *s, bool *out, struct err *e)
 {
-    struct stat st = { .st_blocks = 1 };
+    struct stat st;
+    if (a->file_fd < 0) {
+        if (fstat(s->fd, &st) < 0)
+            return err_errno(e, ERR_IO, "cannot look at the file of %s", s->b.g.id);
+        *out = st.st_blocks == 0;
+        return 0;
+    }
+    off_t data = lseek(s->fd, (off_t)s->file_offset, SEEK_DATA);
+    if (data < 0 && errno != ENXIO)
+        return err_errno(e, ERR_IO, "cannot look at the piece of %s", s->b.g.id);
+    *out = data < 0 || (uint64_t)data >= s->file_offset + s->b.g.size_bytes;
+    return 0;
+}
+
+/* No page of it is left in the file, and nothing of it is in the range. */
+static int scrub(const struct arenas *a, const struct slot *s, struct err *e)
+{
+    bool empty = false;
     uint64_t size = s->b.g.size_bytes;
     /* The zero page first: from then on the adapter's writes cannot fill the hole again. */
     if (pages_zero(s->b.effective_addr, size, e) < 0)
         return -1;
-    for (int round = 0; round < 3 && st.st_blocks; round++)
-        if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 || fstat(s->fd, &st) < 0)
+    for (int round = 0; round < 3 && !empty; round++) {
+        if (fallocate(s->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)s->file_offset, (off_t)size) < 0)
             return err_errno(e, ERR_IO, "cannot scrub %s", s->b.g.id);
-    if (st.st_blocks)
+        if (is_empty(a, s, &empty, e) < 0)
+            return -1;
+    }
+    if (!empty)
         return err_set(e, ERR_BUSY, "%s is not empty after scrubbing: another program writes to its file", s->b.g.id);
     return pages_prove_zero(s->b.effective_addr, size, e);
 }
 
 static int release_slot(struct arenas *a, struct slot *s, struct err *e)
 {
-    if (scrub(s, e) < 0)
+    if (scrub(a, s, e) < 0)
         return -1;
-    if (a->dir_fd >= 0 && unlinkat(a->dir_fd, s->b.g.id, 0) < 0 && errno != ENOENT)
+    if (a->dir_fd >= 0 && a->file_fd < 0 && unlinkat(a->dir_fd, s->b.g.id, 0) < 0 && errno != ENOENT)
         return err_errno(e, ERR_IO, "cannot remove the file of %s", s->b.g.id);
     close(s->fd);
     s->arena->n_buffers--;
@@ -287,10 +341,10 @@ static int make(struct arenas *a, const struct geometry *g, struct slot **out, s
         return err_set(e, ERR_TOO_MANY, "no room for another buffer");
     if (get_arena(a, g, &r, e) < 0 || check_overlap(a, r, g, e) < 0)
         return -1;
-    int fd = open_file(a, g->id, g->size_bytes, e);
+    int fd = a->file_fd >= 0 ? open_piece(a, g, e) : open_file(a, g->id, g->size_bytes, e);
     if (fd < 0)
         return -1;
-    *s = (struct slot){ .used = true, .arena = r, .fd = fd };
+    *s = (struct slot){ .used = true, .arena = r, .fd = fd, .file_offset = a->file_fd >= 0 ? g->offset_bytes : 0 };
     s->b.g = *g;
     s->b.effective_addr = r->base + g->offset_bytes;
     s->b.committed_bytes = a->locked ? 0 : g->size_bytes;
@@ -350,7 +404,7 @@ bool arenas_commit(struct arenas *a)
         if (!s->used || s->broken || !left)
             continue;
         uint64_t piece = left < COMMIT_BYTES || a->unit > COMMIT_BYTES ? left : COMMIT_BYTES;
-        if (pages_populate(s->fd, done, s->b.effective_addr + done, piece, &a->failed) < 0) {
+        if (pages_populate(s->fd, s->file_offset + done, s->b.effective_addr + done, piece, &a->failed) < 0) {
             commit_failed(a, s);
             break;
         }

@@ -2,8 +2,8 @@
  *
  * An arena is 1 TiB of address space behind one (compute node, compute adapter, section), reserved once and kept.  All
  * of it can be read at any time: where no buffer is, a read-only zero page is mapped, never nothing, because a read of
- * nothing by the adapter stops machines.  A buffer is a file in memory (tmpfs, hugetlbfs, or a memfd) mapped over its
- * range.
+ * nothing by the adapter stops machines.  A buffer is a file in memory (tmpfs, hugetlbfs, or a memfd), or a piece of
+ * one file for all, mapped over its range.
  *
  * Invariants: buffers do not overlap; an id is one buffer's; a buffer that is being committed is in nobody's hands yet;
  * a buffer is forgotten only when its range is proved to be the zero page and its file proved to be empty. Everything
@@ -38,7 +38,9 @@ struct buffer {
 
 struct arenas_options {
     const char *backing_dir; /* NULL: memfd; files there that no lender holds are removed */
-    bool locked;             /* populate, bind to local NUMA nodes, lock; else sparse */
+    const char
+        *arena_file; /* NULL: a file for each buffer; else all are cut out of this one, at their offset: one arena */
+    bool locked;     /* populate, bind to local NUMA nodes, lock; else sparse */
 };
 
 struct arenas;

@@ -25,17 +25,18 @@
 #define LISTEN_FD 3 /* as systemd passes it */
 
 struct options {
-    const char *adapter, *device, *library, *run_dir, *backing_dir;
+    const char *adapter, *device, *library, *run_dir, *backing_dir, *arena_file;
     bool locked;
 };
 
 static const char usage[] =
     "usage: memlane-lender --adapter NAME --device PATH --run-dir DIR [--ocxl-library PATH]\n"
-    "                      [--backing sparse|locked] [--backing-dir DIR] [--log-level LEVEL]\n"
+    "                      [--backing sparse|locked] [--backing-dir DIR | --arena-file FILE] [--log-level LEVEL]\n"
     "Lends this server's memory through one memory adapter.  Started by systemd (memlane-lender@ADAPTER.socket).\n"
     "  --backing locked   memory is populated, bound to local NUMA nodes and locked (default)\n"
     "  --backing sparse   memory is neither populated nor locked: emulated racks only\n"
-    "  --backing-dir DIR  files of buffers, on tmpfs or hugetlbfs; without it they are anonymous\n";
+    "  --backing-dir DIR  files of buffers, on tmpfs or hugetlbfs; without it they are anonymous\n"
+    "  --arena-file FILE  one file for all of them, each at its offset in the arena, which can be one only\n";
 
 static int parse_options(struct options *o, int argc, char **argv)
 {
@@ -46,6 +47,7 @@ static int parse_options(struct options *o, int argc, char **argv)
         { "run-dir", required_argument, NULL, 'r' },
         { "backing", required_argument, NULL, 'b' },
         { "backing-dir", required_argument, NULL, 'B' },
+        { "arena-file", required_argument, NULL, 'A' },
         { "log-level", required_argument, NULL, 'l' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -64,6 +66,8 @@ static int parse_options(struct options *o, int argc, char **argv)
             o->run_dir = optarg;
         else if (c == 'B')
             o->backing_dir = optarg;
+        else if (c == 'A')
+            o->arena_file = optarg;
         else if (c == 'b' && (!strcmp(optarg, "locked") || !strcmp(optarg, "sparse")))
             o->locked = !strcmp(optarg, "locked");
         else if (c == 'l' && log_level_parse(optarg, &level))
@@ -187,7 +191,9 @@ static int run(const struct options *o, struct err *e)
     struct service service;
     struct server server;
     int listen_fd = -1, signal_fd = -1;
-    const struct arenas_options memory = { .backing_dir = o->backing_dir, .locked = o->locked };
+    const struct arenas_options memory = { .backing_dir = o->backing_dir,
+                                           .arena_file = o->arena_file,
+                                           .locked = o->locked };
     if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 || arenas_new(&arenas, &memory, e) < 0 ||
         get_socket(o, &listen_fd, e) < 0 || service_init(&service, arenas, o->device, o->library, e) < 0 ||
         server_init(&server, &service, listen_fd, e) < 0)

@@ -296,6 +296,39 @@ START_TEST(an_empty_arena_makes_room_when_address_space_runs_out)
 }
 END_TEST
 
+START_TEST(one_file_for_all_holds_each_at_its_offset)
+{
+    char path[96], byte = 0;
+    uint64_t first, second;
+    snprintf(path, sizeof path, "%s/arena", dir);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    ck_assert_int_eq(ftruncate(fd, 4 * MIB), 0);
+    ck_assert_int_eq(pwrite(fd, "x", 1, MIB), 1); /* what an earlier lender left */
+    arenas_free(arenas);
+    const struct arenas_options o = { .arena_file = path };
+    ck_assert_msg(arenas_new(&arenas, &o, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(alloc("first", 0, MIB, MIB, &first), 0);
+    ck_assert_int_eq(alloc("second", 0, 2 * MIB, MIB, &second), 0);
+    ck_assert_uint_eq(second - first, MIB);
+    ck_assert_int_eq(*(volatile char *)(uintptr_t)first, 0);
+    *(volatile char *)(uintptr_t)first = 'a';
+    *(volatile char *)(uintptr_t)second = 'b';
+    ck_assert_int_eq(pread(fd, &byte, 1, MIB), 1);
+    ck_assert_int_eq(byte, 'a');
+    ck_assert_int_lt(alloc("outside", 0, 4 * MIB, MIB, &first), 0);
+    ck_assert_int_eq(e.code, ERR_TOO_MANY);
+    ck_assert_int_lt(alloc("elsewhere", 1, 2 * MIB, MIB, &first), 0); /* the same bytes for another section */
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    ck_assert_msg(arenas_release(arenas, "first", &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(pread(fd, &byte, 1, MIB), 1);
+    ck_assert_int_eq(byte, 0);
+    ck_assert_int_eq(pread(fd, &byte, 1, 2 * MIB), 1); /* its neighbour is untouched */
+    ck_assert_int_eq(byte, 'b');
+    ck_assert_msg(arenas_release(arenas, "second", &e) == 0, "%s", e.detail);
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lender_arena");
@@ -310,6 +343,7 @@ int main(void)
     tcase_add_test(tc, release_leaves_nothing_behind);
     tcase_add_test(tc, neighbours_survive_a_release);
     tcase_add_test(tc, leftovers_are_removed_but_not_another_lenders_buffers);
+    tcase_add_test(tc, one_file_for_all_holds_each_at_its_offset);
     tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
     if (!SANITIZED) {
         tcase_add_test(tc, memory_that_cannot_be_had_is_undone_and_said);
