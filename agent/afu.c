@@ -18,6 +18,7 @@ struct afu {
     struct ocxl_device *device;       /* compute: NULL while it cannot be opened */
     uint64_t sections[WIRE_SECTIONS]; /* compute: as read last */
     bool read_all;                    /* compute: all of them were read since it was opened */
+    bool was_quiet;                   /* compute: no flit left between the last two samples */
     int64_t reopen_at_ms;
     struct err open_error;
     struct lender *lender;                    /* memory */
@@ -65,12 +66,17 @@ static int compute_get(struct afu *a, uint64_t offset, uint64_t *value, struct e
     return ocxl_device_read(a->device, offset, value, e) == 0 ? 0 : compute_failed(a);
 }
 
+/* Whoever sent nothing received nothing, and waited for nothing; what comes late is counted with the next. */
 static int compute_count(struct afu *a, struct err *e)
 {
     uint64_t sent, received, latency;
     if (compute_get(a, REG_FLITS_SENT, &sent, e) < 0)
         return -1;
+    bool quiet = sent == 0 && a->was_quiet;
     a->sent += sent; /* at once: the read has cleared it */
+    a->was_quiet = sent == 0;
+    if (quiet)
+        return 0;
     if (compute_get(a, REG_FLITS_RECEIVED, &received, e) < 0)
         return -1;
     a->received += received;
@@ -95,15 +101,18 @@ static int compute_read_section(struct afu *a, unsigned section, uint64_t *value
     return compute_get(a, REG_SECTION(section), value, e);
 }
 
-static int compute_read(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e)
+static int compute_read(struct afu *a, enum afu_depth depth, struct wire_seen_adapter *out, struct err *e)
 {
+    if (!a->read_all)
+        depth = AFU_ALL;
     if (compute_channels(a, &out->channels, e) < 0)
         return -1;
-    all = all || !a->read_all;
     for (unsigned n = 0; n < WIRE_SECTIONS; n++)
-        if ((all || n * TIB < a->o.wire.window_bytes) && compute_get(a, REG_SECTION(n), &a->sections[n], e) < 0)
+        if ((depth == AFU_ALL || (depth == AFU_ORDERS && n * TIB < a->o.wire.window_bytes)) &&
+            compute_get(a, REG_SECTION(n), &a->sections[n], e) < 0)
             return -1;
-    if (compute_get(a, REG_ERROR_CAPTURE, &out->error_capture, e) < 0 || (all && compute_count(a, e) < 0))
+    if (compute_get(a, REG_ERROR_CAPTURE, &out->error_capture, e) < 0 ||
+        (depth != AFU_ORDERS && compute_count(a, e) < 0))
         return -1;
     a->read_all = true;
     memcpy(out->sections, a->sections, sizeof out->sections);
@@ -161,9 +170,9 @@ static int memory_channels(struct afu *a, unsigned *out, struct err *e)
     return lender_channels(a->lender, out, e);
 }
 
-static int memory_read(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e)
+static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_adapter *out, struct err *e)
 {
-    (void)all; /* a memory adapter has none */
+    (void)depth; /* a memory adapter has no sections and no counters */
     struct lender_info info = { 0 };
     struct lender_errors errors = { 0 };
     a->locked_bytes = 0;

@@ -24,14 +24,20 @@ struct afu_options {
     bool emulated;
 };
 
+enum afu_depth {
+    AFU_PULSE,  /* channels, errors, and counters: every heartbeat; the latency only when flits moved */
+    AFU_ORDERS, /* what orders change: channels, errors, sections of the window */
+    AFU_ALL,    /* everything: somebody else may have changed it */
+};
+
 struct afu_ops {
     const char *name;
     /* Starts what has to run before anybody can use the adapter (the lender of an emulated rack); no harm when it runs.
      */
     void (*start)(struct afu *a);
-    /* Fills channels, sections, error_capture, lender_id, counters; leaves the rest.  'all': samples the counters too,
-     * and reads the sections that lie outside of the window; otherwise those are as they were at the last time. */
-    int (*read)(struct afu *a, bool all, struct wire_seen_adapter *out, struct err *e);
+    /* Fills channels, sections, error_capture, lender_id, counters; leaves the rest.  What 'depth' leaves out is told
+     * as it was at the last time. */
+    int (*read)(struct afu *a, enum afu_depth depth, struct wire_seen_adapter *out, struct err *e);
     /* Out of reset or into it; read-modify-write, writes nothing when it is so already. */
     int (*set_channel)(struct afu *a, unsigned port, bool up, struct err *e);
     int (*channels)(struct afu *a, unsigned *out, struct err *e);

@@ -19,6 +19,7 @@
 #define RETRY_MS 250        /* after a pass that left something undone */
 #define PROGRESS_MS 50      /* between two reports of one long order */
 #define START_HEARTBEAT_MS 1000
+#define ALL_MS 60000 /* between two complete readings: somebody else may have changed something */
 
 struct shot { /* a snapshot; counted, under the lock */
     unsigned refs;
@@ -99,11 +100,11 @@ static void publish(struct agent *a, struct shot *s)
     pthread_mutex_unlock(&a->lock);
 }
 
-static void take_shot(struct agent *a, uint64_t session_number, bool counters)
+static void take_shot(struct agent *a, uint64_t session_number, enum observe_what what)
 {
     struct err e = { 0 };
     struct shot *s = calloc(1, sizeof *s);
-    if (!s || observe(&a->node, counters, &s->o, &e) < 0) {
+    if (!s || observe(&a->node, what, &s->o, &e) < 0) {
         log_error("observe.failed", "%s", s ? e.detail : "out of memory");
         free(s);
         return;
@@ -155,7 +156,7 @@ static void act(struct agent *a, struct wire_desired *fresh)
 static void first_look(struct agent *a)
 {
     node_discover(&a->node);
-    take_shot(a, 0, true);
+    take_shot(a, 0, OBSERVE_ALL);
     pthread_mutex_lock(&a->lock);
     observe_registration(&a->node, &a->registration);
     a->ready = true;
@@ -166,7 +167,7 @@ static void first_look(struct agent *a)
 static void *job_main(void *arg)
 {
     struct agent *a = arg;
-    int64_t beat_at = 0, retry_at = INT64_MAX, prepare_at = 0;
+    int64_t beat_at = 0, all_at = time_monotonic_ms() + ALL_MS, retry_at = INT64_MAX, prepare_at = 0;
     first_look(a);
     for (;;) {
         pthread_mutex_lock(&a->lock);
@@ -176,7 +177,7 @@ static void *job_main(void *arg)
         wake_at = wake_at < prepare_at ? wake_at : prepare_at;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, wake_at);
-        bool stop = a->stop;
+        bool stop = a->stop, rescan = a->rescan;
         struct wire_desired *fresh = TAKE(a->desired);
         uint64_t number = a->session_number;
         unsigned heartbeat_ms = a->heartbeat_ms;
@@ -187,24 +188,28 @@ static void *job_main(void *arg)
             return NULL;
         }
         int64_t now = time_monotonic_ms();
-        bool beat = now >= beat_at;
+        bool beat = now >= beat_at, acted = fresh || now >= retry_at;
         struct err e = { 0 };
         if (!fresh && now >= prepare_at) {
             node_prepare(&a->node);
             prepare_at = INT64_MAX;
-            if (now < settle_at && !beat && now < retry_at)
+            if (now < settle_at && !beat && !acted && !rescan)
                 continue;
         }
         if ((beat || fresh) && node_revive(&a->node, &e) < 0)
             log_warn("node.revive", "%s", e.detail);
         if (fresh)
             act(a, fresh);
-        else if (now >= retry_at && a->current.epoch != 0)
+        else if (acted && a->current.epoch != 0)
             apply(a, &a->current);
-        if (fresh || now >= retry_at)
+        if (acted)
             retry_at = a->node.incomplete ? time_monotonic_ms() + RETRY_MS : INT64_MAX;
         segments_keep_fresh(&a->node, now);
-        take_shot(a, number, beat);
+        enum observe_what what = beat ? OBSERVE_BEAT : OBSERVE_ORDERS;
+        if (now >= all_at || rescan || (beat && acted))
+            what = OBSERVE_ALL;
+        take_shot(a, number, what);
+        all_at = what == OBSERVE_ALL ? now + ALL_MS : all_at;
         prepare_at = fresh || beat ? time_monotonic_ms() + PREPARE_AFTER_MS : prepare_at;
         if (beat)
             beat_at = now + heartbeat_ms;

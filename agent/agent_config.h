@@ -24,6 +24,7 @@ struct agent_config {
     char url[CONFIG_PATH], ca_file[CONFIG_PATH], join_token_file[CONFIG_PATH];
     char state_dir[CONFIG_PATH], run_dir[CONFIG_PATH];
     char sysfs_root[CONFIG_PATH], procfs_root[CONFIG_PATH], machine_id_file[CONFIG_PATH], emulator_dir[CONFIG_PATH];
+    char boot_dir[CONFIG_PATH]; /* of the kernel's build configuration */
     char ocxl_library[CONFIG_PATH];
     char lender_program[CONFIG_PATH]; /* empty: lenders are units of their own */
     char lender_backing[16], lender_backing_dir[CONFIG_PATH];

@@ -1,16 +1,30 @@
-/* findings.c - what an operator should know, and do, before memory travels (inventory_findings() of inventory.h). */
+/* findings.c - see findings.h.  One function a subject; a subject that does not concern this node's roles is left out.
+ */
+#include "findings.h"
+
 #include "block.h"
 #include "inventory.h"
 #include "units.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#define OCXL_DEVICES "/dev/ocxl"
+#define OCXL_AFU_NAME "IBM,RMEM."
+
 struct findings {
+    const struct findings_source *from;
     struct wire_finding *list;
     unsigned n;
 };
@@ -39,30 +53,109 @@ static bool has_role(const struct agent_config *c, enum wire_role role)
     return false;
 }
 
-static void check_policy(struct findings *f, const struct sysfs *sys)
+static bool is_emulated(const struct findings *f)
 {
-    char policy[SYSFS_TEXT];
-    struct err e = { 0 };
-    if (sysfs_read(sys, BLOCK_DIR "/auto_online_blocks", policy, sizeof policy, &e) < 0)
-        return;
-    static const char *const advice = "write offline to /sys/devices/system/memory/auto_online_blocks, and boot with "
-                                      "memhp_default_state=offline";
-    if (strcmp(policy, "online") == 0 || strcmp(policy, "online_kernel") == 0)
-        add(f, "auto_online_policy", WIRE_WARNING, advice,
-            "the kernel onlines new memory blocks by itself (%.40s), where they may never come back", policy);
-    else if (strcmp(policy, "online_movable") == 0)
-        add(f, "auto_online_policy", WIRE_INFO, advice,
-            "the kernel onlines new memory blocks by itself, as movable: before their first page was touched");
-    else if (strcmp(policy, "offline") != 0)
-        add(f, "auto_online_policy", WIRE_WARNING, advice, "unknown auto-online policy %.40s", policy);
+    return strcmp(f->from->config->platform, "emulated") == 0;
 }
 
-static void check_blocks(struct findings *f, const struct sysfs *sys)
+static bool on_power(void)
+{
+    struct utsname u;
+    return uname(&u) == 0 && strncmp(u.machine, "ppc64", 5) == 0;
+}
+
+/* ---- where the kernel's files come from ---------------------------------------------------------------------------
+ */
+static void check_platform(struct findings *f)
+{
+    struct statfs fs;
+    bool real = fstatfs(f->from->sys->root_fd, &fs) == 0 && fs.f_type == SYSFS_MAGIC;
+    if (!is_emulated(f)) {
+        if (!real)
+            add(f, "sysfs_not_real", WIRE_WARNING, "take sysfs_root out of the configuration, or set platform=emulated",
+                "the platform is linux, but %.120s is not this kernel's own", f->from->config->sysfs_root);
+        return;
+    }
+    if (real)
+        add(f, "emulated_on_real_kernel", WIRE_ERROR, "set platform=linux, or sysfs_root to the emulator's",
+            "the platform is emulated, but %.120s is this kernel's own", f->from->config->sysfs_root);
+    add(f, "emulated", WIRE_INFO, "nothing; do not take its figures for those of a server",
+        "this node is emulated: its adapters, memory blocks and counters are the emulator's");
+}
+
+static void check_identity(struct findings *f)
+{
+    char id[ID_SIZE];
+    struct err e = { 0 };
+    if (inventory_machine_id(f->from->config->machine_id_file, id, &e) < 0)
+        add(f, "no_machine_id", WIRE_ERROR, "make one: systemd-machine-id-setup",
+            "this machine has no identity: %.140s", e.detail);
+    if (inventory_boot_id(f->from->proc, id, &e) < 0)
+        add(f, "no_boot_id", WIRE_ERROR, "mount /proc, or correct procfs_root", "this boot has no identity: %.140s",
+            e.detail);
+}
+
+/* ---- memory hot-plug ----------------------------------------------------------------------------------------------
+ */
+static void check_policy(struct findings *f)
+{
+    static const char *const advice = "write offline to /sys/devices/system/memory/auto_online_blocks, and boot with "
+                                      "memhp_default_state=offline";
+    const char *now = f->from->kernel->policy, *boot = f->from->kernel->boot_policy;
+    if (strcmp(now, "online") == 0 || strcmp(now, "online_kernel") == 0)
+        add(f, "auto_online_policy", WIRE_WARNING, advice,
+            "the kernel onlines new memory blocks by itself (%.40s), where they may never come back", now);
+    else if (strcmp(now, "online_movable") == 0)
+        add(f, "auto_online_policy", WIRE_INFO, advice,
+            "the kernel onlines new memory blocks by itself, as movable: before their first page was touched");
+    else if (now[0] != '\0' && strcmp(now, "offline") != 0)
+        add(f, "auto_online_policy", WIRE_WARNING, advice, "unknown auto-online policy %.40s", now);
+    else if (boot[0] != '\0' && strcmp(boot, "offline") != 0)
+        add(f, "boot_policy", WIRE_WARNING, "boot with memhp_default_state=offline",
+            "after the next boot the kernel onlines new memory blocks by itself (memhp_default_state=%.31s)", boot);
+}
+
+static void check_kernel_options(struct findings *f)
+{
+    const struct kernel_facts *k = f->from->kernel;
+    if (k->options[KERNEL_HOTREMOVE] == KERNEL_NO)
+        add(f, "no_memory_hot_remove", WIRE_ERROR, "use a kernel with CONFIG_MEMORY_HOTREMOVE",
+            "this kernel cannot give memory back: it was built without hot-remove");
+    if (k->memmap_on_memory == KERNEL_YES)
+        add(f, "memmap_on_memory", WIRE_WARNING, "boot without memory_hotplug.memmap_on_memory",
+            "the kernel keeps its descriptors of borrowed memory in that memory: it is used before its first touch");
+}
+
+static void check_writable(struct findings *f)
+{
+    const char *const files[] = { BLOCK_DIR "/probe", BLOCK_DIR "/auto_online_blocks" };
+    for (size_t i = 0; i < ARRAY_LEN(files); i++)
+        if (faccessat(f->from->sys->root_fd, files[i], W_OK, AT_EACCESS) < 0 && errno != ENOENT) {
+            add(f, "hotplug_permission", WIRE_ERROR,
+                "run the agent as root, in a unit that may write /sys (no ProtectKernelTunables)",
+                "memory blocks cannot be changed by this user: %.80s", strerror(errno));
+            return;
+        }
+}
+
+static void check_probe(struct findings *f)
+{
+    if (faccessat(f->from->sys->root_fd, BLOCK_DIR "/probe", F_OK, 0) == 0)
+        return;
+    if (on_power() && !is_emulated(f))
+        add(f, "no_probe", WIRE_ERROR, "use a kernel with CONFIG_ARCH_MEMORY_PROBE",
+            "the kernel has no probe file: nobody adds memory blocks to this machine");
+    else
+        add(f, "no_probe", WIRE_INFO, "none is needed where the platform adds the blocks (ACPI, virtio, CXL)",
+            "the kernel has no probe file: memory blocks are awaited, not created");
+}
+
+static void check_blocks(struct findings *f)
 {
     uint64_t size = 0;
     struct err e = { 0 };
     char text[UNITS_SIZE_MAX];
-    if (sysfs_read_hex(sys, BLOCK_DIR "/block_size_bytes", &size, &e) < 0) {
+    if (sysfs_read_hex(f->from->sys, BLOCK_DIR "/block_size_bytes", &size, &e) < 0) {
         add(f, "no_memory_hotplug", WIRE_ERROR, "use a kernel with CONFIG_MEMORY_HOTPLUG and CONFIG_MEMORY_HOTREMOVE",
             "this kernel cannot hot-plug memory (%.120s)", e.detail);
         return;
@@ -70,24 +163,89 @@ static void check_blocks(struct findings *f, const struct sysfs *sys)
     if (size > GIB)
         add(f, "block_size", WIRE_WARNING, "expect every request to be rounded up to this size",
             "memory blocks are large here: %s", units_format_size(size, text));
-    if (faccessat(sys->root_fd, BLOCK_DIR "/probe", F_OK, 0) < 0)
-        add(f, "no_probe", WIRE_INFO, "none is needed where the platform adds the blocks (ACPI, virtio, CXL)",
-            "the kernel has no probe file: memory blocks are awaited, not created");
+    check_probe(f);
+    check_writable(f);
+    check_policy(f);
+    check_kernel_options(f);
 }
 
-static void check_memlock(struct findings *f, const struct agent_config *c)
+/* ---- lending ------------------------------------------------------------------------------------------------------
+ */
+static bool may_lock_anything(void)
 {
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { 0 };
+    return syscall(SYS_capget, &header, data) == 0 && data[CAP_IPC_LOCK / 32].effective & 1u << CAP_IPC_LOCK % 32;
+}
+
+static void check_memlock(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
     struct rlimit limit;
     char text[UNITS_SIZE_MAX];
-    if (strcmp(c->lender_backing, "locked") != 0 || c->lender_program[0] == '\0' || geteuid() == 0)
+    if (c->lender_program[0] == '\0' || may_lock_anything())
         return; /* a lender in a unit of its own has its own limit */
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         add(f, "memlock_limit", WIRE_WARNING, "raise it: LimitMEMLOCK=infinity, or ulimit -l unlimited",
             "lent memory is locked, and the limit for that is %s", units_format_size(limit.rlim_cur, text));
 }
 
-static void check_devices(struct findings *f, const struct agent_config *c)
+static void check_huge_pages(struct findings *f, const struct statfs *fs)
 {
+    char size[UNITS_SIZE_MAX];
+    if (fs->f_blocks == 0 && inventory_huge_pages(f->from->sys, (uint64_t)fs->f_bsize, NULL) == 0)
+        add(f, "no_huge_pages", WIRE_ERROR, "reserve some: hugepages= at boot, or nr_hugepages of each NUMA node",
+            "memory is lent in huge pages of %s, and none is reserved", units_format_size((uint64_t)fs->f_bsize, size));
+}
+
+/* On servers systemd listens for a lender; the agent starts none. */
+static void check_lender_sockets(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
+    char path[CONFIG_PATH + NAME_SIZE + 16];
+    if (c->lender_program[0] != '\0')
+        return;
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        if (c->adapters[i].wire.role != WIRE_MEMORY)
+            continue;
+        snprintf(path, sizeof path, "%s/lender-%s.sock", c->run_dir, c->adapters[i].wire.name);
+        if (access(path, F_OK) < 0)
+            add(f, "no_lender_socket", WIRE_ERROR, "systemctl enable --now memlane-lender@ADAPTER.socket",
+                "nobody listens for the lender of %s: %.120s", c->adapters[i].wire.name, path);
+    }
+}
+
+static void check_backing(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
+    struct statfs fs;
+    if (strcmp(c->lender_backing, "locked") != 0) {
+        if (!is_emulated(f))
+            add(f, "sparse_backing", WIRE_ERROR, "set lender_backing=locked: sparse is for emulated racks",
+                "lent memory is neither populated nor locked: a borrower may reach pages that nobody has");
+        return;
+    }
+    check_memlock(f);
+    if (c->lender_backing_dir[0] == '\0') {
+        add(f, "small_pages", WIRE_INFO, "mount a hugetlbfs with reserved pages, and set lender_backing_dir to it",
+            "memory is lent in small pages: the adapter translates faster with huge ones");
+        return;
+    }
+    if (statfs(c->lender_backing_dir, &fs) < 0)
+        add(f, "no_backing_dir", WIRE_ERROR, "make the directory, or correct lender_backing_dir", "%.150s: %s",
+            c->lender_backing_dir, strerror(errno));
+    else if (fs.f_type == HUGETLBFS_MAGIC)
+        check_huge_pages(f, &fs);
+    else if (fs.f_type != TMPFS_MAGIC)
+        add(f, "backing_not_memory", WIRE_ERROR, "use a directory on hugetlbfs or tmpfs",
+            "%.150s is on no file system of memory", c->lender_backing_dir);
+}
+
+/* ---- adapters -----------------------------------------------------------------------------------------------------
+ */
+static void check_devices(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
     for (unsigned i = 0; i < c->n_adapters; i++) {
         const struct adapter_config *a = &c->adapters[i];
         if (access(a->device, R_OK | W_OK) < 0)
@@ -98,29 +256,104 @@ static void check_devices(struct findings *f, const struct agent_config *c)
     }
 }
 
-static void check_directories(struct findings *f, const struct agent_config *c)
+static bool is_configured(const struct agent_config *c, const char *name)
 {
-    const char *const dirs[] = { c->state_dir, c->run_dir };
-    for (size_t i = 0; i < ARRAY_LEN(dirs); i++)
-        if (access(dirs[i], W_OK | X_OK) < 0)
-            add(f, "directory_permission", WIRE_ERROR, "create it for the agent's user, mode 0700", "%s: %.140s",
-                strerror(errno), dirs[i]);
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        const char *slash = strrchr(c->adapters[i].device, '/');
+        if (slash && strcmp(slash + 1, name) == 0)
+            return true;
+    }
+    return false;
 }
 
-unsigned inventory_findings(const struct agent_config *c, const struct sysfs *sys, const char *ocxl_error,
-                            struct wire_finding out[WIRE_MAX_FINDINGS])
+/* Cards of ours that the configuration does not name. */
+static void check_unused_devices(struct findings *f)
 {
-    struct findings f = { .list = out };
-    if (has_role(c, WIRE_COMPUTE)) {
-        check_blocks(&f, sys);
-        check_policy(&f, sys);
-        if (ocxl_error)
-            add(&f, "no_libocxl", WIRE_ERROR, "install libocxl1, or name the library with --ocxl-library", "%.190s",
-                ocxl_error);
+    if (is_emulated(f))
+        return;
+    DIR *dir = opendir(OCXL_DEVICES);
+    for (struct dirent *d; dir && (d = readdir(dir));)
+        if (strncmp(d->d_name, OCXL_AFU_NAME, strlen(OCXL_AFU_NAME)) == 0 && !is_configured(f->from->config, d->d_name))
+            add(f, "adapter_unused", WIRE_WARNING, "add a section [adapter NAME] with its role and device",
+                OCXL_DEVICES "/%.120s is there, but not configured", d->d_name);
+    if (dir)
+        closedir(dir);
+}
+
+static void check_ocxl(struct findings *f)
+{
+    if (!f->from->ocxl_error)
+        return;
+    add(f, "no_libocxl", WIRE_ERROR, "install libocxl1, or name the library with --ocxl-library", "%.190s",
+        f->from->ocxl_error);
+    if (!is_emulated(f) && f->from->kernel->options[KERNEL_OCXL] == KERNEL_NO)
+        add(f, "no_ocxl_driver", WIRE_ERROR, "use a kernel with CONFIG_OCXL (POWER only)",
+            "this kernel was built without the driver for OpenCAPI adapters");
+}
+
+/* ---- the agent itself ---------------------------------------------------------------------------------------------
+ */
+/* The agent makes a directory that is missing, but not the one above it. */
+static void check_directory(struct findings *f, const char *path)
+{
+    char parent[CONFIG_PATH];
+    if (access(path, W_OK | X_OK) == 0)
+        return;
+    int why = errno;
+    snprintf(parent, sizeof parent, "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (why == ENOENT && slash) {
+        slash[slash == parent] = '\0';
+        if (access(parent, W_OK | X_OK) == 0)
+            return;
     }
-    if (has_role(c, WIRE_MEMORY))
-        check_memlock(&f, c);
-    check_devices(&f, c);
-    check_directories(&f, c);
+    add(f, "directory_permission", WIRE_ERROR, "create it for the agent's user, mode 0700", "%s: %.140s", strerror(why),
+        path);
+}
+
+static void check_enrolment(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
+    char path[CONFIG_PATH + 16];
+    snprintf(path, sizeof path, "%s/credential", c->state_dir);
+    if (access(path, F_OK) == 0 || errno == EACCES)
+        return;
+    if (c->join_token_file[0] == '\0')
+        add(f, "not_enrolled", WIRE_ERROR,
+            "get one from the orchestrator (memlane token create), and name its file with --join-token-file",
+            "this node has neither a credential nor a join token");
+    else if (access(c->join_token_file, R_OK) < 0)
+        add(f, "no_join_token", WIRE_ERROR, "put the join token there, readable by the agent's user", "%.150s: %s",
+            c->join_token_file, strerror(errno));
+}
+
+static void check_parts(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
+    if (c->n_adapters == 0 && c->n_switches == 0)
+        add(f, "no_adapter", WIRE_INFO, "add [adapter NAME] or [switch NAME] to the agent's configuration",
+            "neither an adapter nor a switch is configured: this node neither lends nor borrows");
+}
+
+unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS])
+{
+    struct findings f = { .from = s, .list = out };
+    const struct agent_config *c = s->config;
+    check_platform(&f);
+    check_identity(&f);
+    check_parts(&f);
+    if (has_role(c, WIRE_COMPUTE))
+        check_blocks(&f);
+    if (has_role(c, WIRE_MEMORY)) {
+        check_backing(&f);
+        check_lender_sockets(&f);
+    }
+    if (c->n_adapters > 0)
+        check_ocxl(&f);
+    check_devices(&f);
+    check_unused_devices(&f);
+    check_directory(&f, c->state_dir);
+    check_directory(&f, c->run_dir);
+    check_enrolment(&f);
     return f.n;
 }

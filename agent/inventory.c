@@ -144,6 +144,31 @@ int inventory_room(const struct inventory_memory *m, int numa_node, uint64_t siz
                    units_format_size(minus(free_bytes, size_bytes - used + reserve_bytes), b));
 }
 
+static uint64_t huge_pages(const struct sysfs *sys, unsigned node, uint64_t page_bytes, const char *file)
+{
+    char path[128], text[SYSFS_TEXT];
+    uint64_t n = 0;
+    struct err e = { 0 };
+    snprintf(path, sizeof path, "devices/system/node/node%u/hugepages/hugepages-%llukB/%s", node,
+             (unsigned long long)(page_bytes / KIB), file);
+    if (sysfs_read(sys, path, text, sizeof text, &e) < 0 || units_parse_u64(text, &n, &e) < 0 ||
+        n > INT64_MAX / page_bytes)
+        return 0;
+    return n * page_bytes;
+}
+
+uint64_t inventory_huge_pages(const struct sysfs *sys, uint64_t page_bytes, uint64_t *free_bytes)
+{
+    uint64_t total = 0, unused = 0;
+    for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++) {
+        total += huge_pages(sys, n, page_bytes, "nr_hugepages");
+        unused += huge_pages(sys, n, page_bytes, "free_hugepages");
+    }
+    if (free_bytes)
+        *free_bytes = unused;
+    return total;
+}
+
 /* ---- identity -----------------------------------------------------------------------------------------------------
  */
 int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e)

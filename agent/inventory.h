@@ -1,5 +1,4 @@
-/* inventory.h - what this node is: identity, memory by NUMA node, and what an operator should know before memory
- * travels.
+/* inventory.h - what this node is: identity, and memory by NUMA node.
  *
  * Only local memory is counted: what is borrowed is never lent on.  Everything is read below roots that tests can set.
  * Reads only; no state; the caller's thread. */
@@ -40,8 +39,7 @@ MUST_CHECK int inventory_room(const struct inventory_memory *m, int numa_node, u
 MUST_CHECK int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e);
 MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], struct err *e);
 
-/* Fills at most WIRE_MAX_FINDINGS; answers how many.  'ocxl_error': why libocxl could not be loaded; NULL: it is. */
-unsigned inventory_findings(const struct agent_config *c, const struct sysfs *sys, const char *ocxl_error,
-                            struct wire_finding out[WIRE_MAX_FINDINGS]);
+/* Bytes of reserved huge pages of this size, on all NUMA nodes; '*free_bytes', unless NULL: those that nobody uses. */
+uint64_t inventory_huge_pages(const struct sysfs *sys, uint64_t page_bytes, uint64_t *free_bytes);
 
 #endif

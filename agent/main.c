@@ -1,8 +1,7 @@
-/* main.c - memlane-agent: options, the node's lock, start, stop; and --check. */
+/* main.c - memlane-agent: options, the node's lock, start, stop. */
 #include "agent.h"
-#include "inventory.h"
+#include "checkup.h"
 #include "log.h"
-#include "ocxl.h"
 #include "units.h"
 
 #include <errno.h>
@@ -23,23 +22,24 @@
 
 static const struct option long_options[] = {
     { "config", required_argument, NULL, 'c' },
-    { "check", no_argument, NULL, 'k' },
+    { "check", no_argument, NULL, 'C' },
+    { "output", required_argument, NULL, 'o' },
     { "log-level", required_argument, NULL, 'l' },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'v' },
     /* Each of these sets the key of the configuration that has its name. */
-    { "url", required_argument, NULL, 'o' },
-    { "ca-file", required_argument, NULL, 'o' },
-    { "join-token-file", required_argument, NULL, 'o' },
-    { "name", required_argument, NULL, 'o' },
-    { "state-dir", required_argument, NULL, 'o' },
-    { "run-dir", required_argument, NULL, 'o' },
-    { "sysfs-root", required_argument, NULL, 'o' },
-    { "procfs-root", required_argument, NULL, 'o' },
-    { "ocxl-library", required_argument, NULL, 'o' },
-    { "platform", required_argument, NULL, 'o' },
-    { "settle-ms", required_argument, NULL, 'o' },
-    { "time-scale", required_argument, NULL, 'o' },
+    { "url", required_argument, NULL, 'k' },
+    { "ca-file", required_argument, NULL, 'k' },
+    { "join-token-file", required_argument, NULL, 'k' },
+    { "name", required_argument, NULL, 'k' },
+    { "state-dir", required_argument, NULL, 'k' },
+    { "run-dir", required_argument, NULL, 'k' },
+    { "sysfs-root", required_argument, NULL, 'k' },
+    { "procfs-root", required_argument, NULL, 'k' },
+    { "ocxl-library", required_argument, NULL, 'k' },
+    { "platform", required_argument, NULL, 'k' },
+    { "settle-ms", required_argument, NULL, 'k' },
+    { "time-scale", required_argument, NULL, 'k' },
     { 0 },
 };
 
@@ -48,7 +48,9 @@ static const char usage[] =
     "Registers this node with the orchestrator, and carries out what it wants: adapters, buffers, memory blocks.\n"
     "\n"
     "  --config FILE           an INI file with [agent], [adapter NAME] and [switch NAME]\n"
-    "  --check                 print what an operator should know about this node, and end\n"
+    "  --check                 print what an operator should know about this node, and end: 0 nothing is wrong,\n"
+    "                          1 something is; touches no adapter, no memory, and no lender\n"
+    "  -o, --output json       with --check: JSON instead of text\n"
     "  --url URL               the orchestrator (http://127.0.0.1:8080)\n"
     "  --ca-file FILE          the certificate authority that the orchestrator's certificate has to come from\n"
     "  --join-token-file FILE  the token to enrol with, while there is no credential in the state directory\n"
@@ -64,7 +66,7 @@ static const char usage[] =
 
 struct run {
     const char *config_file;
-    bool check;
+    bool check, json;
     const char *overrides[32][2];
     size_t n_overrides;
 };
@@ -79,12 +81,19 @@ static void read_options(int argc, char **argv, struct run *run)
 {
     int c, index = 0;
     enum log_level level;
-    while ((c = getopt_long(argc, argv, "", long_options, &index)) != -1) {
+    while ((c = getopt_long(argc, argv, "o:", long_options, &index)) != -1) {
         switch (c) {
+        case 'o':
+            if (strcmp(optarg, "json") != 0 && strcmp(optarg, "text") != 0) {
+                fprintf(stderr, "memlane-agent: the output is text or json, not %s\n", optarg);
+                exit(DIE_OPTIONS);
+            }
+            run->json = strcmp(optarg, "json") == 0;
+            break;
         case 'c':
             run->config_file = optarg;
             break;
-        case 'k':
+        case 'C':
             run->check = true;
             break;
         case 'l':
@@ -94,7 +103,7 @@ static void read_options(int argc, char **argv, struct run *run)
             }
             log_set_level(level);
             break;
-        case 'o':
+        case 'k':
             if (run->n_overrides == ARRAY_LEN(run->overrides)) {
                 fprintf(stderr, "memlane-agent: too many options\n");
                 exit(DIE_OPTIONS);
@@ -167,46 +176,6 @@ static int take_lock(const struct agent_config *c, struct err *e)
     return fd;
 }
 
-static int print_check(const struct agent_config *c)
-{
-    static const char *const severities[] = { "info", "warning", "error" };
-    static struct wire_finding findings[WIRE_MAX_FINDINGS];
-    struct sysfs sys;
-    struct ocxl_library ocxl;
-    struct err e = { 0 }, no_ocxl = { 0 };
-    struct inventory_borrowed none = { 0 };
-    struct inventory_memory m;
-    char total[UNITS_SIZE_MAX], free_text[UNITS_SIZE_MAX];
-    bool errors = false;
-    if (sysfs_init(&sys, c->sysfs_root, &e) < 0)
-        die(1, &e);
-    bool loaded = ocxl_library_load(&ocxl, c->ocxl_library, &no_ocxl) == 0;
-    printf("node      %s (platform %s)\norchestrator  %s\n", c->name, c->platform, c->url);
-    if (inventory_memory(&sys, &none, &m, &e) == 0)
-        printf("memory    %s, %s free\n", units_format_size(m.memory_bytes, total),
-               units_format_size(m.free_bytes, free_text));
-    else
-        printf("memory    unknown: %s\n", e.detail);
-    for (unsigned i = 0; i < c->n_adapters; i++)
-        printf("adapter   %s, %s, %u ports, %s\n", c->adapters[i].wire.name,
-               c->adapters[i].wire.role == WIRE_MEMORY ? "lends memory" : "borrows memory", c->adapters[i].wire.ports,
-               c->adapters[i].device);
-    for (unsigned i = 0; i < c->n_switches; i++)
-        printf("switch    %s at %s\n", c->switches[i].name, c->switches[i].address);
-    unsigned n = inventory_findings(c, &sys, loaded ? NULL : no_ocxl.detail, findings);
-    for (unsigned i = 0; i < n; i++) {
-        printf("%-9s %s: %s\n          -> %s\n", severities[findings[i].severity], findings[i].code, findings[i].detail,
-               findings[i].advice);
-        errors = errors || findings[i].severity == WIRE_ERROR;
-    }
-    if (n == 0)
-        printf("ok        nothing to be done\n");
-    if (loaded)
-        ocxl_library_unload(&ocxl);
-    sysfs_done(&sys);
-    return errors ? 1 : 0;
-}
-
 static int serve(const struct agent_config *c, const sigset_t *signals)
 {
     struct err e = { 0 };
@@ -249,5 +218,5 @@ int main(int argc, char **argv)
     read_options(argc, argv, &run);
     if (load_config(&run, &config, &e) < 0)
         die(DIE_OPTIONS, &e);
-    return run.check ? print_check(&config) : serve(&config, &signals);
+    return run.check ? checkup_print(&config, run.json) : serve(&config, &signals);
 }

@@ -1,6 +1,7 @@
 /* node.c - see node.h. */
 #include "node.h"
 
+#include "findings.h"
 #include "log.h"
 
 #include <stdio.h>
@@ -91,8 +92,17 @@ int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct 
     n->children.keep[0] = lock_fd;
     if (init_kernel(n, e) < 0 || init_parts(n, e) < 0)
         return -1;
-    n->n_findings = inventory_findings(c, &n->sys, n->ocxl_loaded ? NULL : n->ocxl_error, n->findings);
+    node_check(n);
     return 0;
+}
+
+void node_check(struct node *n)
+{
+    struct kernel_facts kernel;
+    kernel_facts_read(&kernel, &n->sys, &n->proc, n->config->boot_dir);
+    const struct findings_source from = { n->config, &n->sys, &n->proc, &kernel,
+                                          n->ocxl_loaded ? NULL : n->ocxl_error };
+    n->n_findings = findings_read(&from, n->findings);
 }
 
 void node_discover(struct node *n)

@@ -87,9 +87,11 @@ struct node {
 MUST_CHECK int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct err *e);
 /* Starts lenders (emulated racks), opens adapters, finds the segments that exist. */
 void node_discover(struct node *n);
-/* The kernel's files again, where what served them was started anew (emulated racks). */
 /* After a pass, when its report is on the way: gets ready for the next order. */
 void node_prepare(struct node *n);
+/* Reads the findings anew. */
+void node_check(struct node *n);
+/* The kernel's files again, where what served them was started anew (emulated racks). */
 MUST_CHECK int node_revive(struct node *n, struct err *e);
 void node_done(struct node *n);
 struct node_adapter *node_adapter(struct node *n, const char *name); /* NULL when there is none */

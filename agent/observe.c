@@ -59,13 +59,13 @@ static unsigned settled_of(const struct node *n, struct node_adapter *a, unsigne
     return settled;
 }
 
-static void see_adapter(struct node *n, struct node_adapter *a, bool all, struct wire_seen_adapter *out)
+static void see_adapter(struct node *n, struct node_adapter *a, enum afu_depth depth, struct wire_seen_adapter *out)
 {
     struct err e = { 0 };
     memset(out, 0, sizeof *out);
     memcpy(out->name, a->config->wire.name, sizeof out->name);
     out->emulated = strcmp(n->config->platform, "emulated") == 0;
-    out->ok = afu_ops(a->afu)->read(a->afu, all, out, &e) == 0;
+    out->ok = afu_ops(a->afu)->read(a->afu, depth, out, &e) == 0;
     if (!out->ok)
         snprintf(out->error, sizeof out->error, "%.199s", e.detail[0] ? e.detail : "the adapter does not answer");
 }
@@ -100,18 +100,31 @@ static void read_buffers(struct node_adapter *a)
 }
 
 /* A memory adapter and its lender are read when an order went there, and with every heartbeat. */
-static void read_lender(struct node *n, struct node_adapter *a, bool all)
+static void read_lender(struct node *n, struct node_adapter *a, enum observe_what what)
 {
-    if (!all && !n->lenders_changed)
+    if (what == OBSERVE_ORDERS && !n->lenders_changed)
         return;
-    see_adapter(n, a, all, &a->seen);
+    see_adapter(n, a, AFU_ALL, &a->seen);
     if (a->seen.lender_id[0])
         read_buffers(a);
     else
         a->n_buffers = 0;
 }
 
-static int see_adapters(struct node *n, bool all, struct wire_observed *o, struct err *e)
+/* Between two complete readings, sections are read after the passes that may have changed them. */
+static void read_compute(struct node *n, struct node_adapter *a, enum observe_what what)
+{
+    static const enum afu_depth depths[] = { AFU_ORDERS, AFU_PULSE, AFU_ALL };
+    if (what == OBSERVE_ORDERS && !a->ordered && a->seen.ok)
+        return;
+    bool was_ok = a->seen.ok;
+    unsigned channels = a->seen.channels;
+    see_adapter(n, a, was_ok ? depths[what] : AFU_ALL, &a->seen);
+    if (was_ok && what == OBSERVE_BEAT && a->seen.ok && a->seen.channels != channels)
+        see_adapter(n, a, AFU_ALL, &a->seen); /* reset by somebody: what else is not as it was? */
+}
+
+static int see_adapters(struct node *n, enum observe_what what, struct wire_observed *o, struct err *e)
 {
     if (n->n_adapters == 0)
         return 0;
@@ -121,9 +134,9 @@ static int see_adapters(struct node *n, bool all, struct wire_observed *o, struc
     for (unsigned i = 0; i < n->n_adapters; i++) {
         struct node_adapter *a = &n->adapters[i];
         if (afu_lender(a->afu))
-            read_lender(n, a, all);
-        else if (all || a->ordered || !a->seen.ok)
-            see_adapter(n, a, all, &a->seen);
+            read_lender(n, a, what);
+        else
+            read_compute(n, a, what);
         o->adapters[i] = a->seen;
         if (a->seen.ok || afu_lender(a->afu))
             o->adapters[i].settled = settled_of(n, a, a->seen.channels);
@@ -284,14 +297,16 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
     return 0;
 }
 
-int observe(struct node *n, bool all, struct wire_observed *out, struct err *e)
+int observe(struct node *n, enum observe_what what, struct wire_observed *out, struct err *e)
 {
-    bool memory = all || n->memory_changed || n->memory_bytes == 0;
+    if (what == OBSERVE_ALL)
+        node_check(n);
+    bool memory = what != OBSERVE_ORDERS || n->memory_changed || n->memory_bytes == 0;
     struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
     memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
     memcpy(o.instance, n->instance, sizeof o.instance);
     o.n_findings = n->n_findings;
-    if (see_adapters(n, all, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
+    if (see_adapters(n, what, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
         see_switches(n, &o, e) < 0 || (memory && read_memory(n, &n->memory_bytes, &n->free_bytes, e) < 0) ||
         copy_list((void **)&o.findings, n->findings, n->n_findings, sizeof *n->findings, e) < 0) {
         wire_observed_done(&o);

@@ -7,10 +7,13 @@
 
 #include "node.h"
 
-/* Reads everything but the memory blocks, which segments.c keeps.  Unless 'all' is set, what no order of this agent
- * went to since the last time is left out, and told as it was then: counters, lenders, local memory, compute adapters
- * that the desired state does not name. */
-MUST_CHECK int observe(struct node *n, bool all, struct wire_observed *out, struct err *e);
+enum observe_what {
+    OBSERVE_ORDERS, /* after a pass: what its orders may have changed */
+    OBSERVE_BEAT,   /* a heartbeat: besides, counters, errors, lenders, local memory */
+    OBSERVE_ALL,    /* now and then: besides, what only somebody else can have changed, and the findings */
+};
+/* Reads everything but the memory blocks, which segments.c keeps; what is left out is told as it was. */
+MUST_CHECK int observe(struct node *n, enum observe_what what, struct wire_observed *out, struct err *e);
 /* A copy of 'last' with the segments as they are now: how far a long order is.  Its revision stays that of 'last'. */
 MUST_CHECK int observe_progress(struct node *n, const struct wire_observed *last, struct wire_observed *out,
                                 struct err *e);

@@ -21,9 +21,11 @@ int ocxl_mmio_read64(struct ocxl_mmio_area *area, off_t offset, int endian, uint
 int ocxl_mmio_write64(struct ocxl_mmio_area *area, off_t offset, int endian, uint64_t value);
 int ocxl_afu_event_check_versioned(struct ocxl_afu *afu, int timeout, void *events, uint16_t n, uint16_t version);
 const char *ocxl_err_to_string(int err);
+unsigned fake_ocxl_reads(void);
 
 static struct ocxl_afu the_afu;
 static struct ocxl_mmio_area the_area;
+static unsigned n_reads;
 static uint64_t registers[0x300 / 8] = { [0x78 / 8] = UINT64_C(0x0123456789abcdec) };
 
 int ocxl_afu_open_from_dev(const char *path, struct ocxl_afu **afu)
@@ -63,6 +65,7 @@ void ocxl_mmio_unmap(struct ocxl_mmio_area *area)
 
 int ocxl_mmio_read64(struct ocxl_mmio_area *area, off_t offset, int endian, uint64_t *out)
 {
+    n_reads++;
     (void)area;
     if (endian != 1 || offset < 0 || (size_t)offset / 8 >= sizeof registers / 8)
         return -7;
@@ -88,4 +91,9 @@ int ocxl_afu_event_check_versioned(struct ocxl_afu *afu, int timeout, void *even
 const char *ocxl_err_to_string(int err)
 {
     return err == -2 ? "no such device" : "failed";
+}
+
+unsigned fake_ocxl_reads(void)
+{
+    return n_reads;
 }

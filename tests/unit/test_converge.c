@@ -7,6 +7,7 @@
 #include "registers.h"
 #include "units.h"
 
+#include <dlfcn.h>
 #include <libgen.h>
 #include <sys/mman.h>
 
@@ -191,7 +192,7 @@ START_TEST(attach_brings_blocks_online_and_reports_them)
     struct wire_observed o;
     struct err e = { 0 };
     attach();
-    ck_assert_int_eq(observe(&node, true, &o, &e), 0);
+    ck_assert_int_eq(observe(&node, OBSERVE_ALL, &o, &e), 0);
     ck_assert_uint_eq(o.n_segments, 1);
     ck_assert_uint_eq(o.segments[0].blocks_online, 4);
     ck_assert(o.segments[0].movable && !o.segments[0].quiesced);
@@ -322,11 +323,63 @@ START_TEST(blocks_without_a_label_are_reported_without_an_id)
     fixture_put("devices/system/memory/memory2097152/state", "online\n");
     fixture_put("devices/system/memory/memory2097153/state", "online\n");
     start_agent();
-    ck_assert_int_eq(observe(&node, true, &o, &e), 0);
+    ck_assert_int_eq(observe(&node, OBSERVE_ALL, &o, &e), 0);
     ck_assert_uint_eq(o.n_segments, 1);
     ck_assert_str_eq(o.segments[0].id, "");
     ck_assert_uint_eq(o.segments[0].size_bytes, 2 * BLOCK);
     wire_observed_done(&o);
+}
+END_TEST
+
+static unsigned reads(void)
+{
+    unsigned (*count)(void);
+    *(void **)&count = dlsym(adapter.handle, "fake_ocxl_reads");
+    ck_assert_ptr_nonnull(count);
+    return count();
+}
+
+static void see(enum observe_what what, struct wire_seen_adapter *out)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    ck_assert_int_eq(observe(&node, what, &o, &e), 0);
+    *out = o.adapters[0];
+    wire_observed_done(&o);
+}
+
+/* Behind the agent's back. */
+static void poke(uint64_t offset, uint64_t value)
+{
+    struct err e = { 0 };
+    CLEANUP(ocxl_device_closep) struct ocxl_device *other = NULL;
+    ck_assert_int_eq(ocxl_device_open(&other, &adapter, "/dev/any", false, &e), 0);
+    ck_assert_int_eq(ocxl_device_write(other, offset, value, &e), 0);
+}
+
+START_TEST(heartbeat_reads_little_and_foreign_changes_are_seen_by_a_complete_reading)
+{
+    struct wire_seen_adapter seen;
+    attach();
+    see(OBSERVE_ALL, &seen);
+    see(OBSERVE_BEAT, &seen);
+    unsigned before = reads();
+    see(OBSERVE_BEAT, &seen);
+    ck_assert_uint_le(reads() - before, 3);
+    ck_assert_uint_eq(seen.sections[0], VALUE);
+    poke(REG_SECTION(0), VALUE + (1 << 20));
+    see(OBSERVE_BEAT, &seen);
+    ck_assert_uint_eq(seen.sections[0], VALUE); /* not yet */
+    see(OBSERVE_ALL, &seen);
+    ck_assert_uint_eq(seen.sections[0], VALUE + (1 << 20));
+    poke(REG_SECTION(0), 0);
+    poke(REG_CHANNELS, 0); /* an adapter that was reset is seen at once */
+    see(OBSERVE_BEAT, &seen);
+    ck_assert_uint_eq(seen.channels, 0);
+    ck_assert_uint_eq(seen.sections[0], 0);
+    poke(REG_FLITS_SENT, 7);
+    see(OBSERVE_BEAT, &seen);
+    ck_assert_uint_ge(seen.flits_sent, 7);
 }
 END_TEST
 
@@ -373,6 +426,7 @@ int main(void)
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
     tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);
     tcase_add_test(t, orders_that_make_no_sense_are_refused);
+    tcase_add_test(t, heartbeat_reads_little_and_foreign_changes_are_seen_by_a_complete_reading);
     tcase_add_test(t, netid_says_which_ports_a_section_uses);
     suite_add_tcase(s, t);
     return fixture_run(s);

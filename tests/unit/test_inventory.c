@@ -1,4 +1,4 @@
-/* test_inventory.c - agent/inventory.h: local memory, room before an offline, identity, findings. */
+/* test_inventory.c - agent/inventory.h: local memory, room before an offline, huge pages, identity. */
 /* links: memlane-agent-core */
 #include "inventory.h"
 
@@ -128,36 +128,16 @@ START_TEST(identity_is_read_strictly)
 }
 END_TEST
 
-static bool has(const struct wire_finding *f, unsigned n, const char *code)
+START_TEST(huge_pages_of_all_nodes_are_counted)
 {
-    for (unsigned i = 0; i < n; i++)
-        if (strcmp(f[i].code, code) == 0)
-            return f[i].advice[0] != '\0' && f[i].detail[0] != '\0';
-    return false;
-}
-
-START_TEST(findings_say_what_is_wrong_and_what_to_do)
-{
-    static struct agent_config c;
-    static struct wire_finding f[WIRE_MAX_FINDINGS];
-    struct err e = { 0 };
-    ck_assert_int_eq(agent_config_load(&c, NULL, &e), 0);
-    ck_assert_int_eq(agent_config_set(&c, "state_dir", fixture_dir, &e), 0);
-    ck_assert_int_eq(agent_config_set(&c, "run_dir", fixture_dir, &e), 0);
-    c.n_adapters = 1;
-    strcpy(c.adapters[0].wire.name, "afu0");
-    strcpy(c.adapters[0].device, "/nonexistent/device");
-    unsigned n = inventory_findings(&c, &sys, "no library", f);
-    ck_assert(has(f, n, "no_memory_hotplug") && has(f, n, "device_missing") && has(f, n, "no_libocxl"));
-    fixture_put("devices/system/memory/block_size_bytes", "10000000\n");
-    fixture_put("devices/system/memory/probe", "");
-    fixture_put("devices/system/memory/auto_online_blocks", "online\n");
-    snprintf(c.adapters[0].device, sizeof c.adapters[0].device, "%s", fixture_dir);
-    n = inventory_findings(&c, &sys, NULL, f);
-    ck_assert_uint_eq(n, 1);
-    ck_assert(has(f, n, "auto_online_policy"));
-    fixture_put("devices/system/memory/auto_online_blocks", "offline\n");
-    ck_assert_uint_eq(inventory_findings(&c, &sys, NULL, f), 0);
+    uint64_t unused = 0;
+    ck_assert_uint_eq(inventory_huge_pages(&sys, 2 * MIB, &unused), 0);
+    fixture_put("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "512\n");
+    fixture_put("devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "100\n");
+    fixture_put("devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "512\n");
+    fixture_put("devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "what\n");
+    ck_assert_uint_eq(inventory_huge_pages(&sys, 2 * MIB, &unused), 2 * GIB);
+    ck_assert_uint_eq(unused, 200 * MIB);
 }
 END_TEST
 
@@ -172,7 +152,7 @@ int main(void)
     tcase_add_test(t, offline_without_room_at_home_is_refused_with_the_numbers);
     tcase_add_test(t, room_is_counted_right_where_borrowed_and_local_memory_share_a_node);
     tcase_add_test(t, identity_is_read_strictly);
-    tcase_add_test(t, findings_say_what_is_wrong_and_what_to_do);
+    tcase_add_test(t, huge_pages_of_all_nodes_are_counted);
     suite_add_tcase(s, t);
     return fixture_run(s);
 }

@@ -98,3 +98,6 @@ export function eventSentence(event) {
 export function known(table, name) {
     return table[name] ?? { title: name ?? 'unknown', tone: 'quiet' };
 }
+
+// What an agent found that somebody should do something about; the rest is good to know.
+export const problemsOf = (node) => (node.findings ?? []).filter((f) => f.severity !== 'info');

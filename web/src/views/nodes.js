@@ -3,6 +3,7 @@ import { html } from 'htm/preact';
 
 import { bytes, count, natural } from '../format.js';
 import { nodes } from '../state.js';
+import { problemsOf } from '../words.js';
 import { Empty, NodeLink, NodeState } from '../ui/bits.js';
 
 export function NodesView() {
@@ -38,7 +39,7 @@ function Table({ list }) {
                     <td class="num">${bytes(n.lendable_bytes)}</td>
                     <td class="num">${n.lent_bytes ? bytes(n.lent_bytes) : '–'}</td>
                     <td class="num">${n.borrowed_bytes ? bytes(n.borrowed_bytes) : '–'}</td>
-                    <td>${n.findings?.length ? count(n.findings.length, 'finding') : '–'}</td>
+                    <td>${problemsOf(n).length ? count(problemsOf(n).length, 'finding') : '–'}</td>
                 </tr>`,
             )}
         </tbody>

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 
 import { bytes, count } from '../format.js';
 import { liveAttachments, mayWrite, nodes } from '../state.js';
+import { problemsOf } from '../words.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Figure } from '../ui/bits.js';
 import { MemoryLegend } from '../rack/memory.js';
@@ -52,7 +53,7 @@ function Summary() {
 function Attention({ all, live }) {
     const away = all.filter((n) => n.state !== 'ready' && n.state !== 'new').length;
     const stopped = live.filter((a) => a.state === 'stuck' || a.state === 'lost').length;
-    const findings = all.reduce((total, n) => total + (n.findings?.length ?? 0), 0);
+    const findings = all.reduce((total, n) => total + problemsOf(n).length, 0);
     const parts = [away && count(away, 'node'), stopped && count(stopped, 'attachment'), findings && count(findings, 'finding')];
     const total = away + stopped + findings;
     return html`<${Figure} title="Needs attention" note=${parts.filter(Boolean).join(', ')}>

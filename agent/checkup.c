@@ -1,0 +1,273 @@
+/* checkup.c - see checkup.h.  First everything is read into 'page', then one of two printers prints it. */
+#include "checkup.h"
+
+#include "block.h"
+#include "client.h"
+#include "findings.h"
+#include "inventory.h"
+#include "json.h"
+#include "ocxl.h"
+#include "units.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define ASK_TIMEOUT_MS 2000
+
+struct page {
+    const struct agent_config *config;
+    struct kernel_facts kernel;
+    bool running;           /* an agent of this configuration */
+    char orchestrator[128]; /* what it answers */
+    char memory_error[WIRE_TEXT];
+    struct inventory_memory memory;
+    uint64_t block_bytes; /* 0: no hot-plug */
+    bool probe;
+    char ocxl_error[WIRE_TEXT]; /* empty: loaded */
+    unsigned n_findings, n_errors, n_warnings;
+    struct wire_finding findings[WIRE_MAX_FINDINGS];
+};
+
+static const char *const severity_names[] = { "info", "warning", "error" };
+
+/* ---- reading ------------------------------------------------------------------------------------------------------
+ */
+static void ask_orchestrator(struct page *p)
+{
+    struct client *client;
+    struct client_answer answer = { 0 };
+    struct err e = { 0 };
+    const struct client_options o = { .url = p->config->url,
+                                      .ca_file = p->config->ca_file[0] ? p->config->ca_file : NULL,
+                                      .user_agent = "memlane-agent/" MEMLANE_VERSION,
+                                      .connect_timeout_ms = ASK_TIMEOUT_MS };
+    if (client_new(&client, &o, &e) == 0) {
+        if (client_request(client, "GET", "/healthz", NULL, NULL, ASK_TIMEOUT_MS, &answer, &e) == 0) {
+            snprintf(p->orchestrator, sizeof p->orchestrator, "%s",
+                     answer.status == 200 ? "answers" : "answers, but is not well");
+            client_answer_done(&answer);
+        }
+        client_free(client);
+    }
+    if (!p->orchestrator[0])
+        snprintf(p->orchestrator, sizeof p->orchestrator, "does not answer: %.100s", e.detail);
+}
+
+/* The node's lock is held as long as an agent, or a child of one, lives. */
+static bool agent_runs(const struct agent_config *c)
+{
+    char path[CONFIG_PATH + 8];
+    snprintf(path, sizeof path, "%s/lock", c->run_dir);
+    CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0;
+}
+
+static void read_ocxl(struct page *p)
+{
+    struct ocxl_library lib;
+    struct err e = { 0 };
+    if (ocxl_library_load(&lib, p->config->ocxl_library, &e) == 0)
+        ocxl_library_unload(&lib);
+    else
+        snprintf(p->ocxl_error, sizeof p->ocxl_error, "%.199s", e.detail);
+}
+
+static void count_findings(struct page *p)
+{
+    for (unsigned i = 0; i < p->n_findings; i++) {
+        p->n_errors += p->findings[i].severity == WIRE_ERROR;
+        p->n_warnings += p->findings[i].severity == WIRE_WARNING;
+    }
+}
+
+static int read_page(struct page *p, struct err *e)
+{
+    struct sysfs sys = { .root_fd = -1 }, proc = { .root_fd = -1 };
+    struct inventory_borrowed none = { 0 };
+    struct err failed = { 0 };
+    if (sysfs_init(&sys, p->config->sysfs_root, e) < 0)
+        return -1;
+    if (sysfs_init(&proc, p->config->procfs_root, e) < 0) {
+        sysfs_done(&sys);
+        return -1;
+    }
+    kernel_facts_read(&p->kernel, &sys, &proc, p->config->boot_dir);
+    p->running = agent_runs(p->config);
+    ask_orchestrator(p);
+    if (inventory_memory(&sys, &none, &p->memory, &failed) < 0)
+        snprintf(p->memory_error, sizeof p->memory_error, "%.199s", failed.detail);
+    if (sysfs_read_hex(&sys, BLOCK_DIR "/block_size_bytes", &p->block_bytes, &failed) < 0)
+        p->block_bytes = 0;
+    p->probe = faccessat(sys.root_fd, BLOCK_DIR "/probe", F_OK, 0) == 0;
+    read_ocxl(p);
+    const struct findings_source from = { p->config, &sys, &proc, &p->kernel, p->ocxl_error[0] ? p->ocxl_error : NULL };
+    p->n_findings = findings_read(&from, p->findings);
+    count_findings(p);
+    sysfs_done(&sys);
+    sysfs_done(&proc);
+    return 0;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------------------
+ */
+static void print_kernel(const struct page *p)
+{
+    static const char *const says[] = { "?", "=n", "=y" };
+    const struct kernel_facts *k = &p->kernel;
+    printf("kernel        %s%s%s%s\n", k->release[0] ? k->release : "unknown",
+           k->boot_policy[0] ? ", memhp_default_state=" : "", k->boot_policy, k->movable_node ? ", movable_node" : "");
+    if (k->options[0] == KERNEL_UNKNOWN) {
+        printf("              its build configuration cannot be read\n");
+        return;
+    }
+    for (unsigned i = 0; i < KERNEL_N_OPTIONS; i++)
+        printf("%s%s%s", i ? " " : "              ", kernel_option_names[i], says[k->options[i]]);
+    printf("\n");
+}
+
+static void print_memory(const struct page *p)
+{
+    char total[UNITS_SIZE_MAX], unused[UNITS_SIZE_MAX];
+    if (p->memory_error[0]) {
+        printf("memory        unknown: %s\n", p->memory_error);
+        return;
+    }
+    printf("memory        %s, %s free\n", units_format_size(p->memory.memory_bytes, total),
+           units_format_size(p->memory.free_bytes, unused));
+    for (unsigned i = 0; i < INVENTORY_NODES_MAX; i++)
+        if (p->memory.nodes[i].total_bytes > 0)
+            printf("              NUMA node %u: %s, %s free\n", i,
+                   units_format_size(p->memory.nodes[i].total_bytes, total),
+                   units_format_size(p->memory.nodes[i].free_bytes, unused));
+}
+
+static void print_blocks(const struct page *p)
+{
+    char size[UNITS_SIZE_MAX];
+    if (p->block_bytes == 0)
+        printf("hot-plug      none in this kernel\n");
+    else
+        printf("hot-plug      blocks of %s, %s; auto-online policy: %s\n", units_format_size(p->block_bytes, size),
+               p->probe ? "created through probe" : "awaited from the platform",
+               p->kernel.policy[0] ? p->kernel.policy : "unknown");
+}
+
+static void print_parts(const struct page *p)
+{
+    const struct agent_config *c = p->config;
+    char size[UNITS_SIZE_MAX];
+    printf("libocxl       %s\n", p->ocxl_error[0] ? p->ocxl_error : "loads");
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        const struct wire_adapter *w = &c->adapters[i].wire;
+        printf("adapter       %s: %s, %u ports, %s", w->name,
+               w->role == WIRE_MEMORY ? "lends memory" : "borrows memory", w->ports, c->adapters[i].device);
+        if (w->role == WIRE_COMPUTE)
+            printf(", window of %s at 0x%llx", units_format_size(w->window_bytes, size),
+                   (unsigned long long)w->window_addr);
+        printf("\n");
+    }
+    for (unsigned i = 0; i < c->n_switches; i++)
+        printf("switch        %s at %s\n", c->switches[i].name, c->switches[i].address);
+}
+
+/* Gravest first. */
+static void print_findings(const struct page *p)
+{
+    for (int severity = WIRE_ERROR; severity >= WIRE_INFO; severity--)
+        for (unsigned i = 0; i < p->n_findings; i++)
+            if ((int)p->findings[i].severity == severity)
+                printf("\n%-8s %s: %s\n         -> %s\n", severity_names[severity], p->findings[i].code,
+                       p->findings[i].detail, p->findings[i].advice);
+    if (p->n_errors + p->n_warnings == 0)
+        printf("\nok: nothing is wrong\n");
+    else
+        printf("\n%u error%s, %u warning%s\n", p->n_errors, p->n_errors == 1 ? "" : "s", p->n_warnings,
+               p->n_warnings == 1 ? "" : "s");
+}
+
+static void print_text(const struct page *p)
+{
+    printf("node          %s, platform %s, memlane-agent " MEMLANE_VERSION " %s\n", p->config->name,
+           p->config->platform, p->running ? "is running" : "is not running");
+    printf("orchestrator  %s %s\n", p->config->url, p->orchestrator);
+    print_kernel(p);
+    print_memory(p);
+    print_blocks(p);
+    print_parts(p);
+    print_findings(p);
+}
+
+/* ---- JSON ---------------------------------------------------------------------------------------------------------
+ */
+static json_t *options_of(const struct kernel_facts *k)
+{
+    json_t *j = json_object();
+    for (unsigned i = 0; i < KERNEL_N_OPTIONS; i++)
+        json_object_set_new(j, kernel_option_names[i],
+                            k->options[i] == KERNEL_UNKNOWN ? json_null() : json_boolean(k->options[i] == KERNEL_YES));
+    return j;
+}
+
+static json_t *findings_of(const struct page *p)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < p->n_findings; i++) {
+        const struct wire_finding *w = &p->findings[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", w->code, "severity",
+                                              severity_names[w->severity], "detail", w->detail, "advice", w->advice));
+    }
+    return list;
+}
+
+static json_t *adapters_of(const struct agent_config *c)
+{
+    json_t *list = json_array();
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        const struct wire_adapter *w = &c->adapters[i].wire;
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s}", "name", w->name, "role",
+                                              w->role == WIRE_MEMORY ? "memory" : "compute", "ports", (int)w->ports,
+                                              "device", c->adapters[i].device));
+    }
+    return list;
+}
+
+static int print_json(const struct page *p)
+{
+    json_t *j = json_pack("{s:s, s:s, s:b, s:s, s:s, s:o, s:o, s:o, s:b, s:s, s:o, s:o, s:b}", "node", p->config->name,
+                          "platform", p->config->platform, "agent_running", p->running, "orchestrator", p->orchestrator,
+                          "kernel", p->kernel.release, "kernel_options", options_of(&p->kernel), "memory_bytes",
+                          p->memory_error[0] ? json_null() : json_u64(p->memory.memory_bytes), "free_bytes",
+                          p->memory_error[0] ? json_null() : json_u64(p->memory.free_bytes), "probe", p->probe,
+                          "auto_online_policy", p->kernel.policy, "adapters", adapters_of(p->config), "findings",
+                          findings_of(p), "ok", p->n_errors == 0);
+    if (j)
+        json_object_set_new(j, "block_bytes", json_u64(p->block_bytes));
+    char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_ENSURE_ASCII) : NULL;
+    if (text)
+        puts(text);
+    free(text);
+    json_decref(j);
+    return text ? 0 : -1;
+}
+
+int checkup_print(const struct agent_config *c, bool json)
+{
+    static struct page page; /* too large for the stack's liking */
+    struct err e = { 0 };
+    page.config = c;
+    if (read_page(&page, &e) < 0) {
+        fprintf(stderr, "memlane-agent: %s\n", e.detail);
+        return 1;
+    }
+    if (!json)
+        print_text(&page);
+    else if (print_json(&page) < 0) {
+        fprintf(stderr, "memlane-agent: out of memory\n");
+        return 1;
+    }
+    return page.n_errors ? 1 : 0;
+}

@@ -1,0 +1,24 @@
+/* findings.h - what an operator should know, and do, before memory travels: told at registration, in the API, and by
+ * `memlane-agent --check`.
+ *
+ * Each finding has a stable code, a severity (error: this node cannot do its part; warning: it can, but something may
+ * go wrong; info: good to know), what is so, and what to do about it.  Reads only; the caller's thread. */
+#ifndef MEMLANE_AGENT_FINDINGS_H
+#define MEMLANE_AGENT_FINDINGS_H
+
+#include "agent_config.h"
+#include "kernel.h"
+#include "sysfs.h"
+#include "wire.h"
+
+struct findings_source { /* all borrowed */
+    const struct agent_config *config;
+    const struct sysfs *sys, *proc;
+    const struct kernel_facts *kernel;
+    const char *ocxl_error; /* why libocxl could not be loaded; NULL: it is */
+};
+
+/* Fills at most WIRE_MAX_FINDINGS; answers how many. */
+unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS]);
+
+#endif

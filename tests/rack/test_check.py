@@ -1,0 +1,58 @@
+"""memlane-agent --check: a page for a person, JSON for a program, beside a running agent or without one."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from harness import BUILD, Rack
+
+AGENT = str(BUILD / "bin" / "memlane-agent")
+
+
+def check(*options):
+    done = subprocess.run([AGENT, "--check", *options], capture_output=True, text=True, timeout=30)
+    assert done.stderr == "", done.stderr
+    return done.returncode, done.stdout
+
+
+class Check(unittest.TestCase):
+    def test_an_emulated_node_is_well_and_marked(self):
+        with Rack("pair") as rack:
+            before = (rack.dir / "trace.jsonl").read_text().count('"write"')
+            config = str(rack.dir / "nodes" / "a" / "agent.conf")
+            code, text = check("--config", config)
+            self.assertEqual(code, 0, text)
+            for words in "platform emulated", "is running", "answers", "blocks of 256 MiB", "adapter       afu0: borrows memory", \
+                    "ok: nothing is wrong":
+                self.assertIn(words, text)
+            code, text = check("--config", config, "-o", "json")
+            page = json.loads(text)
+            self.assertTrue(page["ok"] and page["agent_running"])
+            self.assertEqual([f["code"] for f in page["findings"]], ["emulated"])
+            told = rack.node("a")["findings"]
+            self.assertEqual([f["code"] for f in told], ["emulated"])
+            self.assertEqual((rack.dir / "trace.jsonl").read_text().count('"write"'), before)
+
+    def test_a_bad_policy_is_a_warning(self):
+        with Rack("pair") as rack:
+            policy = rack.dir / "nodes" / "a" / "sys" / "devices" / "system" / "memory" / "auto_online_blocks"
+            policy.write_text("online\n")
+            code, text = check("--config", str(rack.dir / "nodes" / "a" / "agent.conf"))
+            self.assertEqual(code, 0)
+            self.assertIn("warning  auto_online_policy", text)
+            self.assertIn("1 warning", text)
+
+    def test_an_ordinary_machine_gets_a_page_too(self):
+        with tempfile.TemporaryDirectory() as home:
+            options = ["--state-dir", home, "--run-dir", home, "--url", "http://127.0.0.1:1"]
+            code, text = check(*options)
+            self.assertEqual(code, 1)
+            for words in "platform linux", "is not running", "does not answer", "kernel        " + os.uname().release, "not_enrolled", \
+                    "no_adapter":
+                self.assertIn(words, text)
+            self.assertNotIn("Traceback", text)
+
+
+if __name__ == "__main__":
+    unittest.main()

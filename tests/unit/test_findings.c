@@ -1,0 +1,223 @@
+/* test_findings.c - agent/findings.h, agent/kernel.h: what an operator is told, from files of the test's own. */
+/* links: memlane-agent-core */
+#include "findings.h"
+
+#include "agent_fixture.h"
+#include "block.h"
+
+static struct sysfs sys;
+static struct agent_config config;
+static struct wire_finding found[WIRE_MAX_FINDINGS];
+static unsigned n_found;
+
+static void set(const char *key, const char *value)
+{
+    struct err e = { 0 };
+    ck_assert_int_eq(agent_config_set(&config, key, value, &e), 0);
+}
+
+static void setup(void)
+{
+    struct err e = { 0 };
+    fixture_make();
+    fixture_put("sys/kernel/random/boot_id", "boot-1\n");
+    fixture_put("sys/kernel/osrelease", "6.1.0-1-test\n");
+    fixture_put("machine-id", "0123456789abcdef0123456789abcdef\n");
+    fixture_put("credential", "secret\n");
+    fixture_put(BLOCK_DIR "/block_size_bytes", "10000000\n");
+    fixture_put(BLOCK_DIR "/probe", "");
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "offline\n");
+    ck_assert_int_eq(sysfs_init(&sys, fixture_dir, &e), 0);
+    ck_assert_int_eq(agent_config_load(&config, NULL, &e), 0);
+    char path[128];
+    snprintf(path, sizeof path, "%s/machine-id", fixture_dir);
+    set("machine_id_file", path);
+    set("state_dir", fixture_dir);
+    set("run_dir", fixture_dir);
+    set("boot_dir", fixture_dir);
+    set("platform", "emulated"); /* the fixture is no sysfs */
+}
+
+static void teardown(void)
+{
+    sysfs_done(&sys);
+    fixture_remove();
+}
+
+static void add_adapter(const char *name, enum wire_role role)
+{
+    struct adapter_config *a = &config.adapters[config.n_adapters++];
+    strcpy(a->wire.name, name);
+    a->wire.role = role;
+    a->wire.ports = 2;
+    strcpy(a->device, fixture_dir);
+}
+
+static void look(const char *ocxl_error)
+{
+    struct kernel_facts kernel;
+    kernel_facts_read(&kernel, &sys, &sys, config.boot_dir);
+    const struct findings_source from = { &config, &sys, &sys, &kernel, ocxl_error };
+    n_found = findings_read(&from, found);
+}
+
+static const struct wire_finding *find(const char *code)
+{
+    for (unsigned i = 0; i < n_found; i++)
+        if (strcmp(found[i].code, code) == 0) {
+            ck_assert(found[i].detail[0] && found[i].advice[0]);
+            return &found[i];
+        }
+    return NULL;
+}
+
+static bool is(const char *code, enum wire_severity severity)
+{
+    const struct wire_finding *f = find(code);
+    return f && f->severity == severity;
+}
+
+START_TEST(a_node_that_is_well_has_nothing_but_its_marker)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    look(NULL);
+    ck_assert_uint_eq(n_found, 1);
+    ck_assert(is("emulated", WIRE_INFO));
+}
+END_TEST
+
+START_TEST(without_parts_nothing_is_asked_of_the_kernel)
+{
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "online\n");
+    look("no library");
+    ck_assert_uint_eq(n_found, 2);
+    ck_assert(is("no_adapter", WIRE_INFO));
+}
+END_TEST
+
+START_TEST(policies_are_told_as_what_they_are)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "online\n");
+    look(NULL);
+    ck_assert(is("auto_online_policy", WIRE_WARNING));
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "online_kernel\n");
+    look(NULL);
+    ck_assert(is("auto_online_policy", WIRE_WARNING));
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "online_movable\n");
+    look(NULL);
+    ck_assert(is("auto_online_policy", WIRE_INFO));
+    fixture_put(BLOCK_DIR "/auto_online_blocks", "offline\n");
+    fixture_put("cmdline", "root=/dev/sda memhp_default_state=online quiet\n");
+    look(NULL);
+    ck_assert(!find("auto_online_policy") && is("boot_policy", WIRE_WARNING));
+    fixture_put("cmdline", "memhp_default_state=offline movable_node\n");
+    look(NULL);
+    ck_assert_uint_eq(n_found, 1);
+}
+END_TEST
+
+START_TEST(a_kernel_that_cannot_give_memory_back_is_an_error)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    fixture_put("config-6.1.0-1-test", "# nothing\nCONFIG_MEMORY_HOTPLUG=y\n# CONFIG_MEMORY_HOTREMOVE is not set\n");
+    look(NULL);
+    ck_assert(is("no_memory_hot_remove", WIRE_ERROR));
+    fixture_put("config-6.1.0-1-test", "CONFIG_MEMORY_HOTPLUG=y\nCONFIG_MEMORY_HOTREMOVE=y\nCONFIG_OCXL=m\n");
+    fixture_put("module/memory_hotplug/parameters/memmap_on_memory", "Y\n");
+    look(NULL);
+    ck_assert(!find("no_memory_hot_remove") && is("memmap_on_memory", WIRE_WARNING));
+    fixture_put("module/memory_hotplug/parameters/memmap_on_memory", "N\n");
+    fixture_remove();
+    fixture_make();
+    look(NULL);
+    ck_assert(is("no_memory_hotplug", WIRE_ERROR));
+}
+END_TEST
+
+START_TEST(adapters_and_library_are_looked_for)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    strcpy(config.adapters[0].device, "/nonexistent/device");
+    look("no library");
+    ck_assert(is("device_missing", WIRE_ERROR));
+    ck_assert(is("no_libocxl", WIRE_ERROR));
+}
+END_TEST
+
+START_TEST(a_lenders_memory_has_to_be_memory)
+{
+    char path[128];
+    add_adapter("afu1", WIRE_MEMORY);
+    look(NULL);
+    ck_assert(is("no_lender_socket", WIRE_ERROR) && is("small_pages", WIRE_INFO));
+    fixture_put("lender-afu1.sock", "");
+    snprintf(path, sizeof path, "%s/nowhere", fixture_dir);
+    set("lender_backing_dir", path);
+    look(NULL);
+    ck_assert(!find("no_lender_socket") && is("no_backing_dir", WIRE_ERROR));
+    set("lender_backing_dir", "/proc");
+    look(NULL);
+    ck_assert(is("backing_not_memory", WIRE_ERROR));
+    set("lender_backing_dir", "/dev/shm");
+    look(NULL);
+    ck_assert_uint_eq(n_found, 1);
+}
+END_TEST
+
+START_TEST(platform_and_files_have_to_fit_together)
+{
+    set("platform", "linux");
+    look(NULL);
+    ck_assert(is("sysfs_not_real", WIRE_WARNING));
+    struct err e = { 0 };
+    sysfs_done(&sys);
+    ck_assert_int_eq(sysfs_init(&sys, "/sys", &e), 0);
+    set("platform", "emulated");
+    look(NULL);
+    ck_assert(is("emulated_on_real_kernel", WIRE_ERROR));
+}
+END_TEST
+
+START_TEST(an_agent_that_cannot_enrol_or_write_is_told)
+{
+    set("state_dir", "/nonexistent/memlane/state");
+    look(NULL);
+    ck_assert(is("directory_permission", WIRE_ERROR) && is("not_enrolled", WIRE_ERROR));
+    set("join_token_file", "/nonexistent/token");
+    look(NULL);
+    ck_assert(is("no_join_token", WIRE_ERROR));
+    set("machine_id_file", "/nonexistent/machine-id");
+    look(NULL);
+    ck_assert(is("no_machine_id", WIRE_ERROR));
+}
+END_TEST
+
+START_TEST(command_lines_are_taken_word_by_word)
+{
+    struct kernel_facts k = { 0 };
+    kernel_command_line(&k, "xmemhp_default_state=online movable_nodes memhp_default_state=");
+    ck_assert(!k.movable_node && k.boot_policy[0] == '\0');
+    kernel_command_line(&k, "  movable_node memhp_default_state=online_movable\n");
+    ck_assert(k.movable_node);
+    ck_assert_str_eq(k.boot_policy, "online_movable");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("findings");
+    TCase *t = tcase_create("findings");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_node_that_is_well_has_nothing_but_its_marker);
+    tcase_add_test(t, without_parts_nothing_is_asked_of_the_kernel);
+    tcase_add_test(t, policies_are_told_as_what_they_are);
+    tcase_add_test(t, a_kernel_that_cannot_give_memory_back_is_an_error);
+    tcase_add_test(t, adapters_and_library_are_looked_for);
+    tcase_add_test(t, a_lenders_memory_has_to_be_memory);
+    tcase_add_test(t, platform_and_files_have_to_fit_together);
+    tcase_add_test(t, an_agent_that_cannot_enrol_or_write_is_told);
+    tcase_add_test(t, command_lines_are_taken_word_by_word);
+    suite_add_tcase(s, t);
+    return fixture_run(s);
+}
