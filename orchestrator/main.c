@@ -1,11 +1,12 @@
 /* main.c - memlaned: options, wiring, start, stop.
  *
  * Order: store (lock, migrate, check) -> events -> writer (loads the model) -> api (listens).  Stopped the other way
- * round by SIGTERM or SIGINT.  --place-only answers from a rack file and starts nothing of this. */
+ * round by SIGTERM or SIGINT.  --place-only and --simulate answer from a rack file and start nothing of this. */
 #include "api/api.h"
 #include "events.h"
 #include "log.h"
 #include "offline.h"
+#include "simulate_command.h"
 #include "store.h"
 #include "units.h"
 #include "writer.h"
@@ -29,6 +30,7 @@ struct options {
 static const char usage[] =
     "usage: memlaned --db FILE [options]\n"
     "       memlaned --place-only RACK.json < requests.jsonl\n"
+    "       memlaned --simulate RACK.json TRACE.csv [options; --simulate --help]\n"
     "\n"
     "  --listen ADDR:PORT       where the API and the dashboard listen (127.0.0.1:8080; port 0: any free one)\n"
     "  --db FILE                the database; made when it is not there\n"
@@ -39,6 +41,7 @@ static const char usage[] =
     "  --log-level LEVEL        error, warn, info, debug\n"
     "  --log-format FORMAT      text, json\n"
     "  --place-only RACK.json   answer placement requests from a rack file, without agents\n"
+    "  --simulate RACK.json ... replay a trace of requests against a rack file; has to come first\n"
     "  --version, --help\n";
 
 enum {
@@ -222,6 +225,8 @@ int main(int argc, char **argv)
 {
     struct options o = { .listen_addr = "127.0.0.1", .listen_port = 8080, .time_scale = 1.0, .heartbeat_ms = 1000 };
     mallopt(M_ARENA_MAX, 2); /* few threads allocate much: one arena each would be memory for nothing */
+    if (argc > 1 && !strcmp(argv[1], "--simulate"))
+        return simulate_command(argc - 1, argv + 1);
     parse_options(&o, argc, argv);
     if (o.place_only)
         return offline_place_only(o.place_only, stdin, stdout) < 0 ? 1 : 0;

@@ -3,11 +3,10 @@
  * A model made from the rack file, every node ready, and the very placement code that the orchestrator runs. */
 #include "offline.h"
 
-#include "core/model.h"
 #include "core/placement.h"
 #include "json.h"
+#include "offline_rack.h"
 #include "placement_json.h"
-#include "rackfile.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,43 +25,10 @@ static void offline_done(struct offline *o)
     model_free(o->m);
 }
 
-/* ---- the rack -------------------------------------------------------------------------------------------------------
- */
-
-static int add_node(struct model *m, const struct rack_node *r, struct err *e)
-{
-    uint32_t i;
-    if (model_add_node(m, r->name, &i, e) < 0 || model_set_adapters(m, i, r->adapters, r->n_adapters, e) < 0 ||
-        model_set_labels(m, i, r->labels, r->n_labels, e) < 0)
-        return -1;
-    struct node *n = model_edit_node(m, i);
-    n->memory_bytes = r->memory_bytes;
-    n->free_bytes = r->free_bytes;
-    n->block_bytes = r->block_bytes;
-    n->headroom_bytes = r->headroom_bytes;
-    n->state = NODE_READY;
-    for (unsigned k = 0; k < n->n_adapters; k++) {
-        struct adapter *a = model_touch_adapter(m, n->adapters[k]);
-        a->seen = a->ok = true;
-    }
-    return 0;
-}
-
 static int build(struct offline *o, const char *rack_path, struct err *e)
 {
     CLEANUP(rack_done) struct rack rack = { 0 };
-    if (rack_load(&rack, rack_path, e) < 0 || model_new(&o->m, e) < 0 || topology_new(&o->t, e) < 0)
-        return -1;
-    o->m->time_scale = 1;
-    snprintf(o->m->actor, sizeof o->m->actor, "offline");
-    model_savepoint(o->m);
-    for (size_t i = 0; i < rack.n_nodes; i++)
-        if (add_node(o->m, &rack.nodes[i], e) < 0)
-            return -1;
-    if (model_declare(o->m, &rack, e) < 0)
-        return -1;
-    model_commit_done(o->m);
-    return 0;
+    return rack_load(&rack, rack_path, e) < 0 ? -1 : offline_rack(&o->m, &o->t, &rack, "offline", e);
 }
 
 /* ---- one line -------------------------------------------------------------------------------------------------------
