@@ -181,6 +181,16 @@ class FaultRack(Rack):
         assert a["state"] == "detached", f"{a['id']} is {a['state']}: {a['reason']}"
         return a
 
+    # ---- machines
+
+    def reboot(self, node):
+        """Power off and on: another boot id, adapters reset, its processes and its memory gone."""
+        boot = self.node(node)["boot_id"]
+        self.ctl("power", node, "off")
+        self.ctl("power", node, "on")
+        eventually(f"{node} is back in another boot",
+                   lambda: self.node(node)["boot_id"] != boot and self.node(node)["state"] == "ready", SECONDS)
+
     # ---- the end of a round
 
     def await_ready(self, seconds=SECONDS):

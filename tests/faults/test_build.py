@@ -8,7 +8,7 @@ import unittest
 from faultrack import BUILD, REPO
 
 PROGRAMS = ("memlaned", "memlane-agent", "memlane-lender")
-TRACES = re.compile(rb"MEMLANE_FAULT_DIR|child\.online|kill-parent|alloc\.before|committed\0")
+TRACES = re.compile(rb"MEMLANE_FAULT_DIR|child\.online|kill-parent|alloc\.before")
 
 
 def traces(program):

@@ -1,8 +1,10 @@
-"""F1, F2: kill -9 of the orchestrator, or of the agent that is at it, at every step of an attach and of a detach."""
+"""F1, F2, F3: kill -9 of the orchestrator, or of the agent that is at it, at every step of an attach and of a detach; and once more
+while it recovers."""
+import threading
 import time
 import unittest
 
-from faultrack import GIB, FaultRack, count, dice, record, trying
+from faultrack import GIB, SECONDS, FaultRack, count, dice, record, trying
 
 SIZE = GIB  # four blocks
 
@@ -22,6 +24,11 @@ SINGLE_FORTH = (("agent-n1", "child.online"), ("agent-n1", "skip child.online"),
                 ("agent-n2", "report.after"), ("agent-n1", "desired.taken"), ("agent-n2", "desired.taken"))
 SINGLE_BACK = (("agent-n1", "child.offline"), ("agent-n1", "skip child.offline"), ("agent-n1", "quiesce.after"),
                ("agent-n2", "report.before"), ("agent-n1", "report.after"), ("agent-mgmt", "desired.taken"))
+
+
+# Where the second kill meets whoever comes back, or has to do with it.
+RECOVERING = ("register.before", "register.after", "desired.taken", "report.before", "report.after")
+PROGRAMS = ("memlaned", "agent-n1", "agent-n2", "agent-mgmt")
 
 
 def orchestrator_points(steps, sent):
@@ -70,6 +77,48 @@ class KilledAtSteps(unittest.TestCase):
         who, name = point
         rack.await_hit(who, name.removeprefix("skip "))
         rack.judge()
+
+    def second_kill(self, rack, first, random):
+        """As soon as the first happened: at a point of its way back, or a moment later."""
+        who = random.choice((first[0], *PROGRAMS))
+        name, delay = random.choice(RECOVERING), random.random() * 0.15
+        at_point = who != "memlaned" and random.random() < 0.6
+
+        def run():
+            rack.await_hit(first[0], first[1].removeprefix("skip "), 2 * SECONDS)
+            if at_point:
+                rack.arm(who, name, "kill")
+            else:
+                threading.Event().wait(delay)
+                rack.kill(who)
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread, f"{who} at {name if at_point else f'{delay:.3f} s'}"
+
+    def twice(self, rack, point, random, act):
+        self.arm(rack, point)
+        thread, second = self.second_kill(rack, point, random)
+        with trying(f"killed at {point}, then {second}"):
+            answer = act()
+            thread.join(2 * SECONDS)
+            self.assertFalse(thread.is_alive())
+            rack.disarm()  # the second may not have come by
+            rack.judge()
+        return answer
+
+    def test_f3_again_during_recovery(self):
+        began, random, n = time.monotonic(), dice("F3"), count(100, 2000)
+        forth = orchestrator_points(FORTH, SENT_FORTH) + agent_points(AGENTS_FORTH, SINGLE_FORTH)
+        back = orchestrator_points(BACK, SENT_BACK) + agent_points(AGENTS_BACK, SINGLE_BACK)
+        with FaultRack() as rack:
+            kept = rack.attach_somehow("n1", SIZE, donor="n3")
+            for _ in range((n + 1) // 2):
+                a = self.twice(rack, random.choice(forth), random, lambda: rack.attach_somehow("n1", SIZE, donor="n2"))
+                self.twice(rack, random.choice(back), random, lambda: rack.detach_somehow(a["id"]))
+            rack.detach_somehow(kept["id"])
+            rack.judge()
+            rack.assert_clean()
+        record("F3", n, began)
 
     def test_f1_of_the_orchestrator(self):
         began = time.monotonic()
