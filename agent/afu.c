@@ -11,6 +11,9 @@
 #include <string.h>
 
 #define LENDER_TIMEOUT_MS 2000
+#define LENDER_START_MIN_MS 500 /* between two starts of a lender that does not stay; doubled up to ... */
+#define LENDER_START_MAX_MS 30000
+#define LENDER_SILENT_MS 10000 /* a lender that did not answer is not asked by heartbeats for that long */
 
 struct afu {
     const struct afu_ops *ops;
@@ -21,7 +24,11 @@ struct afu {
     bool was_quiet;                   /* compute: no flit left between the last two samples */
     int64_t reopen_at_ms;
     struct err open_error;
-    struct lender *lender;                    /* memory */
+    struct lender *lender;              /* memory */
+    char lender_id[ID_SIZE];            /* memory: of the lender that answered last; empty: none yet */
+    int64_t start_at_ms, start_wait_ms; /* memory: when its lender may be started next */
+    int64_t silent_until_ms;            /* memory: its lender hangs, for 'silent' */
+    struct err silent;
     uint64_t locked_bytes;                    /* memory: what its lender holds, as last read */
     uint64_t sent, received, cycles, samples; /* running totals */
 };
@@ -170,16 +177,72 @@ static int memory_channels(struct afu *a, unsigned *out, struct err *e)
     return lender_channels(a->lender, out, e);
 }
 
+/* Is it another lender than the one that answered last?  Then that one is dead, and what it had lent is lost. */
+static void note_lender(struct afu *a, const struct lender_info *info)
+{
+    if (strcmp(a->lender_id, info->lender_id) == 0)
+        return;
+    if (a->lender_id[0])
+        log_error("lender.lost", "adapter=%s lender_id=%s: what it had lent is gone; pid %d serves the adapter now",
+                  a->o.wire.name, a->lender_id, info->pid);
+    snprintf(a->lender_id, sizeof a->lender_id, "%s", info->lender_id);
+}
+
+/* Starts the adapter's lender where nobody else does (emulated racks; on servers its socket's unit does), but not as
+ * fast as it dies. */
+static void memory_start(struct afu *a)
+{
+    struct err e = { 0 };
+    struct lender_info info = { 0 };
+    CLEANUP(lender_freep) struct lender *starter = NULL;
+    int64_t now = time_monotonic_ms();
+    if (!a->o.lender.program || now < a->start_at_ms || lender_info(a->lender, &info, &e) == 0)
+        return;
+    if (a->lender_id[0])
+        log_error("lender.gone", "adapter=%s lender_id=%s: %s", a->o.wire.name, a->lender_id, e.detail);
+    bool again = a->start_wait_ms > 0 && now < a->start_at_ms + LENDER_START_MAX_MS;
+    a->start_wait_ms = again ? 2 * a->start_wait_ms : LENDER_START_MIN_MS;
+    if (a->start_wait_ms > LENDER_START_MAX_MS)
+        a->start_wait_ms = LENDER_START_MAX_MS;
+    a->start_at_ms = now + a->start_wait_ms;
+    if (lender_new(&starter, &a->o.lender, &e) < 0 || lender_info(starter, &info, &e) < 0)
+        log_warn("lender.start", "adapter=%s: %s", a->o.wire.name, e.detail);
+}
+
+/* A lender that died is started again; one that hangs is left alone for a while, so that the rest is served. */
+static int look(struct afu *a, struct lender_info *info, struct wire_seen_adapter *out, struct lender_errors *errors,
+                struct err *e)
+{
+    if (time_monotonic_ms() < a->silent_until_ms) {
+        *e = a->silent;
+        return -1;
+    }
+    int rc = lender_look(a->lender, info, &out->channels, errors, e);
+    if (rc < 0 && e->code == ERR_UNREACHABLE && a->o.lender.program) {
+        memory_start(a);
+        err_clear(e);
+        rc = lender_look(a->lender, info, &out->channels, errors, e);
+    }
+    if (rc < 0 && e->code == ERR_TIMEOUT) {
+        log_error("lender.silent", "adapter=%s: %s", a->o.wire.name, e->detail);
+        a->silent = *e;
+        a->silent_until_ms = time_monotonic_ms() + LENDER_SILENT_MS;
+    }
+    return rc;
+}
+
 static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_adapter *out, struct err *e)
 {
     (void)depth; /* a memory adapter has no sections and no counters */
     struct lender_info info = { 0 };
     struct lender_errors errors = { 0 };
-    a->locked_bytes = 0;
-    int rc = lender_look(a->lender, &info, &out->channels, &errors, e);
+    int rc = look(a, &info, out, &errors, e);
+    if (rc == 0 || e->code != ERR_TIMEOUT) /* one that hangs still holds what it had */
+        a->locked_bytes = 0;
     memcpy(out->lender_id, info.lender_id, sizeof out->lender_id); /* whatever else failed: its buffers are there */
     if (!info.lender_id[0])
         return rc < 0 ? -1 : err_set(e, ERR_PROTOCOL, "the lender of %s has no name", a->o.wire.name);
+    note_lender(a, &info);
     a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
     if (rc < 0)
         return -1;
@@ -204,17 +267,6 @@ static int memory_read_section(struct afu *a, unsigned section, uint64_t *value,
 static int memory_write_section(struct afu *a, unsigned section, uint64_t value, struct err *e)
 {
     return memory_read_section(a, section, &value, e);
-}
-
-static void memory_start(struct afu *a)
-{
-    if (!a->o.lender.program)
-        return;
-    struct err e = { 0 };
-    struct lender_info info;
-    CLEANUP(lender_freep) struct lender *starter = NULL;
-    if (lender_new(&starter, &a->o.lender, &e) < 0 || lender_info(starter, &info, &e) < 0)
-        log_warn("lender.start", "adapter=%s: %s", a->o.wire.name, e.detail);
 }
 
 static const struct afu_ops memory_ops = {
