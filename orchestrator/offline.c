@@ -34,9 +34,37 @@ static int build(struct offline *o, const char *rack_path, struct err *e)
 /* ---- one line -------------------------------------------------------------------------------------------------------
  */
 
-static int commit(struct offline *o, const struct placement *p, json_t *answer, struct err *e)
+/* What a request would get.  It is looked up, while the ranking judges every donor: they have to agree in everything.
+ */
+static bool legs_same(const struct leg *a, const struct leg *b)
 {
-    struct reservation r = p->candidates[0].best;
+    return a->n_ports == b->n_ports && a->cost_ns == b->cost_ns &&
+           memcmp(a->ports, b->ports, a->n_ports * sizeof *a->ports) == 0;
+}
+
+static bool reservations_same(const struct reservation *a, const struct reservation *b)
+{
+    return a->donor == b->donor && a->compute_adapter == b->compute_adapter && a->memory_adapter == b->memory_adapter &&
+           a->size_bytes == b->size_bytes && a->cost_ns == b->cost_ns && a->channels == b->channels &&
+           a->section == b->section && a->offset_bytes == b->offset_bytes && legs_same(&a->legs[0], &b->legs[0]) &&
+           (a->channels == 1 || legs_same(&a->legs[1], &b->legs[1]));
+}
+
+static int decide(struct offline *o, const struct place_request *r, const struct placement *p, struct reservation *best,
+                  struct err *e)
+{
+    struct err why = { 0 };
+    bool chosen = placement_best(best, o->m, o->t, r, &why) == 0;
+    if (chosen == (p->n_feasible > 0) && (!chosen || reservations_same(best, &p->candidates[0].best)))
+        return 0;
+    return err_set(e, ERR_INTERNAL, "the decision (%s) and the ranking (%s) differ",
+                   chosen ? model_node(o->m, best->donor)->name : why.detail,
+                   p->n_feasible ? model_node(o->m, p->candidates[0].node)->name : "nobody");
+}
+
+static int commit(struct offline *o, const struct reservation *best, json_t *answer, struct err *e)
+{
+    struct reservation r = *best;
     char id[ID_SIZE];
     uint32_t at;
     snprintf(id, sizeof id, "r%" PRIu64, o->n_requests);
@@ -54,14 +82,16 @@ static int do_place(struct offline *o, const json_t *line, json_t **answer, stru
 {
     CLEANUP(placement_done) struct placement p = { 0 };
     struct place_request r;
+    struct reservation best;
     bool reserve;
     o->n_requests++;
-    if (placement_request_decode(o->m, line, &r, &reserve, e) < 0 || placement_rank(&p, o->m, o->t, &r, e) < 0)
+    if (placement_request_decode(o->m, line, &r, &reserve, e) < 0 || placement_rank(&p, o->m, o->t, &r, e) < 0 ||
+        decide(o, &r, &p, &best, e) < 0)
         return -1;
     CLEANUP(json_freep) json_t *j = placement_json(o->m, &p);
     if (!j)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    if (reserve && p.n_feasible && commit(o, &p, j, e) < 0)
+    if (reserve && p.n_feasible && commit(o, &best, j, e) < 0)
         return -1;
     *answer = TAKE(j);
     return 0;

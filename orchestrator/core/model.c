@@ -125,7 +125,8 @@ int model_new(struct model **out, struct err *e)
     m->names = name_index_new();
     m->savepoint = m->batch = 1;
     m->next_circuit = 1;
-    m->topology_version = 1;
+    m->topology_version = m->cabling_version = 1;
+    m->mark_topology = m->batch_topology = m->mark_cabling = m->batch_cabling = 1;
     m->time_scale = 1.0;
     snprintf(m->actor, sizeof m->actor, "system");
     *out = m;
@@ -153,6 +154,7 @@ void model_free(struct model *m)
     }
     name_index_free(m->names);
     free(m->journal);
+    free(m->changes.ring);
     free(m->events);
     free(m);
 }
@@ -179,6 +181,7 @@ struct row *model_edit_row(struct model *m, enum model_kind kind, uint32_t i, bo
     }
     if (durable)
         r->changed = m->revision;
+    model_note_change(m, kind, i);
     return r;
 }
 
@@ -277,6 +280,8 @@ void model_savepoint(struct model *m)
     m->mark_journal = m->n_journal;
     m->mark_events = m->n_events;
     m->mark_next_circuit = m->next_circuit;
+    m->mark_topology = m->topology_version;
+    m->mark_cabling = m->cabling_version;
 }
 
 static void restore(struct model *m, const struct journal_entry *j)
@@ -296,6 +301,7 @@ static void restore(struct model *m, const struct journal_entry *j)
     } else if (j->index < t->free_hint) {
         t->free_hint = j->index;
     }
+    model_note_change(m, j->kind, j->index);
 }
 
 void model_rollback(struct model *m)
@@ -304,6 +310,8 @@ void model_rollback(struct model *m)
         restore(m, &m->journal[--m->n_journal]);
     m->n_events = m->mark_events;
     m->next_circuit = m->mark_next_circuit;
+    m->topology_version += m->topology_version != m->mark_topology;
+    m->cabling_version += m->cabling_version != m->mark_cabling;
 }
 
 void model_rollback_batch(struct model *m)
@@ -311,6 +319,8 @@ void model_rollback_batch(struct model *m)
     m->mark_journal = 0;
     m->mark_events = 0;
     m->mark_next_circuit = m->batch_next_circuit;
+    m->mark_topology = m->batch_topology;
+    m->mark_cabling = m->batch_cabling;
     model_rollback(m);
     model_commit_done(m);
 }
@@ -321,6 +331,8 @@ void model_commit_done(struct model *m)
     m->n_events = 0;
     m->batch++;
     m->batch_next_circuit = m->next_circuit;
+    m->batch_topology = m->topology_version;
+    m->batch_cabling = m->cabling_version;
     model_savepoint(m);
 }
 
@@ -360,6 +372,7 @@ void model_publish(struct model *dst, const struct model *src)
             publish_row(dst, src, j->kind, j->index);
     }
     dst->topology_version = src->topology_version;
+    dst->cabling_version = src->cabling_version;
     dst->next_circuit = src->next_circuit;
     dst->revision = src->revision;
     dst->now_ms = src->now_ms;

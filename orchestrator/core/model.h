@@ -262,12 +262,21 @@ struct journal_entry {
     void *before; /* copy of the row as it was at the savepoint; live false when the slot was free */
 };
 
+struct model_changes { /* model_changes.c */
+    uint32_t *ring;
+    uint32_t size;
+    uint64_t begin, end; /* positions that are still in the ring */
+};
+
 struct model {
     struct table tables[MODEL_KINDS];
     /* durable */
     uint64_t
         topology_version;  /* raised by every change of cabling, adapters or link state; a roll-back keeps it raised */
     uint64_t next_circuit; /* numbers for ids */
+    /* not stored; raised by every change of what is cabled to what, not by the state of a link.  A roll-back of such a
+     * change raises both versions once more: what somebody made in between is of no use. */
+    uint64_t cabling_version;
     /* set by the caller before each change */
     uint64_t revision; /* of the transaction under way: the one that its commit will have */
     int64_t now_ms;    /* monotonic, scaled */
@@ -282,6 +291,8 @@ struct model {
     size_t mark_journal, mark_events; /* of the savepoint: model_savepoint() */
     uint32_t savepoint, batch;        /* running numbers */
     uint64_t mark_next_circuit, batch_next_circuit;
+    uint64_t mark_topology, batch_topology, mark_cabling, batch_cabling;
+    struct model_changes changes;
     struct name_index *names; /* nodes, switches, adapters, attachments, circuits by name */
 };
 
@@ -381,6 +392,11 @@ void model_emit(struct model *m, const char *type, const char *object, const cha
 void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to);
 /* Copies the rows of src's journal into dst, a model that was equal before this transaction. */
 void model_publish(struct model *dst, const struct model *src);
+/* Which nodes, adapters, ports, switches and links were edited or restored, in order, a row perhaps many times.
+ * Positions only grow; from a position that is known no more, everything may have changed. */
+uint64_t model_changes_end(const struct model *m);
+bool model_changes_known(const struct model *m, uint64_t from);
+enum model_kind model_change_at(const struct model *m, uint64_t at, uint32_t *index); /* at < end, and known */
 /* Derived fields and indexes from the rows, after loading from the store. */
 MUST_CHECK int model_rebuild(struct model *m, struct err *e);
 /* For loading: puts a row at this very slot. */

@@ -244,6 +244,7 @@ int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter
             return -1;
     }
     m->topology_version += changed;
+    m->cabling_version += changed;
     return 0;
 }
 
@@ -353,6 +354,7 @@ int model_forget_node(struct model *m, uint32_t node, struct err *e)
     x->n_labels = x->n_findings = x->n_unowned = 0;
     model_remove_row(m, MODEL_NODE, node);
     m->topology_version++;
+    m->cabling_version++;
     return 0;
 }
 
@@ -529,6 +531,7 @@ int model_declare(struct model *m, const struct rack *r, struct err *e)
         if (add_link(m, &r->links[i], &cables[i], i, e) < 0)
             return -1;
     m->topology_version++;
+    m->cabling_version++;
     return 0;
 }
 

@@ -16,6 +16,10 @@ uint32_t model_add_rows(struct model *m, enum model_kind kind, uint32_t n);
 void model_remove_row(struct model *m, enum model_kind kind, uint32_t i);
 void model_ensure(struct table *t, enum model_kind kind, uint32_t n);
 
+/* model_changes.c */
+void model_note_change(struct model *m, enum model_kind kind, uint32_t i);
+void model_forget_changes(struct model *m); /* everything may have changed */
+
 /* Never answers NULL: a model that is half changed cannot go on, so the process ends when memory runs out; what was
  * acknowledged is in the database. */
 void *model_alloc(void *old, size_t size);

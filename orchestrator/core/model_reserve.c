@@ -280,6 +280,8 @@ int model_rebuild(struct model *m, struct err *e)
     forget_derived(m);
     if (rebuild_links_circuits(m, e) < 0 || rebuild_attachments(m, e) < 0)
         return -1;
+    model_forget_changes(m);
+    m->cabling_version++;
     model_commit_done(m);
     return model_check(m, e);
 }

@@ -8,13 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct trunk {
-    uint32_t to;      /* the neighbour */
-    uint32_t out, in; /* the near and the far port */
-    uint64_t ns;      /* of the link */
-    unsigned gbps;
-};
-
 struct label { /* the best way to a switch after a number of switches */
     uint32_t stamp;
     uint64_t cost_ns; /* this switch included */
@@ -35,190 +28,34 @@ struct search {
     uint32_t n_reached[PATH_SWITCHES_MAX];
 };
 
-struct fabric {
-    uint32_t n_ports, n_switches;
-    uint32_t *peer, *port_sw, *port_adapter, *rank; /* by port */
-    uint64_t *link_ns;
-    unsigned *link_gbps;
-    uint64_t *switch_ns;   /* by switch */
-    uint32_t *first_trunk; /* by switch, and one more: the end */
-    struct trunk *trunks;
+struct paths {
+    const struct fabric *f;
     struct search searches[PATHS_SLOTS];
     struct leg_list bonded[2];
 };
 
-/* ---- building -------------------------------------------------------------------------------------------------------
- */
-
-struct named_port {
-    const char *name;
-    uint32_t port;
-};
-
-static int named_port_compare(const void *a, const void *b)
+int paths_new(struct paths **out, const struct fabric *f, struct err *e)
 {
-    return strcmp(((const struct named_port *)a)->name, ((const struct named_port *)b)->name);
-}
-
-/* Ranks of all ports by name; the names are packed into one arena for the time of the sort. */
-static int build_ranks(struct fabric *f, const struct model *m, struct err *e)
-{
-    char buf[PORT_NAME_SIZE];
-    size_t bytes = 1, at = 0, n = 0;
-    for (uint32_t i = 0; i < f->n_ports; i++)
-        if (model_port(m, i))
-            bytes += strlen(model_port_name(m, i, buf)) + 1;
-    CLEANUP(cleanup_free) char *arena = malloc(bytes);
-    CLEANUP(cleanup_free) struct named_port *list = calloc(f->n_ports + 1, sizeof *list);
-    if (!arena || !list)
+    struct paths *p = calloc(1, sizeof *p);
+    if (!p)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    for (uint32_t i = 0; i < f->n_ports; i++) {
-        if (!model_port(m, i))
-            continue;
-        size_t len = strlen(model_port_name(m, i, buf)) + 1;
-        memcpy(arena + at, buf, len);
-        list[n++] = (struct named_port){ arena + at, i };
-        at += len;
-    }
-    qsort(list, n, sizeof *list, named_port_compare);
-    for (size_t i = 0; i < n; i++)
-        f->rank[list[i].port] = (uint32_t)i;
+    p->f = f;
+    *out = p;
     return 0;
 }
 
-static void build_ports(struct fabric *f, const struct model *m)
+void paths_free(struct paths *p)
 {
-    for (uint32_t i = 0; i < f->n_ports; i++) {
-        const struct port *p = model_port(m, i);
-        const struct link *l = p ? model_link(m, p->link) : NULL;
-        f->peer[i] = NONE;
-        f->port_sw[i] = p ? p->sw : NONE;
-        f->port_adapter[i] = p ? p->adapter : NONE;
-        if (!l || !model_link_usable(m, l))
-            continue;
-        f->peer[i] = l->a == i ? l->b : l->a;
-        f->link_ns[i] = l->latency_ns;
-        f->link_gbps[i] = l->gbps;
-    }
-    for (uint32_t i = 0; i < f->n_switches; i++)
-        f->switch_ns[i] = model_switch(m, i) ? model_switch(m, i)->latency_ns : 0;
-}
-
-/* Whether a usable link to another switch starts at this port. */
-static bool is_trunk(const struct fabric *f, uint32_t port)
-{
-    uint32_t peer = f->peer[port];
-    return f->port_sw[port] != NONE && peer != NONE && f->port_sw[peer] != NONE && f->port_sw[peer] != f->port_sw[port];
-}
-
-static int trunk_compare(const void *a, const void *b, void *fabric)
-{
-    const struct trunk *x = a, *y = b;
-    const struct fabric *f = fabric;
-    if (x->to != y->to)
-        return x->to < y->to ? -1 : 1;
-    if (x->ns != y->ns)
-        return x->ns < y->ns ? -1 : 1;
-    return (f->rank[x->out] > f->rank[y->out]) - (f->rank[x->out] < f->rank[y->out]);
-}
-
-static int build_trunks(struct fabric *f, struct err *e)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < f->n_ports; i++)
-        if (is_trunk(f, i)) {
-            f->first_trunk[f->port_sw[i] + 1]++;
-            n++;
-        }
-    for (uint32_t s = 0; s < f->n_switches; s++)
-        f->first_trunk[s + 1] += f->first_trunk[s];
-    f->trunks = calloc(n + 1, sizeof *f->trunks);
-    CLEANUP(cleanup_free) uint32_t *next = malloc((f->n_switches + 1) * sizeof *next);
-    if (!f->trunks || !next)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    memcpy(next, f->first_trunk, (f->n_switches + 1) * sizeof *next);
-    for (uint32_t i = 0; i < f->n_ports; i++)
-        if (is_trunk(f, i))
-            f->trunks[next[f->port_sw[i]]++] =
-                (struct trunk){ f->port_sw[f->peer[i]], i, f->peer[i], f->link_ns[i], f->link_gbps[i] };
-    for (uint32_t s = 0; s < f->n_switches; s++)
-        qsort_r(f->trunks + f->first_trunk[s], f->first_trunk[s + 1] - f->first_trunk[s], sizeof *f->trunks,
-                trunk_compare, f);
-    return 0;
-}
-
-static bool allocate(struct fabric *f)
-{
-    size_t p = f->n_ports + 1, s = f->n_switches + 2;
-    f->peer = calloc(p, sizeof *f->peer);
-    f->port_sw = calloc(p, sizeof *f->port_sw);
-    f->port_adapter = calloc(p, sizeof *f->port_adapter);
-    f->rank = calloc(p, sizeof *f->rank);
-    f->link_ns = calloc(p, sizeof *f->link_ns);
-    f->link_gbps = calloc(p, sizeof *f->link_gbps);
-    f->switch_ns = calloc(s, sizeof *f->switch_ns);
-    f->first_trunk = calloc(s, sizeof *f->first_trunk);
-    return f->peer && f->port_sw && f->port_adapter && f->rank && f->link_ns && f->link_gbps && f->switch_ns &&
-           f->first_trunk;
-}
-
-static void fabric_freep(struct fabric **f)
-{
-    fabric_free(*f);
-}
-
-int fabric_new(struct fabric **out, const struct model *m, struct err *e)
-{
-    CLEANUP(fabric_freep) struct fabric *f = calloc(1, sizeof *f);
-    if (!f)
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    f->n_ports = model_count(m, MODEL_PORT);
-    f->n_switches = model_count(m, MODEL_SWITCH);
-    if (!allocate(f))
-        return err_set(e, ERR_INTERNAL, "out of memory");
-    build_ports(f, m);
-    if (build_ranks(f, m, e) < 0 || build_trunks(f, e) < 0)
-        return -1;
-    *out = TAKE(f);
-    return 0;
-}
-
-void fabric_free(struct fabric *f)
-{
-    if (!f)
+    if (!p)
         return;
-    free(f->peer);
-    free(f->port_sw);
-    free(f->port_adapter);
-    free(f->rank);
-    free(f->link_ns);
-    free(f->link_gbps);
-    free(f->switch_ns);
-    free(f->first_trunk);
-    free(f->trunks);
     for (unsigned slot = 0; slot < PATHS_SLOTS; slot++)
         for (int i = 0; i < PATH_SWITCHES_MAX; i++) {
-            free(f->searches[slot].labels[i]);
-            free(f->searches[slot].reached[i]);
+            free(p->searches[slot].labels[i]);
+            free(p->searches[slot].reached[i]);
         }
-    free(f->bonded[0].legs);
-    free(f->bonded[1].legs);
-    free(f);
-}
-
-uint32_t fabric_peer(const struct fabric *f, uint32_t port)
-{
-    return port < f->n_ports ? f->peer[port] : NONE;
-}
-
-uint64_t fabric_link_ns(const struct fabric *f, uint32_t port)
-{
-    return port < f->n_ports ? f->link_ns[port] : 0;
-}
-
-unsigned fabric_link_gbps(const struct fabric *f, uint32_t port)
-{
-    return port < f->n_ports ? f->link_gbps[port] : 0;
+    free(p->bonded[0].legs);
+    free(p->bonded[1].legs);
+    free(p);
 }
 
 /* ---- order ----------------------------------------------------------------------------------------------------------
@@ -265,9 +102,9 @@ static bool cable_fits(const struct fabric *f, const struct path_rules *r, uint3
            port_free(r, f->peer[port]);
 }
 
-static bool trunk_fits(const struct path_rules *r, const struct trunk *t)
+static bool trunk_fits(const struct fabric *f, const struct path_rules *r, const struct trunk *t)
 {
-    return t->gbps >= r->min_gbps && port_free(r, t->out) && port_free(r, t->in);
+    return f->peer[t->out] != NONE && t->gbps >= r->min_gbps && port_free(r, t->out) && port_free(r, t->in);
 }
 
 /* Offers the way 'from' (NULL: none yet) + out + in to switch 'to' as its 'layer'-th. */
@@ -297,7 +134,7 @@ static void expand(const struct fabric *f, struct search *x, unsigned layer, uin
     uint32_t entry = l->ports[2 * layer + 1], done = NONE;
     for (uint32_t i = f->first_trunk[sw]; i < f->first_trunk[sw + 1]; i++) {
         const struct trunk *t = &f->trunks[i];
-        if (t->to == done || t->out == entry || !trunk_fits(&x->rules, t))
+        if (t->to == done || t->out == entry || !trunk_fits(f, &x->rules, t))
             continue;
         done = t->to; /* its parallels are worse */
         relax(f, x, layer + 1, t->to, l, t->ns, t->out, t->in);
@@ -323,10 +160,11 @@ static int search_begin(const struct fabric *f, struct search *x, struct err *e)
     return 0;
 }
 
-int paths_search(struct fabric *f, unsigned slot, const struct path_rules *rules, uint32_t compute_adapter,
+int paths_search(struct paths *p, unsigned slot, const struct path_rules *rules, uint32_t compute_adapter,
                  struct err *e)
 {
-    struct search *x = &f->searches[slot];
+    const struct fabric *f = p->f;
+    struct search *x = &p->searches[slot];
     const struct adapter *a = model_adapter(rules->m, compute_adapter);
     if (search_begin(f, x, e) < 0)
         return -1;
@@ -335,9 +173,9 @@ int paths_search(struct fabric *f, unsigned slot, const struct path_rules *rules
     if (!a || rules->min_gbps > ADAPTER_PORT_GBPS)
         return 0;
     for (unsigned i = 0; i < a->n_ports; i++) {
-        uint32_t p = a->ports[i];
-        if (cable_fits(f, rules, p) && f->port_sw[f->peer[p]] != NONE)
-            relax(f, x, 0, f->port_sw[f->peer[p]], NULL, f->link_ns[p], p, f->peer[p]);
+        uint32_t from = a->ports[i];
+        if (cable_fits(f, rules, from) && f->port_sw[f->peer[from]] != NONE)
+            relax(f, x, 0, f->port_sw[f->peer[from]], NULL, f->link_ns[from], from, f->peer[from]);
     }
     for (unsigned layer = 0; layer + 1 < PATH_SWITCHES_MAX; layer++)
         for (uint32_t i = 0; i < x->n_reached[layer]; i++)
@@ -374,20 +212,126 @@ static bool best_to_port(const struct fabric *f, const struct search *x, uint32_
     return true;
 }
 
-bool paths_best(const struct fabric *f, unsigned slot, uint32_t memory_adapter, struct leg *out)
+bool paths_best(const struct paths *p, unsigned slot, uint32_t memory_adapter, struct leg *out)
 {
-    const struct search *x = &f->searches[slot];
+    const struct search *x = &p->searches[slot];
     const struct adapter *a = model_adapter(x->rules.m, memory_adapter);
     bool found = false;
     struct leg leg;
     if (x->rules.min_gbps > ADAPTER_PORT_GBPS)
         return false;
     for (unsigned i = 0; a && i < a->n_ports; i++)
-        if (best_to_port(f, x, a->ports[i], &leg) && (!found || path_compare(f, &leg, out) < 0)) {
+        if (best_to_port(p->f, x, a->ports[i], &leg) && (!found || path_compare(p->f, &leg, out) < 0)) {
             *out = leg;
             found = true;
         }
     return found;
+}
+
+/* ---- one to one -----------------------------------------------------------------------------------------------------
+ */
+
+struct hunt { /* the best path between two ports, or two adapters, so far */
+    const struct fabric *f;
+    const struct path_rules *r;
+    struct leg *best;
+    bool found;
+};
+
+/* Takes the path from port to port over 'n' trunks, when it is better; 'back' is the second one, seen from its end. */
+static void offer(struct hunt *h, uint32_t from, uint32_t to, const struct trunk *first, const struct trunk *back)
+{
+    const struct fabric *f = h->f;
+    struct leg leg = { .n_ports = 2, .ports = { from, f->peer[from] }, .cost_ns = f->link_ns[from] };
+    if (f->peer[from] != to)
+        leg.cost_ns += f->switch_ns[f->port_sw[f->peer[from]]] + f->link_ns[to];
+    if (first)
+        leg.cost_ns += first->ns + f->switch_ns[first->to];
+    if (back)
+        leg.cost_ns += back->ns + f->switch_ns[f->port_sw[back->out]];
+    if (h->found && leg.cost_ns > h->best->cost_ns)
+        return;
+    if (first) {
+        leg.ports[leg.n_ports++] = first->out;
+        leg.ports[leg.n_ports++] = first->in;
+    }
+    if (back) {
+        leg.ports[leg.n_ports++] = back->in;
+        leg.ports[leg.n_ports++] = back->out;
+    }
+    if (f->peer[from] != to) {
+        leg.ports[leg.n_ports++] = f->peer[to];
+        leg.ports[leg.n_ports++] = to;
+    }
+    if (!h->found || path_compare(f, &leg, h->best) < 0)
+        *h->best = leg;
+    h->found = true;
+}
+
+/* The best free one of the parallel trunks from *i on, which moves behind them; 'back': as they are from the far end.
+ */
+static const struct trunk *best_parallel(const struct hunt *h, uint32_t *i, uint32_t end, bool back)
+{
+    const struct trunk *all = h->f->trunks, *best = NULL;
+    for (uint32_t to = all[*i].to; *i < end && all[*i].to == to; ++*i) {
+        const struct trunk *t = &all[*i];
+        bool better = !best || (back && t->ns == best->ns && h->f->rank[t->in] < h->f->rank[best->in]);
+        if (better && trunk_fits(h->f, h->r, t))
+            best = t;
+    }
+    return best;
+}
+
+/* Both switches list their trunks by neighbour: a common one is a way of three switches. */
+static void hunt_trunks(struct hunt *h, uint32_t from, uint32_t to, uint32_t first, uint32_t last)
+{
+    const struct fabric *f = h->f;
+    uint32_t i = f->first_trunk[first], end = f->first_trunk[first + 1];
+    uint32_t k = f->first_trunk[last], k_end = f->first_trunk[last + 1];
+    while (i < end) {
+        uint32_t via = f->trunks[i].to;
+        const struct trunk *there = best_parallel(h, &i, end, false);
+        while (k < k_end && f->trunks[k].to < via)
+            k++;
+        if (there && via == last)
+            offer(h, from, to, there, NULL);
+        else if (there && k < k_end && f->trunks[k].to == via) {
+            const struct trunk *back = best_parallel(h, &k, k_end, true);
+            if (back)
+                offer(h, from, to, there, back);
+        }
+    }
+}
+
+static void hunt_ports(struct hunt *h, uint32_t from, uint32_t to)
+{
+    const struct fabric *f = h->f;
+    if (!cable_fits(f, h->r, from) || !cable_fits(f, h->r, to))
+        return;
+    if (f->peer[from] == to) {
+        offer(h, from, to, NULL, NULL);
+        return;
+    }
+    uint32_t first = f->port_sw[f->peer[from]], last = f->port_sw[f->peer[to]];
+    if (first == NONE || last == NONE)
+        return;
+    if (first == last)
+        offer(h, from, to, NULL, NULL);
+    else
+        hunt_trunks(h, from, to, first, last);
+}
+
+bool paths_between(const struct fabric *f, const struct path_rules *rules, uint32_t compute_adapter,
+                   uint32_t memory_adapter, struct leg *out)
+{
+    const struct adapter *c = model_adapter(rules->m, compute_adapter), *d = model_adapter(rules->m, memory_adapter);
+    struct hunt h = { .f = f, .r = rules, .best = out };
+    if (!c || !d || rules->min_gbps > ADAPTER_PORT_GBPS)
+        return false;
+    for (unsigned i = 0; i < c->n_ports; i++)
+        for (unsigned k = 0; k < d->n_ports; k++)
+            hunt_ports(&h, c->ports[i], d->ports[k]);
+    return h.found;
 }
 
 /* ---- bonded ---------------------------------------------------------------------------------------------------------
@@ -421,7 +365,7 @@ static unsigned best_trunks(const struct fabric *f, const struct path_rules *r, 
             hi = mid;
     }
     for (; lo < end && f->trunks[lo].to == to && n < 2; lo++)
-        if (trunk_fits(r, &f->trunks[lo]))
+        if (trunk_fits(f, r, &f->trunks[lo]))
             out[n++] = &f->trunks[lo];
     return n;
 }
@@ -552,7 +496,7 @@ static bool best_pair(const struct fabric *f, const struct leg_list *l0, const s
     return true;
 }
 
-int paths_bonded(struct fabric *f, const struct path_rules *rules, uint32_t compute_adapter, uint32_t memory_adapter,
+int paths_bonded(struct paths *p, const struct path_rules *rules, uint32_t compute_adapter, uint32_t memory_adapter,
                  struct leg out[2], bool *found, struct err *e)
 {
     const struct adapter *c = model_adapter(rules->m, compute_adapter), *d = model_adapter(rules->m, memory_adapter);
@@ -560,11 +504,11 @@ int paths_bonded(struct fabric *f, const struct path_rules *rules, uint32_t comp
     if (!c || !d || c->n_ports < 2 || d->n_ports < 2 || rules->min_gbps > ADAPTER_PORT_GBPS)
         return 0;
     for (int k = 0; k < 2; k++) {
-        if (list_legs(f, rules, c->ports[k], d->ports[k], &f->bonded[k], e) < 0)
+        if (list_legs(p->f, rules, c->ports[k], d->ports[k], &p->bonded[k], e) < 0)
             return -1;
-        if (!f->bonded[k].n)
+        if (!p->bonded[k].n)
             return 0;
     }
-    *found = best_pair(f, &f->bonded[0], &f->bonded[1], out);
+    *found = best_pair(p->f, &p->bonded[0], &p->bonded[1], out);
     return 0;
 }

@@ -1,11 +1,13 @@
 /* placement.c - see placement.h.
  *
- * verdict.c judges one donor; here is the order among donors.  placement_best() and placement_rank() ask the same
- * question of the same verdicts, so that a preview and a request cannot differ; the former keeps the best one only. */
+ * verdict.c judges one donor, policy.c orders two of them.  placement_rank() judges all and sorts.  placement_best()
+ * judges the few that are joined to the compute node already, and has choice.c look up the best of the others, which
+ * is judged like any other: its path, section and cost come from the same lines. */
 #include "placement.h"
 
+#include "choice.h"
+#include "policy.h"
 #include "units.h"
-#include "verdict.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,70 +21,9 @@ const char *const place_reason_names[] = {
     "no_section", "no_compute_adapter", "compute_not_ready", NULL,
 };
 
-/* ---- the four policies: keys in turn, the smaller comes first
- * -------------------------------------------------------- */
-
-static int ascending(uint64_t a, uint64_t b)
-{
-    return (a > b) - (a < b);
-}
-
-static int descending(uint64_t a, uint64_t b)
-{
-    return ascending(b, a);
-}
-
-static int by_nearest(const struct model *m UNUSED, const struct verdict *a, const struct verdict *b)
-{
-    int c = ascending(a->c.cost_ns, b->c.cost_ns);
-    return c ? c : descending(a->c.lendable_bytes, b->c.lendable_bytes);
-}
-
-/* lendable / capacity as an exact fraction; a donor that can lend has capacity. */
-static int by_balanced(const struct model *m, const struct verdict *a, const struct verdict *b)
-{
-    unsigned __int128 x = (unsigned __int128)a->c.lendable_bytes * model_capacity_bytes(model_node(m, b->c.node));
-    unsigned __int128 y = (unsigned __int128)b->c.lendable_bytes * model_capacity_bytes(model_node(m, a->c.node));
-    return x != y ? (x > y ? -1 : 1) : ascending(a->c.cost_ns, b->c.cost_ns);
-}
-
-static int by_packed(const struct model *m, const struct verdict *a, const struct verdict *b)
-{
-    const struct node *x = model_node(m, a->c.node), *y = model_node(m, b->c.node);
-    int c = descending(a->joined, b->joined);
-    c = c ? c : descending(x->n_lends > 0, y->n_lends > 0);
-    c = c ? c : descending(model_capacity_bytes(x), model_capacity_bytes(y));
-    return c ? c : ascending(a->c.cost_ns, b->c.cost_ns);
-}
-
-static int by_least_loaded(const struct model *m UNUSED, const struct verdict *a, const struct verdict *b)
-{
-    int c = ascending(a->reserved_gbps, b->reserved_gbps);
-    c = c ? c : ascending(a->n_attachments, b->n_attachments);
-    return c ? c : ascending(a->c.cost_ns, b->c.cost_ns);
-}
-
-typedef int policy_fn(const struct model *m, const struct verdict *a, const struct verdict *b);
-static policy_fn *const policies[] = {
-    [PLACE_NEAREST] = by_nearest,
-    [PLACE_BALANCED] = by_balanced,
-    [PLACE_PACKED] = by_packed,
-    [PLACE_LEAST_LOADED] = by_least_loaded,
-};
-
-/* Total: feasible ones by policy, then refused ones; the name decides at last. */
-static int compare(const struct question *q, const struct verdict *a, const struct verdict *b)
-{
-    bool ok_a = a->c.reason == PLACE_OK, ok_b = b->c.reason == PLACE_OK;
-    int c = descending(ok_a, ok_b);
-    if (!c && ok_a)
-        c = policies[q->r->policy](q->m, a, b);
-    return c ? c : strcmp(model_node(q->m, a->c.node)->name, model_node(q->m, b->c.node)->name);
-}
-
 static int compare_sort(const void *a, const void *b, void *question)
 {
-    return compare(question, a, b);
+    return policy_compare(question, a, b);
 }
 
 /* ---- the question ---------------------------------------------------------------------------------------------------
@@ -103,13 +44,14 @@ static int check_size(struct question *q, struct err *e)
 static int ask(struct question *q, const struct model *m, struct topology *t, const struct place_request *r,
                bool explain, enum place_reason *refused, struct err *e)
 {
-    *q = (struct question){ .m = m, .t = t, .r = r, .explain = explain };
+    *q = (struct question){ .m = m, .t = t, .r = r, .all = explain, .explain = explain };
     q->leg_gbps = r->channels == 2 ? r->bandwidth_gbps / 2 + r->bandwidth_gbps % 2 : r->bandwidth_gbps;
     if (!model_node(m, r->compute_node))
         return err_field(e, ERR_BODY_NODE_UNKNOWN, "compute_node", "the compute node is not registered");
     if (check_size(q, e) < 0 || topology_refresh(t, m, e) < 0)
         return -1;
     q->f = topology_fabric(t);
+    q->paths = topology_paths(t);
     return verdict_prepare(q, refused, e);
 }
 
@@ -182,22 +124,70 @@ static int no_donor(const struct question *q, enum place_reason refused, struct 
     return err_set(e, ERR_NO_DONOR, "no donor can lend %s to %s", units_format_size(q->size_bytes, size), name);
 }
 
+/* Donors that a circuit or a cable joins to the compute node: at most one for each port of its adapters.  Among the
+ * others only the policy's keys, the cost and the name differ, which is what choice.c relies on. */
+static unsigned close_donors(const struct question *q, uint32_t list[CHOICE_APART_MAX])
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < q->n_adapters; i++) {
+        const struct adapter *a = model_adapter(q->m, q->adapters[i]);
+        for (unsigned k = 0; k < a->n_ports; k++) {
+            const struct circuit *c = model_circuit(q->m, model_port(q->m, a->ports[k])->circuit);
+            uint32_t peer = model_port_peer(q->m, a->ports[k]);
+            const struct adapter *d = model_adapter(q->m, c              ? c->memory
+                                                          : peer != NONE ? q->f->port_adapter[peer]
+                                                                         : NONE);
+            bool listed = !d || d->node == q->r->compute_node;
+            for (unsigned j = 0; j < n; j++)
+                listed = listed || list[j] == d->node;
+            if (!listed)
+                list[n++] = d->node;
+        }
+    }
+    return n;
+}
+
+static void keep_better(const struct question *q, struct verdict *best, const struct verdict *v)
+{
+    if (v->c.reason == PLACE_OK && (best->c.reason != PLACE_OK || policy_compare(q, v, best) < 0))
+        *best = *v;
+}
+
+static int decide(struct verdict *best, const struct question *q, struct err *e)
+{
+    uint32_t apart[CHOICE_APART_MAX];
+    unsigned n = q->r->donor == NONE ? close_donors(q, apart) : 1;
+    struct verdict v;
+    best->c.reason = PLACE_NOT_READY;
+    if (q->r->donor != NONE)
+        apart[0] = q->r->donor;
+    for (unsigned i = 0; i < n; i++) {
+        if (apart[i] == q->r->compute_node || !model_node(q->m, apart[i]))
+            continue;
+        if (verdict_of(&v, q, apart[i], e) < 0)
+            return -1;
+        keep_better(q, best, &v);
+    }
+    if (q->r->donor != NONE)
+        return 0;
+    if (choice_best(&v, q, apart, n, e) < 0)
+        return -1;
+    keep_better(q, best, &v);
+    return 0;
+}
+
 int placement_best(struct reservation *out, const struct model *m, struct topology *t, const struct place_request *r,
                    struct err *e)
 {
     struct question q;
-    struct verdict best = { .c.reason = PLACE_NOT_READY }, v;
+    struct verdict best;
     enum place_reason refused;
     if (ask(&q, m, t, r, false, &refused, e) < 0)
         return -1;
-    for (uint32_t i = 0; refused == PLACE_OK && i < model_count(m, MODEL_NODE); i++) {
-        if (i == r->compute_node || !model_node(m, i))
-            continue;
-        if (verdict_of(&v, &q, i, e) < 0)
-            return -1;
-        if (v.c.reason == PLACE_OK && (best.c.reason != PLACE_OK || compare(&q, &v, &best) < 0))
-            best = v;
-    }
+    if (refused != PLACE_OK)
+        return no_donor(&q, refused, e);
+    if (decide(&best, &q, e) < 0)
+        return -1;
     if (best.c.reason != PLACE_OK)
         return no_donor(&q, refused, e);
     *out = best.c.best;

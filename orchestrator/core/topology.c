@@ -1,12 +1,19 @@
 /* topology.c - see topology.h.
  *
- * Vertices: adapters, then ports, then switches (the model's slots, in this order).  Edges are directed, so that no
- * path runs through a node: compute adapter -> its ports, memory port -> its adapter, both ways over links and between
- * a switch and its ports.  From adapter to adapter over n switches it is 3 n + 3 edges.  The weight of a link is its
- * latency; a switch's latency is on the edge from port to switch. */
+ * Two graphs.  The one of reasons and previews has everything.  Vertices: adapters, then ports, then switches (the
+ * model's slots, in this order).  Edges are directed, so that no path runs through a node: compute adapter -> its
+ * ports, memory port -> its adapter, both ways over links and between a switch and its ports.  From adapter to adapter
+ * over n switches it is 3 n + 3 edges.  The weight of a link is its latency; a switch's latency is on the edge from
+ * port to switch.  It is made when it is first asked for in a topology_version.
+ *
+ * The one of decisions has the switches, and one vertex for all memory ports: its distances to the switches are the
+ * lower bounds that guide reach.h.  Every cable counts, also one that is down, so that it is made once a
+ * cabling_version, and links may fail and return without any of it. */
 #include "topology.h"
 
+#include "donors.h"
 #include "paths.h"
+#include "reach.h"
 
 #include <igraph/igraph.h>
 #include <math.h>
@@ -25,6 +32,14 @@ struct row_cache { /* distances from one compute adapter to every adapter */
 };
 
 struct topology {
+    /* for decisions: kept from change to change */
+    const struct model *m;             /* of the last topology_refresh() */
+    uint64_t cabling_version, changes; /* of 'm'; changes: what has been taken in */
+    struct fabric *fabric;             /* NULL: nothing is made yet, nor the three below */
+    struct paths *paths;
+    struct donors *donors;
+    struct reach *reach;
+    /* for reasons: made when first asked for */
     uint64_t version;
     bool made;
     igraph_t graph;
@@ -33,7 +48,6 @@ struct topology {
     uint32_t *component; /* by adapter */
     uint8_t *switch_splits, *link_splits;
     uint32_t *edge_link; /* by edge: the link, or NONE */
-    struct fabric *fabric;
     uint64_t tick;
     struct row_cache rows[ROWS_MAX];
 };
@@ -63,7 +77,7 @@ static igraph_integer_t vertex_of_switch(const struct topology *t, uint32_t sw)
 /* ---- life -----------------------------------------------------------------------------------------------------------
  */
 
-static void forget(struct topology *t)
+static void forget_graph(struct topology *t)
 {
     if (t->made) {
         igraph_destroy(&t->graph);
@@ -78,12 +92,22 @@ static void forget(struct topology *t)
     free(t->switch_splits);
     free(t->link_splits);
     free(t->edge_link);
-    fabric_free(t->fabric);
     t->component = NULL;
     t->switch_splits = t->link_splits = NULL;
     t->edge_link = NULL;
-    t->fabric = NULL;
     t->made = false;
+}
+
+static void forget_index(struct topology *t)
+{
+    reach_free(t->reach);
+    donors_free(t->donors);
+    paths_free(t->paths);
+    fabric_free(t->fabric);
+    t->reach = NULL;
+    t->donors = NULL;
+    t->paths = NULL;
+    t->fabric = NULL;
 }
 
 int topology_new(struct topology **out, struct err *e)
@@ -100,13 +124,34 @@ void topology_free(struct topology *t)
 {
     if (!t)
         return;
-    forget(t);
+    forget_graph(t);
+    forget_index(t);
     free(t);
 }
 
-struct fabric *topology_fabric(struct topology *t)
+const struct fabric *topology_fabric(const struct topology *t)
 {
     return t->fabric;
+}
+
+struct paths *topology_paths(struct topology *t)
+{
+    return t->paths;
+}
+
+const struct donors *topology_donors(const struct topology *t)
+{
+    return t->donors;
+}
+
+struct reach *topology_reach(struct topology *t)
+{
+    return t->reach;
+}
+
+size_t topology_index_bytes(const struct topology *t)
+{
+    return t->fabric ? fabric_bytes(t->fabric) + donors_bytes(t->donors) : 0;
 }
 
 /* ---- the graph ------------------------------------------------------------------------------------------------------
@@ -273,7 +318,7 @@ static int find_bridges(struct topology *t, struct err *e)
     return rc;
 }
 
-static int make(struct topology *t, const struct model *m, struct err *e)
+static int make_reasons(struct topology *t, const struct model *m, struct err *e)
 {
     t->n_adapters = model_count(m, MODEL_ADAPTER);
     t->n_ports = model_count(m, MODEL_PORT);
@@ -284,30 +329,148 @@ static int make(struct topology *t, const struct model *m, struct err *e)
     t->link_splits = calloc(t->n_links + 1, 1);
     if (!t->component || !t->switch_splits || !t->link_splits)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    if (fabric_new(&t->fabric, m, e) < 0 || make_graph(t, m, e) < 0 || find_components(t, e) < 0 ||
-        find_splits(t, e) < 0)
+    if (make_graph(t, m, e) < 0 || find_components(t, e) < 0 || find_splits(t, e) < 0)
         return -1;
     return find_bridges(t, e);
 }
 
-int topology_refresh(struct topology *t, const struct model *m, struct err *e)
+/* The graph of reasons, of the model of the last refresh. */
+static bool graph_ready(struct topology *t)
 {
-    if (t->made && t->version == m->topology_version)
-        return 0;
-    forget(t);
-    if (make(t, m, e) < 0) {
-        forget(t);
-        return -1;
+    struct err ignored;
+    if (!t->m)
+        return false;
+    if (t->made && t->version == t->m->topology_version)
+        return true;
+    forget_graph(t);
+    if (make_reasons(t, t->m, &ignored) < 0) {
+        forget_graph(t);
+        return false;
     }
-    t->version = m->topology_version;
-    return 0;
+    t->version = t->m->topology_version;
+    return true;
 }
 
-bool topology_splits(const struct topology *t, enum model_kind kind, uint32_t index)
+bool topology_splits(struct topology *t, enum model_kind kind, uint32_t index)
 {
+    if (!graph_ready(t))
+        return false;
     if (kind == MODEL_SWITCH)
         return index < t->n_switches && t->switch_splits && t->switch_splits[index];
     return kind == MODEL_LINK && index < t->n_links && t->link_splits && t->link_splits[index];
+}
+
+/* ---- what decisions stand on ----------------------------------------------------------------------------------------
+ */
+
+/* From the vertex behind all memory ports backwards: its cables, then trunks against their direction. */
+static int bound_edges(const struct topology *t, struct edges *x, struct err *e)
+{
+    const struct fabric *f = t->fabric;
+    const struct donors *d = t->donors;
+    for (uint32_t s = 0; s < f->n_switches; s++) {
+        if (d->first_exit[s] < d->first_exit[s + 1] &&
+            add_edge(x, f->n_switches, s, d->exits[d->first_exit[s]].ns, NONE, e) < 0)
+            return -1;
+        for (uint32_t i = f->first_trunk[s], to = NONE; i < f->first_trunk[s + 1]; i++) {
+            const struct trunk *k = &f->trunks[i];
+            if (k->to != to && add_edge(x, k->to, s, k->ns + f->switch_ns[k->to], NONE, e) < 0)
+                return -1;
+            to = k->to; /* its parallels are no shorter */
+        }
+    }
+    return 0;
+}
+
+static void take_bounds(struct fabric *f, const igraph_matrix_t *row)
+{
+    for (uint32_t s = 0; s < f->n_switches; s++)
+        f->bound_ns[s] = isfinite(MATRIX(*row, 0, s)) ? (uint64_t)MATRIX(*row, 0, s) : UINT64_MAX;
+    for (uint32_t s = 0; s < f->n_switches; s++) {
+        f->beyond_ns[s] = UINT64_MAX;
+        for (uint32_t i = f->first_trunk[s]; i < f->first_trunk[s + 1]; i++)
+            if (f->bound_ns[f->hops[i].to] < f->beyond_ns[s])
+                f->beyond_ns[s] = f->bound_ns[f->hops[i].to];
+    }
+}
+
+static int make_bounds(struct topology *t, struct err *e)
+{
+    CLEANUP(edges_done) struct edges x;
+    igraph_t graph;
+    igraph_matrix_t row;
+    igraph_integer_t n = (igraph_integer_t)t->fabric->n_switches;
+    if (edges_init(&x, e) < 0 || bound_edges(t, &x, e) < 0 ||
+        check(igraph_create(&graph, &x.ends, n + 1, IGRAPH_DIRECTED), "igraph_create", e) < 0)
+        return -1;
+    int rc = check(igraph_matrix_init(&row, 0, 0), "igraph_matrix_init", e);
+    if (rc == 0) {
+        rc = check(igraph_distances_dijkstra(&graph, &row, igraph_vss_1(n), igraph_vss_all(), &x.weights, IGRAPH_OUT),
+                   "igraph_distances_dijkstra", e);
+        if (rc == 0)
+            take_bounds(t->fabric, &row);
+        igraph_matrix_destroy(&row);
+    }
+    igraph_destroy(&graph);
+    return rc;
+}
+
+static int make_index(struct topology *t, const struct model *m, struct err *e)
+{
+    if (fabric_new(&t->fabric, m, e) < 0 || donors_new(&t->donors, t->fabric, m, e) < 0 ||
+        paths_new(&t->paths, t->fabric, e) < 0 || reach_new(&t->reach, t->fabric, t->donors, e) < 0)
+        return -1;
+    return make_bounds(t, e);
+}
+
+/* A port's cable may lead to a memory adapter: that one has the exit. */
+static void update_port(struct topology *t, const struct model *m, uint32_t port)
+{
+    uint32_t ends[2] = { port, model_port_peer(m, port) };
+    fabric_update_port(t->fabric, m, port);
+    for (int i = 0; i < 2; i++)
+        if (ends[i] != NONE && t->donors->port_exit[ends[i]] != NONE)
+            donors_update_node(t->donors, t->fabric, m, t->donors->exits[t->donors->port_exit[ends[i]]].node);
+}
+
+static void update_row(struct topology *t, const struct model *m, enum model_kind kind, uint32_t i)
+{
+    if (kind == MODEL_NODE)
+        donors_update_node(t->donors, t->fabric, m, i);
+    else if (kind == MODEL_ADAPTER && model_adapter(m, i))
+        donors_update_node(t->donors, t->fabric, m, model_adapter(m, i)->node);
+    else if (kind == MODEL_PORT && model_port(m, i))
+        update_port(t, m, i);
+    else if (kind == MODEL_LINK && model_link(m, i))
+        update_port(t, m, model_link(m, i)->a);
+}
+
+int topology_refresh(struct topology *t, const struct model *m, struct err *e)
+{
+    if (!t->fabric || t->m != m || t->cabling_version != m->cabling_version || !model_changes_known(m, t->changes)) {
+        t->m = NULL;
+        forget_graph(t);
+        forget_index(t);
+        if (make_index(t, m, e) < 0) {
+            forget_index(t);
+            return -1;
+        }
+    } else {
+        for (uint64_t at = t->changes; at < model_changes_end(m); at++) {
+            uint32_t index;
+            enum model_kind kind = model_change_at(m, at, &index);
+            update_row(t, m, kind, index);
+        }
+    }
+    t->m = m;
+    t->cabling_version = m->cabling_version;
+    t->changes = model_changes_end(m);
+    return 0;
+}
+
+bool topology_same(const struct topology *a, const struct topology *b)
+{
+    return fabric_same(a->fabric, b->fabric) && donors_same(a->donors, b->donors);
 }
 
 /* ---- distances ------------------------------------------------------------------------------------------------------
@@ -394,7 +557,7 @@ bool topology_reaches(struct topology *t, const struct model *m, uint32_t comput
     struct leg legs[2];
     struct err ignored;
     bool found = false;
-    if (compute_adapter >= t->n_adapters || memory_adapter >= t->n_adapters ||
+    if (!graph_ready(t) || compute_adapter >= t->n_adapters || memory_adapter >= t->n_adapters ||
         t->component[compute_adapter] != t->component[memory_adapter])
         return false;
     struct row_cache *r = row_of(t, compute_adapter);
@@ -402,12 +565,12 @@ bool topology_reaches(struct topology *t, const struct model *m, uint32_t comput
         return false;
     if (channels == 1)
         return true;
-    return paths_bonded(t->fabric, &all_free, compute_adapter, memory_adapter, legs, &found, &ignored) == 0 && found;
+    return paths_bonded(t->paths, &all_free, compute_adapter, memory_adapter, legs, &found, &ignored) == 0 && found;
 }
 
 uint64_t topology_distance_ns(struct topology *t, uint32_t compute_adapter, uint32_t memory_adapter)
 {
-    if (compute_adapter >= t->n_adapters || memory_adapter >= t->n_adapters)
+    if (!graph_ready(t) || compute_adapter >= t->n_adapters || memory_adapter >= t->n_adapters)
         return UINT64_MAX;
     struct row_cache *r = row_of(t, compute_adapter);
     if ((!r->hops && fill_hops(t, r) < 0) || (!r->distance_ns && fill_distance(t, r) < 0))

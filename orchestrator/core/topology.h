@@ -1,8 +1,13 @@
-/* topology.h - the fabric as an igraph graph: distances, components, what breaks when.  Owns every igraph call.
+/* topology.h - the fabric as graphs: distances, components, what breaks when; and the index that decisions look up.
+ * Owns every igraph call.
  *
  * Debian's igraph is not thread-safe: one thread (or a lock around all of them) calls everything here that takes a
- * 'struct topology'.  Results that depend on the cabling alone are kept for the model's topology_version and made again
- * when it changes; distances from an adapter when they are first asked for. */
+ * 'struct topology'; in memlaned that is the writer, whose model it goes with.
+ *
+ * topology_refresh() brings the index (fabric.h, donors.h) up to date with the model: the rows that changed since the
+ * last one, also when a roll-back changed them back, each at the cost of a few look-ups.  Only another cabling, or a
+ * model that it has not seen, makes everything anew.  Decisions need nothing else.  Reasons and previews also ask the
+ * whole graph (topology_reaches() and below), which is made when it is first asked for in a topology_version. */
 #ifndef MEMLANE_TOPOLOGY_H
 #define MEMLANE_TOPOLOGY_H
 
@@ -10,13 +15,20 @@
 
 struct topology;
 struct fabric;
+struct donors;
+struct paths;
+struct reach;
 
 MUST_CHECK int topology_new(struct topology **out, struct err *e);
 void topology_free(struct topology *t); /* ignores NULL */
-/* Makes the graph anew if the model's topology_version is not the one at hand. */
 MUST_CHECK int topology_refresh(struct topology *t, const struct model *m, struct err *e);
-/* The same fabric for searches (paths.h); borrowed, good until the next topology_refresh(). */
-struct fabric *topology_fabric(struct topology *t);
+
+/* Of the model as topology_refresh() last saw it; borrowed, good until the next topology_refresh(). */
+const struct fabric *topology_fabric(const struct topology *t);
+const struct donors *topology_donors(const struct topology *t);
+struct paths *topology_paths(struct topology *t);
+struct reach *topology_reach(struct topology *t);
+
 /* Whether any path of at most PATH_SWITCHES_MAX switches joins the two, all ports taken as free (bonded: channels 2).
  */
 bool topology_reaches(struct topology *t, const struct model *m, uint32_t compute_adapter, uint32_t memory_adapter,
@@ -25,7 +37,11 @@ bool topology_reaches(struct topology *t, const struct model *m, uint32_t comput
  * UINT64_MAX: none. */
 uint64_t topology_distance_ns(struct topology *t, uint32_t compute_adapter, uint32_t memory_adapter);
 /* Whether losing this switch or link (MODEL_SWITCH, MODEL_LINK) splits a component of the fabric. */
-bool topology_splits(const struct topology *t, enum model_kind kind, uint32_t index);
+bool topology_splits(struct topology *t, enum model_kind kind, uint32_t index);
+
+/* For tests and figures: whether two hold the same index; what it occupies. */
+bool topology_same(const struct topology *a, const struct topology *b);
+size_t topology_index_bytes(const struct topology *t);
 
 /* Whose memory dies with a node, a link or a switch: the attachments, and the compute nodes that use them (each once,
  * in the order of the attachments).  Needs no igraph and no 'struct topology': any thread, over its own model. */

@@ -45,11 +45,11 @@ static const char *adapter_name(const struct model *m, uint32_t adapter, char bu
 static int search_adapter(struct question *q, unsigned i, struct err *e)
 {
     struct path_rules fits = { .m = q->m, .min_gbps = q->leg_gbps }, any = { .m = q->m };
-    if (q->r->channels != 1)
+    if (!q->all || q->r->channels != 1)
         return 0;
-    if (paths_search(q->f, 2 * i, &fits, q->adapters[i], e) < 0)
+    if (paths_search(q->paths, 2 * i, &fits, q->adapters[i], e) < 0)
         return -1;
-    return q->explain && q->leg_gbps ? paths_search(q->f, 2 * i + 1, &any, q->adapters[i], e) : 0;
+    return q->explain && q->leg_gbps ? paths_search(q->paths, 2 * i + 1, &any, q->adapters[i], e) : 0;
 }
 
 int verdict_prepare(struct question *q, enum place_reason *refused, struct err *e)
@@ -124,6 +124,13 @@ static bool labels_differ(const struct question *q, const struct node *d, char *
     else if (!strcmp(mine, theirs))
         explain(q, detail, "label %s is %s on both nodes", key, mine);
     return mine && theirs && strcmp(mine, theirs) != 0;
+}
+
+bool verdict_allows(const struct question *q, uint32_t donor)
+{
+    struct question quiet = { .m = q->m, .r = q->r };
+    char detail[WIRE_TEXT];
+    return !avoided(q->r, donor) && labels_differ(&quiet, model_node(q->m, donor), detail);
 }
 
 static bool has_memory_adapter(const struct question *q, const struct node *d)
@@ -291,8 +298,9 @@ static int find_path(const struct question *q, unsigned slot, struct candidate *
 {
     struct path_rules rules = { .m = q->m, .min_gbps = any ? 0 : q->leg_gbps };
     if (q->r->channels == 2)
-        return paths_bonded(q->f, &rules, c->compute, c->memory, c->legs, found, e);
-    *found = paths_best(q->f, any ? slot + 1 : slot, c->memory, &c->legs[0]);
+        return paths_bonded(q->paths, &rules, c->compute, c->memory, c->legs, found, e);
+    *found = q->all ? paths_best(q->paths, any ? slot + 1 : slot, c->memory, &c->legs[0])
+                    : paths_between(q->f, &rules, c->compute, c->memory, &c->legs[0]);
     return 0;
 }
 
@@ -364,6 +372,16 @@ static bool find_gap(const struct model *m, const struct adapter *a, unsigned se
     return true;
 }
 
+/* The lowest one that nothing is bound to; n_sections when there is none. */
+static unsigned free_section(const struct adapter *a, uint64_t size)
+{
+    unsigned s = 0;
+    while (s < a->n_sections &&
+           (a->sections[s].circuit != NONE || a->sections[s].first_attachment != NONE || section_size(a, s) < size))
+        s++;
+    return s;
+}
+
 static bool find_section(const struct question *q, struct candidate *c)
 {
     const struct adapter *a = model_adapter(q->m, c->compute);
@@ -372,14 +390,15 @@ static bool find_section(const struct question *q, struct candidate *c)
             c->section = s;
             return true;
         }
-    for (unsigned s = 0; s < a->n_sections; s++)
-        if (a->sections[s].circuit == NONE && a->sections[s].first_attachment == NONE &&
-            section_size(a, s) >= q->size_bytes) {
-            c->section = s;
-            c->offset_bytes = 0;
-            return true;
-        }
-    return false;
+    c->section = free_section(a, q->size_bytes);
+    c->offset_bytes = 0;
+    return c->section < a->n_sections;
+}
+
+bool verdict_new_section(const struct question *q, uint32_t compute_adapter)
+{
+    const struct adapter *a = model_adapter(q->m, compute_adapter);
+    return free_section(a, q->size_bytes) < a->n_sections;
 }
 
 static void explain_section(const struct question *q, const struct candidate *c, char *detail)

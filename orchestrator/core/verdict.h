@@ -11,12 +11,15 @@
 struct question { /* a request, with what is the same for every donor */
     const struct model *m;
     struct topology *t;
-    struct fabric *f;
+    const struct fabric *f;
+    struct paths *paths;
     const struct place_request *r;
     uint64_t size_bytes; /* rounded up */
     unsigned leg_gbps;   /* of the request, on each leg */
+    bool all;            /* every donor is asked about: one search for all; else each pair's path is looked for alone */
     bool explain;        /* fill 'detail', tell ports_busy from bandwidth */
-    unsigned n_adapters; /* usable compute adapters; searches 2 i (what fits) and 2 i + 1 (any bandwidth) are done */
+    unsigned
+        n_adapters; /* usable compute adapters; 'all': searches 2 i (what fits), 2 i + 1 (any bandwidth) are done */
     uint32_t adapters[WIRE_MAX_ADAPTERS];
 };
 
@@ -29,8 +32,11 @@ struct verdict {
     unsigned n_ports; /* of the path, both legs */
 };
 
-/* PLACE_OK, or what refuses the whole request; fills adapters and runs the searches. */
+/* PLACE_OK, or what refuses the whole request; fills adapters and runs the searches that 'all' asks for. */
 MUST_CHECK int verdict_prepare(struct question *q, enum place_reason *refused, struct err *e);
 MUST_CHECK int verdict_of(struct verdict *out, const struct question *q, uint32_t donor, struct err *e);
+/* Parts of it, for choice.c: not avoided, and of another label; a free section for a new circuit of this adapter. */
+bool verdict_allows(const struct question *q, uint32_t donor);
+bool verdict_new_section(const struct question *q, uint32_t compute_adapter);
 
 #endif
