@@ -179,6 +179,7 @@ int session_register(struct session *s, struct wire_registration *r, struct err 
         client_resume(s->poll);
     r->known_epoch = s->state.epoch;
     memcpy(r->known_instance, s->state.instance, sizeof r->known_instance);
+    r->known_revision = s->state.revision;
     memset(&answer, 0, sizeof answer);
     FAULT_POINT("register.before");
     int rc = register_somehow(s, r, &answer, e);
@@ -208,6 +209,8 @@ static int read_desired(struct session *s, const struct client_answer *a, bool *
         wire_desired_done(&d);
         return err_set(e, ERR_SESSION_STALE, "the desired state is of another epoch than this session");
     }
+    if (s->info.obeyed)
+        state_obeyed(&s->state, d.revision);
     *out = d;
     *fresh = true;
     FAULT_POINT("desired.taken");

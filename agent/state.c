@@ -126,8 +126,15 @@ int state_set_epoch(struct state *s, uint64_t epoch, const char *instance, struc
     if (write_durably(s->dir_fd, "epoch", text, e) < 0)
         return -1;
     s->epoch = epoch;
+    s->revision = 0;
     snprintf(s->instance, sizeof s->instance, "%s", instance);
     return 0;
+}
+
+void state_obeyed(struct state *s, uint64_t revision)
+{
+    if (revision > s->revision)
+        s->revision = revision;
 }
 
 int state_read_token(const char *path, char out[STATE_TOKEN_SIZE], struct err *e)

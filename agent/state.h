@@ -19,6 +19,7 @@ struct state {
     char credential[STATE_TOKEN_SIZE]; /* empty: none yet */
     uint64_t epoch;                    /* 0: none yet */
     char instance[ID_SIZE];
+    uint64_t revision; /* of the newest orders obeyed in that epoch; of this agent's life only */
 };
 
 MUST_CHECK int state_open(struct state *out, const char *dir, struct err *e);
@@ -28,6 +29,7 @@ MUST_CHECK int state_set_credential(struct state *s, const char *credential, str
  * another instance. */
 MUST_CHECK int state_check_epoch(const struct state *s, uint64_t epoch, const char *instance, struct err *e);
 MUST_CHECK int state_set_epoch(struct state *s, uint64_t epoch, const char *instance, struct err *e);
+void state_obeyed(struct state *s, uint64_t revision);
 /* A token's file: one line of printable characters. */
 MUST_CHECK int state_read_token(const char *path, char out[STATE_TOKEN_SIZE], struct err *e);
 

@@ -38,6 +38,7 @@ static const struct {
     [ERR_BAD_REQUEST] = { "bad_request", 400, "Malformed request" },
     [ERR_TOO_MANY] = { "too_many_requests", 429, "Too many at once" },
     [ERR_UNAVAILABLE] = { "unavailable", 503, "Not available now" },
+    [ERR_RECOVERING] = { "recovering", 503, "An old database: an operator has to adopt first" },
     [ERR_STORAGE] = { "storage_failed", 503, "The database could not commit" },
     [ERR_STORAGE_FULL] = { "storage_full", 507, "The disk is full" },
     [ERR_HARDWARE] = { "hardware", 502, "The hardware refused" },

@@ -39,7 +39,8 @@ enum err_code {
     ERR_HEADERS_TOO_LARGE,
     ERR_BAD_REQUEST, /* malformed HTTP */
     ERR_TOO_MANY,    /* a limit is reached; try again */
-    ERR_UNAVAILABLE, /* not ready, or recovering */
+    ERR_UNAVAILABLE, /* not ready */
+    ERR_RECOVERING,  /* an old database: nothing changes until an operator adopts */
     ERR_STORAGE,     /* the database could not commit */
     ERR_STORAGE_FULL,
     ERR_HARDWARE, /* an adapter, a switch or the kernel refused */

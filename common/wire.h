@@ -66,6 +66,7 @@ struct wire_registration {
     unsigned protocol_min, protocol_max;
     uint64_t known_epoch;         /* 0: none yet */
     char known_instance[ID_SIZE]; /* empty: none yet */
+    uint64_t known_revision;      /* of the newest orders that it obeyed in that epoch; 0: not known (any more) */
     uint64_t memory_bytes, free_bytes, locked_bytes, block_bytes;
     unsigned n_adapters, n_labels, n_findings, n_switches;
     struct wire_adapter adapters[WIRE_MAX_ADAPTERS];

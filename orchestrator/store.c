@@ -39,6 +39,8 @@ static int make_file(const char *path, char **out, struct err *e)
         return err_errno(e, ERR_STORAGE, "cannot open the database %s", path);
     if (!S_ISREG(st.st_mode))
         return err_set(e, ERR_STORAGE, "the database %s is not a file", path);
+    if (st.st_size > 0 && st.st_size < 512) /* SQLite takes the smallest ones for new */
+        return err_set(e, ERR_STORAGE, "the database %s is damaged: it has %lld bytes", path, (long long)st.st_size);
     *out = realpath(path, NULL);
     return *out ? 0 : err_errno(e, ERR_STORAGE, "cannot resolve %s", path);
 }
@@ -99,23 +101,48 @@ static int migrate(struct store *s, int64_t version, struct err *e)
     return 0;
 }
 
-struct state { /* where the file stands */
-    uint64_t epoch, revision, last_event;
-};
+static uint64_t state_sum(const struct store_state *st)
+{
+    uint64_t sum = sum_text(sum_u64(SUM_START, st->epoch), st->instance);
+    sum = sum_u64(sum_u64(sum, st->revision), st->last_event);
+    sum = sum_u64(sum_u64(sum_u64(sum, st->topology_version), st->next_circuit), st->recovering);
+    return sum ? sum : 1;
+}
 
-static int read_state(struct store *s, struct state *out, struct err *e)
+int store_read_state(struct db *d, const char *path, struct store_state *out, struct err *e)
 {
     CLEANUP(db_resetp)
-    sqlite3_stmt *stmt = db_query(&s->db, e, "SELECT epoch, revision, last_event FROM store", "");
-    int rc = stmt ? db_step(&s->db, stmt, e) : -1;
+    sqlite3_stmt *stmt = db_query(d, e,
+                                  "SELECT epoch, instance, revision, last_event, topology_version, next_circuit,"
+                                  " recovering, sum FROM store",
+                                  "");
+    struct store_state st = { 0 };
+    int rc = stmt ? db_step(d, stmt, e) : -1;
     if (rc == 0)
-        return err_set(e, ERR_STORAGE, "the database %s is damaged: its state is missing", s->path);
-    if (rc < 0)
+        return err_set(e, ERR_STORAGE, "the database %s is damaged: its state is missing", path);
+    if (rc < 0 || db_text(stmt, 1, st.instance, sizeof st.instance, e) < 0)
         return -1;
-    out->epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
-    out->revision = (uint64_t)sqlite3_column_int64(stmt, 1);
-    out->last_event = (uint64_t)sqlite3_column_int64(stmt, 2);
+    st.epoch = (uint64_t)sqlite3_column_int64(stmt, 0);
+    st.revision = (uint64_t)sqlite3_column_int64(stmt, 2);
+    st.last_event = (uint64_t)sqlite3_column_int64(stmt, 3);
+    st.topology_version = (uint64_t)sqlite3_column_int64(stmt, 4);
+    st.next_circuit = (uint64_t)sqlite3_column_int64(stmt, 5);
+    st.recovering = (uint64_t)sqlite3_column_int64(stmt, 6);
+    uint64_t sum = (uint64_t)sqlite3_column_int64(stmt, 7);
+    if (sum && sum != state_sum(&st))
+        return err_set(e, ERR_STORAGE, "the database %s is damaged: its state is not what was written", path);
+    *out = st;
     return 0;
+}
+
+int store_write_state(struct db *d, const struct store_state *st, struct err *e)
+{
+    return db_run(d, e,
+                  "UPDATE store SET epoch = ?1, instance = ?2, revision = ?3, last_event = ?4, topology_version = ?5,"
+                  " next_circuit = ?6, recovering = ?7, sum = ?8",
+                  "itiiiiii", (int64_t)st->epoch, st->instance, (int64_t)st->revision, (int64_t)st->last_event,
+                  (int64_t)st->topology_version, (int64_t)st->next_circuit, (int64_t)st->recovering,
+                  (int64_t)state_sum(st));
 }
 
 static int new_instance(char out[ID_SIZE], struct err *e)
@@ -128,15 +155,36 @@ static int new_instance(char out[ID_SIZE], struct err *e)
     return 0;
 }
 
+/* A backup that was put in a database's place: what happened since it was made is not in it. */
+static int note_restored(struct store *s, struct store_state *st, struct err *e)
+{
+    int64_t n = 0;
+    if (db_read_int(&s->db, "SELECT count(*) FROM backup", &n, e) < 0)
+        return -1;
+    if (n == 0)
+        return 0;
+    log_warn("store.restored", "path=%s revision=%" PRIu64 ": a backup; nothing changes until an operator adopts",
+             s->path, st->revision);
+    if (st->recovering < st->epoch)
+        st->recovering = st->epoch;
+    return db_run(&s->db, e, "DELETE FROM backup", "");
+}
+
+/* A new epoch and instance, in one transaction with what the start found out. */
 static int start_epoch(struct store *s, struct err *e)
 {
-    struct state st;
-    if (read_state(s, &st, e) < 0 || new_instance(s->instance, e) < 0)
+    struct store_state st;
+    if (db_run(&s->db, e, "BEGIN IMMEDIATE", "") < 0)
         return -1;
-    s->epoch = st.epoch + 1;
-    s->revision = st.revision;
-    s->last_event = st.last_event;
-    return db_run(&s->db, e, "UPDATE store SET epoch = ?1, instance = ?2", "it", (int64_t)s->epoch, s->instance);
+    if (store_read_state(&s->db, s->path, &st, e) < 0 || note_restored(s, &st, e) < 0 ||
+        new_instance(st.instance, e) < 0)
+        return -1; /* the connection is closed, and with it the transaction */
+    st.epoch++;
+    if (store_write_state(&s->db, &st, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0)
+        return -1;
+    s->at = st;
+    s->start_revision = st.revision;
+    return 0;
 }
 
 static void store_freep(struct store **s)
@@ -155,7 +203,7 @@ int store_open(struct store **out, const char *path, struct err *e)
         db_open(&s->db, s->path, DB_WRITER, e) < 0 || read_version(s, &version, e) < 0 ||
         db_check(&s->db, s->path, e) < 0 || migrate(s, version, e) < 0 || start_epoch(s, e) < 0)
         return -1;
-    log_info("store.open", "path=%s epoch=%" PRIu64 " revision=%" PRIu64, s->path, s->epoch, s->revision);
+    log_info("store.open", "path=%s epoch=%" PRIu64 " revision=%" PRIu64, s->path, s->at.epoch, s->at.revision);
     *out = TAKE(s);
     return 0;
 }
@@ -176,39 +224,54 @@ void store_close(struct store *s)
 
 uint64_t store_epoch(const struct store *s)
 {
-    return s->epoch;
+    return s->at.epoch;
 }
 
 const char *store_instance(const struct store *s)
 {
-    return s->instance;
+    return s->at.instance;
 }
 
 uint64_t store_revision(const struct store *s)
 {
-    return s->revision;
+    return s->at.revision;
 }
 
 uint64_t store_last_event(const struct store *s)
 {
-    return s->last_event;
+    return s->at.last_event;
+}
+
+uint64_t store_recovering(const struct store *s)
+{
+    return s->at.recovering;
+}
+
+uint64_t store_start_revision(const struct store *s)
+{
+    return s->start_revision;
+}
+
+int store_set_recovering(struct store *s, uint64_t known, struct err *e)
+{
+    if (store_in_batch(s, e) < 0)
+        return -1;
+    if (known > s->next.recovering)
+        s->next.recovering = known;
+    s->state_changed = true;
+    return 0;
 }
 
 int store_raise_epoch(struct store *s, uint64_t known, struct err *e)
 {
-    uint64_t epoch = (known > s->epoch ? known : s->epoch) + 1;
+    if (store_in_batch(s, e) < 0)
+        return -1;
+    uint64_t epoch = (known > s->next.epoch ? known : s->next.epoch) + 1;
     if (epoch > INT64_MAX)
         return err_set(e, ERR_FIELD_INVALID, "no epoch is left above %" PRIu64, known);
-    if (s->in_batch && store_in_batch(s, e) < 0)
-        return -1;
-    if (db_run(&s->db, e, "UPDATE store SET epoch = ?1", "i", (int64_t)epoch) < 0)
-        return -1;
-    if (s->in_batch) {
-        s->raised_epoch = epoch;
-        s->raised_in_request = true;
-    } else {
-        s->epoch = epoch;
-    }
+    s->next.epoch = epoch;
+    s->next.recovering = 0;
+    s->state_changed = true;
     return 0;
 }
 
@@ -232,19 +295,21 @@ int store_begin(struct store *s, struct err *e)
     if (db_run(&s->db, e, "BEGIN IMMEDIATE", "") < 0)
         return -1;
     s->in_batch = true;
-    s->raised_epoch = 0;
+    s->next = s->at;
+    s->state_changed = false;
     s->changes_before = sqlite3_total_changes64(s->db.handle);
     return 0;
 }
 
 bool store_has_changes(const struct store *s)
 {
-    return s->in_batch && s->db.handle && sqlite3_total_changes64(s->db.handle) != s->changes_before;
+    return s->in_batch &&
+           (s->state_changed || (s->db.handle && sqlite3_total_changes64(s->db.handle) != s->changes_before));
 }
 
 int store_savepoint(struct store *s, struct err *e)
 {
-    s->raised_in_request = false;
+    s->request = s->next;
     return store_in_batch(s, e) < 0 ? -1 : db_run(&s->db, e, "SAVEPOINT request", "");
 }
 
@@ -256,8 +321,7 @@ int store_keep(struct store *s, struct err *e)
 void store_undo(struct store *s)
 {
     struct err e;
-    if (s->raised_in_request)
-        s->raised_epoch = 0;
+    s->next = s->request;
     if (store_in_batch(s, &e) < 0 || db_run(&s->db, &e, "ROLLBACK TO request", "") < 0 ||
         db_run(&s->db, &e, "RELEASE request", "") < 0)
         log_warn("store.undo", "%s", e.detail); /* the commit of the batch will fail too */
@@ -267,7 +331,7 @@ static int write_events(struct store *s, struct model *m, struct err *e)
 {
     for (size_t i = 0; i < m->n_events; i++) {
         struct model_event *ev = &m->events[i];
-        ev->id = s->last_event + 1 + i;
+        ev->id = s->at.last_event + 1 + i;
         if (db_run(&s->db, e, "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", "iitttttt", (int64_t)ev->id,
                    ev->at_ms, ev->type, ev->object, ev->from, ev->to, ev->reason, ev->actor) < 0)
             return -1;
@@ -277,11 +341,12 @@ static int write_events(struct store *s, struct model *m, struct err *e)
 
 static int write_all(struct store *s, struct model *m, struct err *e)
 {
-    static const char state[] =
-        "UPDATE store SET revision = ?1, last_event = ?2, topology_version = ?3, next_circuit = ?4";
+    s->next.revision = m->revision;
+    s->next.last_event = s->at.last_event + m->n_events;
+    s->next.topology_version = m->topology_version;
+    s->next.next_circuit = m->next_circuit;
     if (store_in_batch(s, e) < 0 || store_write_rows(s, m, e) < 0 || write_events(s, m, e) < 0 ||
-        db_run(&s->db, e, state, "iiii", (int64_t)m->revision, (int64_t)(s->last_event + m->n_events),
-               (int64_t)m->topology_version, (int64_t)m->next_circuit) < 0)
+        store_write_state(&s->db, &s->next, e) < 0)
         return -1;
     return db_run(&s->db, e, "COMMIT", "");
 }
@@ -293,11 +358,7 @@ int store_commit(struct store *s, struct model *m, struct err *e)
         return -1;
     }
     s->in_batch = false;
-    s->revision = m->revision;
-    s->last_event += m->n_events;
-    if (s->raised_epoch)
-        s->epoch = s->raised_epoch;
-    s->raised_epoch = 0;
+    s->at = s->next;
     return 0;
 }
 
@@ -305,18 +366,17 @@ void store_rollback(struct store *s)
 {
     struct err e;
     s->in_batch = false;
-    s->raised_epoch = 0;
     if (s->db.handle && !sqlite3_get_autocommit(s->db.handle) && db_run(&s->db, &e, "ROLLBACK", "") < 0)
         log_warn("store.rollback", "%s", e.detail);
 }
 
 /* Opens the file again and reads where it stands; closed when that fails. */
-static int reopen(struct store *s, struct state *out, struct err *e)
+static int reopen(struct store *s, struct store_state *out, struct err *e)
 {
     db_close(&s->db);
     if (db_open(&s->db, s->path, DB_WRITER, e) < 0)
         return -1;
-    if (read_state(s, out, e) == 0)
+    if (store_read_state(&s->db, s->path, out, e) == 0)
         return 0;
     db_close(&s->db);
     return -1;
@@ -326,10 +386,10 @@ static int reopen(struct store *s, struct state *out, struct err *e)
  * the file after all, then only a new start can bring the program and its database together again. */
 static int reopen_later(struct store *s, struct err *e)
 {
-    struct state st;
+    struct store_state st;
     if (reopen(s, &st, e) < 0)
         return -1;
-    if (st.revision == s->revision)
+    if (st.revision == s->at.revision)
         return 0;
     db_close(&s->db);
     return err_set(e, ERR_STORAGE, "the database has commit %" PRIu64 ", which was reported as failed", st.revision);
@@ -337,18 +397,15 @@ static int reopen_later(struct store *s, struct err *e)
 
 int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e)
 {
-    struct state st;
+    struct store_state st;
     store_rollback(s);
     if (reopen(s, &st, e) < 0)
         return -1;
     *committed = st.revision >= revision;
-    s->revision = st.revision;
-    s->last_event = st.last_event;
-    if (st.epoch > s->epoch)
-        s->epoch = st.epoch;
+    s->at = st;
     /* Makes what the failed commit left in the log either durable or overwritten. */
     struct err failed;
-    if (db_run(&s->db, &failed, "UPDATE store SET epoch = ?1", "i", (int64_t)s->epoch) < 0 ||
+    if (store_write_state(&s->db, &st, &failed) < 0 ||
         (*committed && db_exec(&s->db, "PRAGMA wal_checkpoint(PASSIVE)", &failed) < 0))
         log_warn("store.recover", "%s", failed.detail);
     return 0;
@@ -363,7 +420,7 @@ static int prune_rows(struct store *s, int64_t wall_ms, struct err *e)
     if (db_run(d, e,
                "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, at_ms FROM events ORDER BY id LIMIT 500)"
                " WHERE id <= ?1 OR at_ms < ?2)",
-               "ii", (int64_t)s->last_event - EVENTS_KEPT, wall_ms - 90 * DAY_MS) < 0)
+               "ii", (int64_t)s->at.last_event - EVENTS_KEPT, wall_ms - 90 * DAY_MS) < 0)
         return -1;
     if (db_run(d, e,
                "DELETE FROM ended_attachments WHERE seq IN"

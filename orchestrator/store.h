@@ -20,7 +20,12 @@ MUST_CHECK int store_open(struct store **out, const char *path, struct err *e);
 void store_close(struct store *s); /* ignores NULL */
 uint64_t store_epoch(const struct store *s);
 const char *store_instance(const struct store *s);
-/* Raises the epoch above 'known' (recovery adopt). */
+/* The epoch that is known to be ahead of this database, which is an old copy; 0: not recovering.  A database that
+ * starts from a backup is recovering from the start, and it stays so over restarts. */
+uint64_t store_recovering(const struct store *s);
+uint64_t store_start_revision(const struct store *s); /* of the file when it was opened */
+/* Both inside a batch: notes an epoch ahead; raises ours above 'known' and ends recovering (an operator adopted). */
+MUST_CHECK int store_set_recovering(struct store *s, uint64_t known, struct err *e);
 MUST_CHECK int store_raise_epoch(struct store *s, uint64_t known, struct err *e);
 MUST_CHECK int store_load(struct store *s, struct model *m, struct err *e); /* durable rows, then model_rebuild() */
 uint64_t store_revision(const struct store *s);                             /* of the last commit */
@@ -56,6 +61,7 @@ struct token {
     enum token_role role;
     char name[NAME_SIZE];           /* of an agent's credential: the node */
     int64_t created_ms, expires_ms; /* Unix time; 0: never */
+    bool waits;                     /* of a join token: who comes with it waits for an operator's approval */
 };
 MUST_CHECK int store_token_add(struct store *s, const struct token *t, struct err *e);
 MUST_CHECK int store_token_remove(struct store *s, const char *id, struct err *e);          /* ERR_NOT_FOUND */
@@ -93,7 +99,15 @@ struct ended_query { /* ended attachments: detached, failed, lost that holds not
 MUST_CHECK int store_reader_ended(struct store_reader *r, const struct ended_query *q, json_t **out, uint64_t *next,
                                   struct err *e);
 MUST_CHECK int store_reader_audit(struct store_reader *r, uint64_t after, unsigned limit, json_t **out, struct err *e);
-/* Online backup to a new file (mode 0600), checked afterwards. */
-MUST_CHECK int store_backup(const char *db_path, const char *target, struct err *e);
+/* Online backup to a new file (mode 0600), checked afterwards.  It has a row in the table "backup": the manifest. */
+struct backup_manifest {
+    int64_t made_ms;
+    uint64_t epoch, revision, last_event;
+    char instance[ID_SIZE], version[32];
+};
+MUST_CHECK int store_backup(const char *db_path, const char *target, int64_t wall_ms, struct err *e);
+/* Puts a backup in the place of a database that is not there (ERR_CONFLICT), once it has been checked as store_open()
+ * checks.  The next start is recovering.  For the offline program. */
+MUST_CHECK int store_restore(const char *backup, const char *db_path, struct backup_manifest *out, struct err *e);
 
 #endif

@@ -20,8 +20,11 @@ int store_token_add(struct store *s, const struct token *t, struct err *e)
 {
     if (store_in_batch(s, e) < 0)
         return -1;
-    return db_run(&s->db, e, "INSERT INTO tokens VALUES (?1, ?2, ?3, ?4, ?5, ?6)", "ttttii", t->id, t->hash,
-                  token_role_names[t->role], t->name, t->created_ms, t->expires_ms);
+    return db_run(&s->db, e,
+                  "INSERT INTO tokens (id, hash, role, name, created_ms, expires_ms, approves)"
+                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                  "ttttiii", t->id, t->hash, token_role_names[t->role], t->name, t->created_ms, t->expires_ms,
+                  (int64_t)!t->waits);
 }
 
 int store_token_remove(struct store *s, const char *id, struct err *e)
@@ -45,6 +48,7 @@ static int read_token(sqlite3_stmt *stmt, struct token *t, struct err *e)
     t->role = (enum token_role)i;
     t->created_ms = sqlite3_column_int64(stmt, 4);
     t->expires_ms = sqlite3_column_int64(stmt, 5);
+    t->waits = !sqlite3_column_int(stmt, 6);
     return 0;
 }
 
@@ -52,7 +56,8 @@ int store_tokens(struct store *s, struct token **out, size_t *n, struct err *e)
 {
     CLEANUP(db_resetp)
     sqlite3_stmt *stmt = db_query(
-        &s->db, e, "SELECT id, hash, role, name, created_ms, expires_ms FROM tokens ORDER BY created_ms, id", "");
+        &s->db, e, "SELECT id, hash, role, name, created_ms, expires_ms, approves FROM tokens ORDER BY created_ms, id",
+        "");
     if (!stmt)
         return -1;
     CLEANUP(cleanup_free) struct token *list = NULL;

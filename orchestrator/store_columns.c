@@ -49,6 +49,7 @@ static const struct column node_columns[] = {
     COL(COL_U64, node, block_bytes),
     COL(COL_U64, node, free_bytes),
     COL(COL_U64, node, locked_bytes),
+    COL_OF(node, enrolment, enrolment_names),
 };
 
 static const struct column adapter_columns[] = {
@@ -169,6 +170,8 @@ static char *make_sql(const struct kind *k, const char *form)
     for (; *form; form++) {
         if (*form == 'T') {
             fputs(k->table, f);
+        } else if (*form == 'S') {
+            fprintf(f, ", ?%u", k->n_columns + 2);
         } else if (*form == 'N' || *form == 'V' || *form == 'U') { /* names, values, updates */
             for (unsigned i = 0; i < k->n_columns; i++)
                 if (*form == 'N')
@@ -195,8 +198,10 @@ int row_sql_new(struct row_sql **out, struct err *e)
     if (!sql)
         return err_set(e, ERR_INTERNAL, "out of memory");
     for (int k = 0; k < MODEL_KINDS; k++) { /* keywords in lower case: capitals are the places to fill */
-        sql->select[k] = make_sql(&kinds[k], "select slotN from T order by slot");
-        sql->upsert[k] = make_sql(&kinds[k], "insert into T (slotN) values (?1V) on conflict (slot) do update set U");
+        sql->select[k] = make_sql(&kinds[k], "select slotN, sum from T order by slot");
+        sql->upsert[k] =
+            make_sql(&kinds[k],
+                     "insert into T (slotN, sum) values (?1VS) on conflict (slot) do update set U, sum = excluded.sum");
         sql->remove[k] = make_sql(&kinds[k], "delete from T where slot = ?1");
         if (!sql->select[k] || !sql->upsert[k] || !sql->remove[k]) {
             row_sql_free(sql);
@@ -276,11 +281,87 @@ static int read_column(sqlite3_stmt *stmt, int at, const struct column *c, void 
     return 0;
 }
 
-int row_bind(sqlite3_stmt *stmt, enum model_kind kind, const void *row)
+/* ---- sums ---------------------------------------------------------------------------------------------------------
+ */
+uint64_t sum_bytes(uint64_t sum, const void *data, size_t size)
 {
-    int rc = SQLITE_OK;
+    const unsigned char *p = data;
+    for (size_t i = 0; i < size; i++)
+        sum = (sum ^ p[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+    return sum;
+}
+
+uint64_t sum_u64(uint64_t sum, uint64_t value)
+{
+    return sum_bytes(sum, &value, sizeof value);
+}
+
+uint64_t sum_text(uint64_t sum, const char *text)
+{
+    return sum_bytes(sum, text, strlen(text) + 1);
+}
+
+static uint64_t sum_column(uint64_t sum, const struct column *c, const void *row)
+{
+    const char *p = (const char *)row + c->offset;
+    uint64_t u64 = 0;
+    if (c->type == COL_TEXT)
+        return sum_text(sum, p);
+    if (c->type == COL_BOOL)
+        u64 = *(const bool *)p;
+    else
+        memcpy(&u64, p, c->type == COL_U64 ? sizeof u64 : sizeof(uint32_t));
+    return sum_u64(sum, u64);
+}
+
+/* What has a table of its own. */
+static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
+{
+    const struct node *n = row;
+    const struct adapter *a = row;
+    const struct circuit *c = row;
+    if (kind == MODEL_NODE) {
+        for (unsigned i = 0; i < n->n_labels; i++)
+            sum = sum_text(sum_text(sum, n->labels[i].key), n->labels[i].value);
+        for (unsigned i = 0; i < n->n_adapters; i++)
+            sum = sum_u64(sum, n->adapters[i]);
+    } else if (kind == MODEL_ADAPTER) {
+        for (unsigned i = 0; i < WIRE_SECTIONS; i++)
+            sum =
+                sum_u64(sum_u64(sum_u64(sum, a->sections[i].used), a->sections[i].base), a->sections[i].park_revision);
+    } else if (kind == MODEL_CIRCUIT) {
+        for (unsigned k = 0; k < c->channels && k < 2; k++)
+            for (unsigned i = 0; i < c->legs[k].n_ports; i++)
+                sum = sum_u64(sum, (uint64_t)k << 32 | c->legs[k].ports[i]);
+    }
+    return sum;
+}
+
+uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row)
+{
+    uint64_t sum = sum_u64(SUM_START, (uint64_t)kind << 32 | slot);
+    for (unsigned i = 0; i < kinds[kind].n_columns; i++)
+        sum = sum_column(sum, &kinds[kind].columns[i], row);
+    sum = sum_parts(sum, kind, row);
+    return sum ? sum : 1;
+}
+
+int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, struct err *e)
+{
+    uint64_t stored = (uint64_t)sqlite3_column_int64(stmt, (int)kinds[kind].n_columns + 1);
+    if (!stored || stored == row_sum(kind, slot, row))
+        return 0;
+    return err_set(e, ERR_STORAGE, "the database is damaged: row %u of table %s is not what was written", slot,
+                   kinds[kind].table);
+}
+
+int row_bind(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row)
+{
+    int rc = sqlite3_bind_int64(stmt, 1, slot);
     for (unsigned i = 0; i < kinds[kind].n_columns && rc == SQLITE_OK; i++)
         rc = bind_column(stmt, (int)i + 2, &kinds[kind].columns[i], row);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_bind_int64(stmt, (int)kinds[kind].n_columns + 2, (int64_t)row_sum(kind, slot, row));
     return rc;
 }
 

@@ -29,9 +29,19 @@ void row_sql_free(struct row_sql *sql); /* ignores NULL */
 
 const char *row_table(enum model_kind kind);
 size_t row_size(enum model_kind kind);
-/* Binds ?2 and so on from 'row', which must stay until the statement is reset; a result code of SQLite. */
-MUST_CHECK int row_bind(sqlite3_stmt *stmt, enum model_kind kind, const void *row);
+/* Binds the slot, the columns and the sum of 'row', which must stay until the statement is reset; a result code of
+ * SQLite. */
+MUST_CHECK int row_bind(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row);
 /* Columns 1 and so on into the zeroed 'row'. */
 MUST_CHECK int row_read(sqlite3_stmt *stmt, enum model_kind kind, void *row, struct err *e);
+
+/* SQLite notices damage of its structure, not a value that changed: every row carries a sum of all that it holds. */
+#define SUM_START UINT64_C(0xcbf29ce484222325)
+uint64_t sum_bytes(uint64_t sum, const void *data, size_t size);
+uint64_t sum_u64(uint64_t sum, uint64_t value);
+uint64_t sum_text(uint64_t sum, const char *text);
+uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row); /* never 0 */
+/* The selected row's sum against the whole row, labels, sections and ports included. */
+MUST_CHECK int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, struct err *e);
 
 #endif

@@ -7,22 +7,31 @@
 
 struct row_sql; /* store_columns.h */
 
+struct store_state { /* the row of the table "store": where the file stands */
+    uint64_t epoch;
+    char instance[ID_SIZE];
+    uint64_t revision, last_event, topology_version, next_circuit;
+    uint64_t recovering; /* the highest epoch known to be ahead; 0: not recovering */
+};
+
 struct store {
     struct db db;
     char *path; /* resolved */
     int lock_fd;
-    uint64_t epoch;
-    char instance[ID_SIZE];
-    uint64_t revision, last_event; /* of the last commit */
-    uint64_t raised_epoch;         /* by the batch under way; 0: not raised */
-    bool raised_in_request;
-    bool in_batch;
-    int64_t changes_before; /* sqlite3_total_changes64() at store_begin() */
+    struct store_state at;        /* of the last commit */
+    struct store_state next;      /* of the batch under way */
+    struct store_state request;   /* 'next' as it was at the savepoint */
+    uint64_t start_revision;      /* of the file when it was opened */
+    bool in_batch, state_changed; /* state_changed: 'next' by the batch itself */
+    int64_t changes_before;       /* sqlite3_total_changes64() at store_begin() */
     struct row_sql *row_sql;
 };
 
 /* SQLite itself ends a transaction when the disk fails: what follows must not be written outside of one. */
 MUST_CHECK int store_in_batch(struct store *s, struct err *e);
+
+MUST_CHECK int store_read_state(struct db *d, const char *path, struct store_state *out, struct err *e);
+MUST_CHECK int store_write_state(struct db *d, const struct store_state *st, struct err *e);
 
 /* The rows of the journal, ended attachments too. */
 MUST_CHECK int store_write_rows(struct store *s, const struct model *m, struct err *e);

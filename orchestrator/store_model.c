@@ -96,9 +96,7 @@ static int upsert_row(struct store *s, const struct entry *x, struct err *e)
     CLEANUP(db_resetp) sqlite3_stmt *stmt = db_keep(&s->db, s->row_sql->upsert[x->kind], e);
     if (!stmt)
         return -1;
-    int rc = sqlite3_bind_int64(stmt, 1, x->index);
-    if (rc == SQLITE_OK)
-        rc = row_bind(stmt, x->kind, x->row);
+    int rc = row_bind(stmt, x->kind, x->index, x->row);
     if (rc != SQLITE_OK)
         return db_error(&s->db, rc, "bind", e);
     if (db_step(&s->db, stmt, e) < 0)
@@ -309,7 +307,10 @@ static int load_row(struct store *s, struct model *m, enum model_kind kind, sqli
         r.attachment.numa_node = -1;
     if (rc < 0 || model_load_row(m, kind, (uint32_t)slot, &r, e) < 0)
         return -1;
-    return kind == MODEL_NODE ? load_labels(s, m, (uint32_t)slot, e) : 0;
+    if (kind == MODEL_NODE && load_labels(s, m, (uint32_t)slot, e) < 0)
+        return -1;
+    const void *row = (const char *)m->tables[kind].rows + (size_t)slot * row_size(kind);
+    return row_check(stmt, kind, (uint32_t)slot, row, e);
 }
 
 static int load_kind(struct store *s, struct model *m, enum model_kind kind, struct err *e)
@@ -327,12 +328,8 @@ int store_load(struct store *s, struct model *m, struct err *e)
     for (int kind = 0; kind < MODEL_KINDS; kind++)
         if (load_kind(s, m, (enum model_kind)kind, e) < 0)
             return -1;
-    int64_t topology_version, next_circuit;
-    if (db_read_int(&s->db, "SELECT topology_version FROM store", &topology_version, e) < 0 ||
-        db_read_int(&s->db, "SELECT next_circuit FROM store", &next_circuit, e) < 0)
-        return -1;
-    m->topology_version = (uint64_t)topology_version;
-    m->next_circuit = (uint64_t)next_circuit;
-    m->revision = s->revision;
+    m->topology_version = s->at.topology_version;
+    m->next_circuit = s->at.next_circuit;
+    m->revision = s->at.revision;
     return model_rebuild(m, e);
 }

@@ -3,6 +3,7 @@
  * is published. */
 #include "writer.h"
 
+#include "core/adopt.h"
 #include "core/lifecycle.h"
 #include "faultpoint.h"
 #include "log.h"
@@ -18,6 +19,7 @@
 #define BATCH_MAX 256
 #define QUEUE_MAX 4096
 #define PRUNE_EVERY_MS 30000
+#define RECOVERING_TICK_MS 1000
 
 struct turn { /* a command of the batch, and how it went */
     struct command *command;
@@ -39,6 +41,7 @@ struct writer {
     size_t n_queued;
     bool stopping;
     uint64_t recovering_epoch; /* 0: not recovering */
+    uint64_t known_revision;   /* of agents, while recovering */
     char instance[ID_SIZE];
     void (*wake)(void *);
     void *wake_arg;
@@ -59,6 +62,7 @@ static void set_time(struct writer *w)
     w->model->now_ms = time_monotonic_ms();
     w->model->wall_ms = time_wall_ms();
     w->model->revision = store_revision(w->store) + 1;
+    w->model->recovering = writer_recovering(w, NULL);
 }
 
 static void set_actor(struct model *m, const char *actor)
@@ -73,15 +77,17 @@ static void set_actor(struct model *m, const char *actor)
 static int apply_change(struct writer *w, struct command *c, struct err *e)
 {
     struct change ch = { .model = w->model, .topology = w->topology, .store = w->store, .writer = w };
-    if (writer_recovering(w, NULL) && !c->recovery)
-        return err_set(e, ERR_UNAVAILABLE, "recovering: agents know a newer epoch; an operator has to adopt first");
+    if (w->model->recovering && !c->recovery)
+        return err_set(e, ERR_RECOVERING,
+                       "the database is older than what agents know; an operator has to adopt first");
     if (store_savepoint(w->store, e) < 0)
         return -1;
     set_actor(w->model, c->audit.actor[0] ? c->audit.actor : "system");
     if (c->apply(c, &ch, e) < 0)
         goto undo;
     set_actor(w->model, "system");
-    lifecycle_advance(w->model);
+    if (!w->model->recovering)
+        lifecycle_advance(w->model);
     if (c->audit.action[0] && store_audit(w->store, &c->audit, w->model->wall_ms, e) < 0)
         goto undo;
     return store_keep(w->store, e);
@@ -214,7 +220,12 @@ static void tick(struct writer *w)
 {
     set_actor(w->model, "system");
     model_savepoint(w->model);
+    if (w->model->recovering) {
+        w->tick_at_ms = w->model->now_ms + RECOVERING_TICK_MS;
+        return;
+    }
     w->tick_at_ms = lifecycle_tick(w->model);
+    adopt_collect(w->model);
 }
 
 static void run_batch(struct writer *w, size_t n)
@@ -300,6 +311,7 @@ static int load(struct writer *w, struct err *e)
     if (model_new(&w->model, e) < 0 || model_new(&w->published, e) < 0 || topology_new(&w->topology, e) < 0 ||
         store_load(w->store, w->model, e) < 0 || store_load(w->store, w->published, e) < 0)
         return -1;
+    w->recovering_epoch = store_recovering(w->store);
     w->model->time_scale = w->options.time_scale > 0 ? w->options.time_scale : 1.0;
     set_time(w);
     model_savepoint(w->model);
@@ -418,12 +430,27 @@ bool writer_recovering(struct writer *w, uint64_t *known_epoch)
     return known != 0;
 }
 
-void writer_set_recovering(struct writer *w, uint64_t known_epoch)
+void writer_set_recovering(struct writer *w, uint64_t known_epoch, uint64_t known_revision)
 {
     pthread_mutex_lock(&w->lock);
     if (known_epoch > w->recovering_epoch)
         w->recovering_epoch = known_epoch;
+    if (known_revision > w->known_revision)
+        w->known_revision = known_revision;
     pthread_mutex_unlock(&w->lock);
+}
+
+uint64_t writer_known_revision(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    uint64_t known = w->known_revision;
+    pthread_mutex_unlock(&w->lock);
+    return known;
+}
+
+uint64_t writer_start_revision(struct writer *w)
+{
+    return store_start_revision(w->store);
 }
 
 void writer_recovered(struct writer *w)

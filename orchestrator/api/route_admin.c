@@ -1,6 +1,7 @@
-/* route_admin.c - the audit log, the online backup, what agents hold that nobody owns, and the end of recovering. */
+/* route_admin.c - the audit log and the online backup. */
 #include "api/context.h"
 #include "api/routes.h"
+#include "units.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -50,7 +51,7 @@ static void query_backup(struct request *rq, struct store_reader *r)
         rq->rc = err_set(&rq->err, ERR_INTERNAL, "the database's path is too long");
         return;
     }
-    rq->rc = store_backup(rq->api->db_path, path, &rq->err);
+    rq->rc = store_backup(rq->api->db_path, path, time_wall_ms(), &rq->err);
     if (rq->rc == 0) {
         rq->reply.fd = open(path, O_RDONLY | O_CLOEXEC);
         if (rq->reply.fd < 0)
@@ -83,55 +84,6 @@ static void audited(struct request *rq)
 
 void route_backup(struct request *rq)
 {
+    rq->command.recovery = true; /* it changes nothing but the audit log */
     request_change(rq, "backup", "database", apply_nothing, audited);
-}
-
-/* ---- unowned ------------------------------------------------------------------------------------------------------
- */
-
-static json_t *list_unowned(const struct model *m)
-{
-    json_t *items = json_array();
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
-        const struct node *n = model_node(m, i);
-        for (unsigned k = 0; n && k < n->n_unowned; k++) {
-            const struct unowned *u = &n->unowned[k];
-            json_array_append_new(items, json_pack("{s:s, s:s, s:o, s:o, s:o}", "node", n->name, "kind", u->kind, "id",
-                                                   json_or_null(u->id), "detail", json_safe(u->detail), "size_bytes",
-                                                   json_u64(u->size_bytes)));
-        }
-    }
-    return items;
-}
-
-void route_unowned(struct request *rq)
-{
-    uint64_t as_of = writer_published_event(rq->api->writer);
-    json_t *items = list_unowned(writer_read_lock(rq->api->writer));
-    writer_read_unlock(rq->api->writer);
-    reply_list(rq, items, NULL, as_of);
-}
-
-/* ---- adopt: an operator says that this database is the one to go on with
- * ------------------------------------------------ */
-
-static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
-{
-    uint64_t known = 0;
-    (void)rq;
-    if (!writer_recovering(ch->writer, &known))
-        return err_set(e, ERR_CONFLICT, "the orchestrator is not recovering");
-    return store_raise_epoch(ch->store, known, e);
-}
-
-static void adoption_committed(struct request *rq)
-{
-    writer_recovered(rq->api->writer);
-}
-
-void route_adopt(struct request *rq)
-{
-    rq->command.recovery = true;
-    rq->committed = adoption_committed;
-    request_change(rq, "recovery.adopt", "orchestrator", apply_adopt, route_status);
 }

@@ -16,33 +16,34 @@
 
 #define POLL_MAX_S 60
 #define POLL_DEFAULT_S 30
+#define CONFLICT_AGAIN_MS 60000
 
 /* ---- register -----------------------------------------------------------------------------------------------------
  */
 
-struct enrolment { /* rq->data */
+struct enrolling { /* rq->data */
     struct wire_registration registration;
     struct token token; /* the new credential; role AGENT */
     char secret[SECRET_SIZE];
     char session[ID_SIZE];
+    uint64_t ahead;     /* the epoch that the agent knows when it is ahead of ours; 0: it is not */
+    bool name_is_taken; /* a join token for a name whose credential is in use */
+    struct err refused; /* identity_conflict: noted, then answered */
 };
 
 static void free_enrolment(void *data)
 {
-    explicit_bzero(data, sizeof(struct enrolment));
+    explicit_bzero(data, sizeof(struct enrolling));
     free(data);
 }
 
-/* A join token for a name that has a credential: only when nobody can have been using that one. */
-static int check_name(const struct request *rq, const struct enrolment *x, struct err *e)
+static int check_name(const struct request *rq, struct enrolling *x, struct err *e)
 {
     const char *name = x->registration.name;
-    if (rq->who.role == TOKEN_AGENT)
-        return strcmp(rq->who.name, name) == 0
-                   ? 0
-                   : err_set(e, ERR_FORBIDDEN, "the credential of %s is good for that node only", rq->who.name);
-    if (auth_agent_used(rq->api->auth, name))
-        return err_set(e, ERR_IDENTITY_CONFLICT, "node %s has a credential of its own already", name);
+    if (rq->who.role != TOKEN_AGENT)
+        x->name_is_taken = auth_agent_used(rq->api->auth, name);
+    else if (strcmp(rq->who.name, name) != 0)
+        return err_set(e, ERR_FORBIDDEN, "the credential of %s is good for that node only", rq->who.name);
     return 0;
 }
 
@@ -58,21 +59,99 @@ static int drop_credentials(struct store *s, const char *node, struct err *e)
     return 0;
 }
 
-static int apply_register(struct request *rq, struct change *ch, struct err *e)
+/* A copy of a machine has its name, machine id and credential, but a boot of its own, and both report.  A boot is taken
+ * for the node's next one only after the boot before has been silent for two heartbeats. */
+static int check_boot(const struct request *rq, const struct model *m, uint32_t node, const char *boot_id,
+                      struct err *e)
 {
-    struct enrolment *x = rq->data;
+    const struct node *n = model_node(m, node);
+    int64_t silent_ms = n ? m->now_ms - n->last_seen_ms : 0;
+    if (!n || !n->reported || !n->session[0] || n->state != NODE_READY || strcmp(n->boot_id, boot_id) == 0 ||
+        silent_ms >= 2 * (int64_t)rq->api->heartbeat_ms)
+        return 0;
+    return err_set(e, ERR_IDENTITY_CONFLICT, "another boot of node %s reported %lld ms ago", n->name,
+                   (long long)silent_ms);
+}
+
+static int check_claim(const struct request *rq, const struct model *m, struct err *e)
+{
+    const struct enrolling *x = rq->data;
+    uint32_t node = model_find_node(m, x->registration.name);
+    const struct node *n = model_node(m, node);
+    if (n && n->enrolment == ENROLMENT_REFUSED)
+        return err_set(e, ERR_FORBIDDEN, "an operator refused node %s", n->name);
+    if (x->name_is_taken)
+        return err_set(e, ERR_IDENTITY_CONFLICT, "node %s has a credential of its own already", x->registration.name);
+    return check_boot(rq, m, node, x->registration.boot_id, e);
+}
+
+/* The claim is refused, and said: on the node that it would take over, and as an event, once a minute. */
+static void note_conflict(struct request *rq, struct model *m, const struct err *why)
+{
+    const struct enrolling *x = rq->data;
+    uint32_t at = model_find_node(m, x->registration.name);
+    for (uint32_t i = 0; at == NONE && i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i) && !strcmp(model_node(m, i)->machine_id, x->registration.machine_id))
+            at = i;
+    rq->command.audit.action[0] = '\0'; /* nothing was changed */
+    if (at == NONE)
+        return;
+    const struct node *n = model_node(m, at);
+    bool boot = strcmp(n->boot_id, x->registration.boot_id) != 0 && !strcmp(n->name, x->registration.name);
+    struct node *t = model_touch_node(m, at);
+    if (boot && strcmp(t->conflict_boot, x->registration.boot_id) != 0) {
+        memcpy(t->conflict_boot, x->registration.boot_id, sizeof t->conflict_boot);
+        t->conflict_boot_ms = m->now_ms;
+    }
+    /* One that has just booted knocks, too, for a moment. */
+    bool young = boot && !x->name_is_taken && m->now_ms - t->conflict_boot_ms < 5 * (int64_t)rq->api->heartbeat_ms;
+    if (young || (t->conflict[0] && m->now_ms - t->conflict_ms < CONFLICT_AGAIN_MS))
+        return;
+    char object[NAME_SIZE + 8];
+    t->conflict_ms = m->now_ms;
+    snprintf(t->conflict, sizeof t->conflict, "%.150s (from %.40s)", why->detail, rq->remote);
+    snprintf(object, sizeof object, "node/%s", t->name);
+    model_emit(m, "node.identity_conflict", object, "", "refused", t->conflict);
+    model_edit_node(m, at); /* an event is worth a commit */
+}
+
+static int take_in(struct request *rq, struct change *ch, struct err *e)
+{
+    struct enrolling *x = rq->data;
+    bool is_new = model_find_node(ch->model, x->registration.name) == NONE;
     uint32_t node;
     if (observed_register(ch->model, &x->registration, x->session, &node, e) < 0)
+        return -1;
+    if (is_new && rq->who.role == TOKEN_JOIN && rq->who.waits)
+        model_edit_node(ch->model, node)->enrolment = ENROLMENT_WAITING;
+    if (x->ahead && store_set_recovering(ch->store, x->ahead, e) < 0)
         return -1;
     if (rq->who.role == TOKEN_AGENT)
         return 0;
     return drop_credentials(ch->store, x->token.name, e) < 0 ? -1 : store_token_add(ch->store, &x->token, e);
 }
 
+static int apply_register(struct request *rq, struct change *ch, struct err *e)
+{
+    struct enrolling *x = rq->data;
+    int rc = check_claim(rq, ch->model, e);
+    if (rc == 0)
+        rc = take_in(rq, ch, e);
+    if (rc == 0 || e->code != ERR_IDENTITY_CONFLICT)
+        return rc;
+    x->refused = *e; /* identity is looked at before anything is changed */
+    note_conflict(rq, ch->model, e);
+    return 0;
+}
+
 static void registered(struct request *rq)
 {
-    struct enrolment *x = rq->data;
+    struct enrolling *x = rq->data;
     struct err e;
+    if (x->refused.code != ERR_OK) {
+        reply_err(rq, &x->refused);
+        return;
+    }
     struct wire_registered r = { .epoch = writer_epoch(rq->api->writer),
                                  .protocol = WIRE_PROTOCOL_MAX,
                                  .heartbeat_ms = rq->api->heartbeat_ms,
@@ -91,7 +170,7 @@ static void registered(struct request *rq)
     explicit_bzero(&r, sizeof r);
 }
 
-static int new_credential(struct enrolment *x, struct err *e)
+static int new_credential(struct enrolling *x, struct err *e)
 {
     struct token *t = &x->token;
     *t = (struct token){ .role = TOKEN_AGENT, .created_ms = time_wall_ms() };
@@ -101,23 +180,27 @@ static int new_credential(struct enrolment *x, struct err *e)
     return secret_hash(x->secret, strlen(x->secret), t->hash, e);
 }
 
-/* An agent that knows a later orchestrator than us: an old database was restored.  Nothing is changed until an operator
- * adopts what the agents have. */
-static void check_epoch(struct request *rq, const struct wire_registration *r)
+/* An agent that knows a later orchestrator than us, or more of this one's commits than the file had at our start: an
+ * old database was restored.  Nothing is changed until an operator adopts what the agents have. */
+static void check_epoch(struct request *rq, struct enrolling *x)
 {
+    const struct wire_registration *r = &x->registration;
     struct writer *w = rq->api->writer;
     uint64_t epoch = writer_epoch(w);
     bool other = r->known_epoch == epoch && r->known_instance[0] && strcmp(r->known_instance, writer_instance(w)) != 0;
-    if (r->known_epoch <= epoch && !other)
+    bool behind = r->known_epoch < epoch && r->known_revision > writer_start_revision(w);
+    if (r->known_epoch <= epoch && !other && !behind)
         return;
-    log_error("api.recovering", "node=%s knows=%llu epoch=%llu", r->name, (unsigned long long)r->known_epoch,
-              (unsigned long long)epoch);
-    writer_set_recovering(w, r->known_epoch);
+    log_error("api.recovering", "node=%s knows=%llu.%llu ours=%llu.%llu", r->name, (unsigned long long)r->known_epoch,
+              (unsigned long long)r->known_revision, (unsigned long long)epoch,
+              (unsigned long long)writer_start_revision(w));
+    x->ahead = r->known_epoch ? r->known_epoch : 1;
+    writer_set_recovering(w, x->ahead, r->known_revision);
 }
 
 static int take_registration(struct request *rq, struct err *e)
 {
-    struct enrolment *x = calloc(1, sizeof *x);
+    struct enrolling *x = calloc(1, sizeof *x);
     if (!x)
         return err_set(e, ERR_INTERNAL, "out of memory");
     rq->data = x;
@@ -127,7 +210,7 @@ static int take_registration(struct request *rq, struct err *e)
     if (wire_registration_decode(&x->registration, rq->body, e) < 0 || check_name(rq, x, e) < 0 ||
         secret_new("", 12, x->session, sizeof x->session, e) < 0)
         return -1;
-    check_epoch(rq, &x->registration);
+    check_epoch(rq, x);
     return rq->who.role == TOKEN_AGENT ? 0 : new_credential(x, e);
 }
 
@@ -139,7 +222,8 @@ void route_register(struct request *rq)
         reply_err(rq, &e);
         return;
     }
-    snprintf(object, sizeof object, "node/%s", ((struct enrolment *)rq->data)->registration.name);
+    snprintf(object, sizeof object, "node/%s", ((struct enrolling *)rq->data)->registration.name);
+    rq->command.recovery = true;
     request_change(rq, "agent.register", object, apply_register, registered);
 }
 
@@ -156,6 +240,8 @@ static enum poll look(const struct request *rq, const struct model *m)
         return POLL_UNKNOWN;
     if (!n->session[0])
         return POLL_STALE;
+    if (n->state == NODE_INCOMPATIBLE || n->enrolment != ENROLMENT_APPROVED || writer_recovering(rq->api->writer, NULL))
+        return POLL_WAIT; /* there are no orders for it */
     return !rq->flag || n->desired_revision > rq->number ? POLL_ANSWER : POLL_WAIT;
 }
 
@@ -274,5 +360,6 @@ void route_observed(struct request *rq)
         return;
     }
     rq->data_free = free_observed;
+    rq->command.recovery = true;
     request_change(rq, "", "", apply_observed, observed_taken);
 }

@@ -41,9 +41,12 @@ static json_t *time_or_null(int64_t ms)
 
 static json_t *token_json(const struct token *t)
 {
-    return json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", t->id, "role", token_role_names[t->role], "name",
-                     json_string(t->name), "created_at", time_or_null(t->created_ms), "expires_at",
-                     time_or_null(t->expires_ms));
+    json_t *j = json_pack("{s:s, s:s, s:o, s:o, s:o}", "id", t->id, "role", token_role_names[t->role], "name",
+                          json_string(t->name), "created_at", time_or_null(t->created_ms), "expires_at",
+                          time_or_null(t->expires_ms));
+    if (j && t->role == TOKEN_JOIN)
+        json_object_set_new(j, "approves", json_boolean(!t->waits));
+    return j;
 }
 
 /* ---- tokens -------------------------------------------------------------------------------------------------------
@@ -98,10 +101,12 @@ static int take_token(struct request *rq, struct fresh *f, struct err *e)
 {
     static const char *const roles[] = { "viewer", "operator", "admin", "join", NULL };
     int role = 0;
+    bool approves = true, has_approves = false;
     uint64_t expires_s = 0;
     const struct json_field fields[] = {
         { "role", JSON_KIND_ENUM, .required = true, .out = &role, .names = roles },
         { "name", JSON_KIND_NAME, .required = true, .out = f->token.name },
+        { "approves", JSON_KIND_BOOL, .out = &approves, .present = &has_approves },
         { "expires_in_s", JSON_KIND_U64, .out = &expires_s, .min = 1, .max = EXPIRES_MAX_S },
     };
     if (!rq->body)
@@ -109,6 +114,9 @@ static int take_token(struct request *rq, struct fresh *f, struct err *e)
     if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0)
         return -1;
     f->token.role = (enum token_role)role;
+    f->token.waits = has_approves && !approves;
+    if (has_approves && role != TOKEN_JOIN)
+        return err_field(e, ERR_FIELD_INVALID, "approves", "only a join token approves nodes");
     f->token.created_ms = time_wall_ms();
     f->token.expires_ms = expires_s ? f->token.created_ms + (int64_t)expires_s * 1000 : 0;
     if (secret_new("tok-", 6, f->token.id, sizeof f->token.id, e) < 0 ||

@@ -41,7 +41,11 @@ const struct route routes[] = {
     { "DELETE", "/v1/sessions", ACCESS_SELF, route_sign_out },
     { "POST", "/v1/sessions/codes", ACCESS_ADMIN, route_code },
     { "GET", "/v1/audit", ACCESS_ADMIN, route_audit },
+    { "GET", "/v1/enrolments", ACCESS_VIEWER, route_enrolments },
+    { "POST", "/v1/enrolments/{name}/approve", ACCESS_OPERATOR, route_enrolment_approve },
+    { "POST", "/v1/enrolments/{name}/refuse", ACCESS_OPERATOR, route_enrolment_refuse },
     { "GET", "/v1/unowned", ACCESS_VIEWER, route_unowned },
+    { "GET", "/v1/recovery", ACCESS_VIEWER, route_recovery },
     { "POST", "/v1/recovery/adopt", ACCESS_ADMIN, route_adopt },
     { "POST", "/v1/backup", ACCESS_ADMIN, route_backup },
 };

@@ -54,8 +54,14 @@ void route_code(struct request *rq);
 /* route_admin.c */
 void route_audit(struct request *rq);
 void route_backup(struct request *rq);
+/* route_recovery.c */
 void route_unowned(struct request *rq);
+void route_recovery(struct request *rq);
 void route_adopt(struct request *rq);
+/* route_enrolments.c */
+void route_enrolments(struct request *rq);
+void route_enrolment_approve(struct request *rq);
+void route_enrolment_refuse(struct request *rq);
 /* route_web.c */
 void route_web(struct request *rq);
 

@@ -118,6 +118,17 @@ static json_t *findings_of(const struct node *n)
                               json_pack("{s:s, s:s, s:o, s:o}", "code", n->findings[k].code, "severity",
                                         severity_names[n->findings[k].severity], "detail",
                                         json_safe(n->findings[k].detail), "advice", json_safe(n->findings[k].advice)));
+    if (n->conflict[0])
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "code", "identity_conflict", "severity", "error",
+                                              "detail", json_safe(n->conflict), "advice",
+                                              "find the machine that claims to be this node, and give it a machine id "
+                                              "and a name of its own"));
+    if (n->enrolment != ENROLMENT_APPROVED)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s}", "code", "enrolment", "severity", "warning", "detail",
+                                        n->enrolment == ENROLMENT_WAITING ? "waits for an operator's approval"
+                                                                          : "an operator refused this node",
+                                        "advice", "memlane enrolment approve NODE, or refuse NODE"));
     return list;
 }
 

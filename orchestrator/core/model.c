@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 const char *const node_state_names[] = { "new", "ready", "unreachable", "fenced", "incompatible", NULL };
+const char *const enrolment_names[] = { "approved", "waiting", "refused", NULL };
 const char *const link_state_names[] = { "unknown", "up", "down", NULL };
 const char *const circuit_state_names[] = { "planned", "connecting", "unverified", "up", "closing", NULL };
 const char *const attachment_state_names[] = { "pending", "attached", "detaching", "detached",
@@ -378,6 +379,7 @@ void model_publish(struct model *dst, const struct model *src)
     dst->now_ms = src->now_ms;
     dst->wall_ms = src->wall_ms;
     dst->time_scale = src->time_scale;
+    dst->recovering = src->recovering;
 }
 
 int model_load_row(struct model *m, enum model_kind kind, uint32_t index, const void *row, struct err *e)

@@ -39,6 +39,7 @@ enum model_kind {
 };
 
 enum node_state { NODE_NEW, NODE_READY, NODE_UNREACHABLE, NODE_FENCED, NODE_INCOMPATIBLE };
+enum enrolment { ENROLMENT_APPROVED, ENROLMENT_WAITING, ENROLMENT_REFUSED };
 enum link_state { LINK_UNKNOWN, LINK_UP, LINK_DOWN };
 enum circuit_state { CIRCUIT_PLANNED, CIRCUIT_CONNECTING, CIRCUIT_UNVERIFIED, CIRCUIT_UP, CIRCUIT_CLOSING };
 enum attachment_state { ATT_PENDING, ATT_ATTACHED, ATT_DETACHING, ATT_DETACHED, ATT_FAILED, ATT_STUCK, ATT_LOST };
@@ -47,6 +48,7 @@ enum attachment_goal { GOAL_PRESENT, GOAL_ABSENT };
 enum step { STEP_RESERVED, STEP_LEND, STEP_CONNECT, STEP_MAP, STEP_ONLINE };
 
 extern const char *const node_state_names[];
+extern const char *const enrolment_names[];
 extern const char *const link_state_names[];
 extern const char *const circuit_state_names[];
 extern const char *const attachment_state_names[];
@@ -69,11 +71,20 @@ struct row {
     uint64_t changed;          /* the revision that changed it last; the ETag */
 };
 
-struct unowned {      /* what an agent holds that nobody here knows */
-    char kind[16];    /* "buffer", "segment", "section", "crossconnect" */
-    char id[ID_SIZE]; /* as the agent's label says; may be empty */
+struct unowned {      /* what an agent holds that nobody here knows; the fields are as its label says */
+    char kind[16];    /* "buffer", "segment" */
+    char id[ID_SIZE]; /* may be empty */
     char detail[WIRE_TEXT];
-    uint64_t size_bytes;
+    char adapter[NAME_SIZE];                                  /* of the node that reports it */
+    char compute_node[NAME_SIZE], compute_adapter[NAME_SIZE]; /* buffers */
+    unsigned section;
+    uint64_t offset_bytes, size_bytes;
+    uint64_t effective_addr; /* buffers */
+    char lender_id[ID_SIZE]; /* buffers */
+    unsigned blocks_online, blocks_total;
+    bool movable, touched;
+    int numa_node;
+    int64_t since_ms; /* model time of the first report */
 };
 
 struct node {
@@ -84,6 +95,7 @@ struct node {
     char fenced_boot_id[ID_SIZE]; /* refused from now on; empty: none */
     char version[32];
     bool cordoned;
+    enum enrolment enrolment; /* only an approved node becomes ready */
     uint64_t headroom_bytes, memory_bytes, block_bytes;
     unsigned n_adapters, n_labels;
     uint32_t adapters[WIRE_MAX_ADAPTERS];
@@ -99,6 +111,9 @@ struct node {
     uint64_t desired_revision; /* revision that last changed its desired state */
     int64_t memory_event_ms;   /* monotonic: last node.memory, and what it said */
     uint64_t memory_event_free_bytes;
+    char conflict[WIRE_TEXT];              /* another machine that claims to be this node; empty: none */
+    char conflict_boot[ID_SIZE];           /* another boot that registers while this one still reports */
+    int64_t conflict_ms, conflict_boot_ms; /* monotonic: when it was said last; since when */
     unsigned n_findings;
     unsigned n_unowned;
     struct unowned *unowned;       /* owned by the row, as the labels */
@@ -281,6 +296,7 @@ struct model {
     uint64_t revision; /* of the transaction under way: the one that its commit will have */
     int64_t now_ms;    /* monotonic, scaled */
     int64_t wall_ms;
+    bool recovering;   /* an old database: reports are taken, nothing follows from them (store.h) */
     char actor[96];    /* for the events */
     double time_scale; /* every time limit is multiplied by it */
     /* the transaction under way */

@@ -19,6 +19,17 @@ static const char *node_object(const struct node *n, char buf[NAME_SIZE + 8])
 
 /* ---- registration -------------------------------------------------------------------------------------------------
  */
+/* A machine that is another node already: a copy of its disk, or a name that was changed. */
+static int check_machine(const struct model *m, const struct wire_registration *r, struct err *e)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *n = model_node(m, i);
+        if (n && r->machine_id[0] && !strcmp(n->machine_id, r->machine_id) && strcmp(n->name, r->name) != 0)
+            return err_set(e, ERR_IDENTITY_CONFLICT, "the machine id of %s is that of node %s", r->name, n->name);
+    }
+    return 0;
+}
+
 static int check_identity(const struct node *n, const struct wire_registration *r, struct err *e)
 {
     if (n->machine_id[0] && strcmp(n->machine_id, r->machine_id) != 0)
@@ -47,7 +58,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     uint32_t at = model_find_node(m, r->name);
     bool is_new = at == NONE;
     char object[NAME_SIZE + 8];
-    if (!is_new && check_identity(model_node(m, at), r, e) < 0)
+    if ((!is_new && check_identity(model_node(m, at), r, e) < 0) || check_machine(m, r, e) < 0)
         return -1;
     if (is_new && model_add_node(m, r->name, &at, e) < 0)
         return -1;
@@ -82,7 +93,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
         model_set_node_state(m, at, NODE_INCOMPATIBLE, "no common protocol version");
     else if (model_node(m, at)->state == NODE_FENCED || model_node(m, at)->state == NODE_INCOMPATIBLE || rebooted)
         model_set_node_state(m, at, NODE_NEW, "registered");
-    if (rebooted)
+    if (rebooted && !m->recovering) /* else adopt_all() finds out */
         lifecycle_rebooted(m, at);
     *out = at;
     return 0;
@@ -148,30 +159,74 @@ static void forget_attachments(struct model *m, uint32_t node)
 struct unowned_list {
     struct unowned *items;
     size_t n, cap;
+    const struct node *node; /* what it reported before */
+    int64_t now_ms;
 };
 
-static void note_unowned(struct unowned_list *l, const char *kind, const char *id, uint64_t size_bytes,
-                         const char *detail)
+static bool same_unowned(const struct unowned *a, const struct unowned *b)
+{
+    return !strcmp(a->kind, b->kind) && !strcmp(a->id, b->id) && !strcmp(a->adapter, b->adapter) &&
+           a->section == b->section && a->offset_bytes == b->offset_bytes;
+}
+
+static void note_unowned(struct unowned_list *l, const struct unowned *u)
 {
     if (l->n >= l->cap)
         return;
-    struct unowned *u = &l->items[l->n++];
-    memset(u, 0, sizeof *u);
-    snprintf(u->kind, sizeof u->kind, "%s", kind);
-    snprintf(u->id, sizeof u->id, "%s", id);
-    snprintf(u->detail, sizeof u->detail, "%s", detail);
-    u->size_bytes = size_bytes;
+    struct unowned *x = &l->items[l->n++];
+    *x = *u;
+    x->since_ms = l->now_ms;
+    for (unsigned i = 0; i < l->node->n_unowned; i++)
+        if (same_unowned(&l->node->unowned[i], x))
+            x->since_ms = l->node->unowned[i].since_ms;
+}
+
+static void note_buffer(struct unowned_list *l, const struct wire_seen_buffer *b)
+{
+    struct unowned u;
+    memset(&u, 0, sizeof u);
+    memcpy(u.kind, "buffer", sizeof "buffer");
+    memcpy(u.id, b->id, sizeof u.id);
+    memcpy(u.adapter, b->adapter, sizeof u.adapter);
+    memcpy(u.compute_node, b->compute_node, sizeof u.compute_node);
+    memcpy(u.compute_adapter, b->compute_adapter, sizeof u.compute_adapter);
+    memcpy(u.lender_id, b->lender_id, sizeof u.lender_id);
+    u.section = b->section;
+    u.offset_bytes = b->offset_bytes;
+    u.size_bytes = b->size_bytes;
+    u.effective_addr = b->effective_addr;
+    u.numa_node = -1;
+    snprintf(u.detail, sizeof u.detail, "in %.60s for %.60s/%.60s", b->adapter, b->compute_node, b->compute_adapter);
+    note_unowned(l, &u);
+}
+
+static void note_segment(struct unowned_list *l, const struct wire_seen_segment *s)
+{
+    struct unowned u;
+    memset(&u, 0, sizeof u);
+    memcpy(u.kind, "segment", sizeof "segment");
+    memcpy(u.id, s->id, sizeof u.id);
+    memcpy(u.adapter, s->adapter, sizeof u.adapter);
+    u.section = s->section;
+    u.offset_bytes = s->offset_bytes;
+    u.size_bytes = s->size_bytes;
+    u.blocks_online = s->blocks_online;
+    u.blocks_total = s->blocks_total;
+    u.movable = s->movable;
+    u.touched = s->touched;
+    u.numa_node = s->numa_node;
+    snprintf(u.detail, sizeof u.detail, "%u blocks online in %.60s, section %u", s->blocks_online, s->adapter,
+             s->section);
+    note_unowned(l, &u);
 }
 
 static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_buffer *b, struct unowned_list *l)
 {
     uint32_t at = model_find_attachment(m, b->id);
     const struct attachment *a = model_attachment(m, at);
-    char detail[WIRE_TEXT];
     if (!a || a->donor != node) {
-        snprintf(detail, sizeof detail, "in %.60s for %.60s/%.60s", b->adapter, b->compute_node, b->compute_adapter);
         if (b->present)
-            note_unowned(l, "buffer", b->id, b->size_bytes, detail);
+            note_buffer(l, b);
         return;
     }
     struct attachment *x = model_touch_attachment(m, at);
@@ -200,12 +255,9 @@ static void take_segment(struct model *m, uint32_t node, const struct wire_seen_
 {
     uint32_t at = s->id[0] ? model_find_attachment(m, s->id) : NONE;
     const struct attachment *a = model_attachment(m, at);
-    char detail[WIRE_TEXT];
     if (!a || a->compute_node != node) {
-        snprintf(detail, sizeof detail, "%u blocks online in %.60s, section %u", s->blocks_online, s->adapter,
-                 s->section);
         if (s->blocks_online)
-            note_unowned(l, "segment", s->id, s->size_bytes, detail);
+            note_segment(l, s);
         return;
     }
     struct attachment *x = model_touch_attachment(m, at);
@@ -286,7 +338,7 @@ static int take_objects(struct model *m, uint32_t node, const struct wire_observ
 {
     size_t cap = o->n_buffers + o->n_segments;
     CLEANUP(cleanup_free) struct unowned *items = calloc(cap + 1, sizeof *items);
-    struct unowned_list l = { .items = items, .cap = cap };
+    struct unowned_list l = { .items = items, .cap = cap, .node = model_node(m, node), .now_ms = m->now_ms };
     if (!items)
         return err_set(e, ERR_INTERNAL, "out of memory");
     forget_attachments(m, node);
@@ -341,7 +393,8 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     take_switches(m, node, o);
     if (take_objects(m, node, o, e) < 0 || model_set_findings(m, node, o->findings, o->n_findings, e) < 0)
         return -1;
-    if (model_node(m, node)->state == NODE_NEW || model_node(m, node)->state == NODE_UNREACHABLE)
+    enum node_state state = model_node(m, node)->state;
+    if ((state == NODE_NEW || state == NODE_UNREACHABLE) && model_node(m, node)->enrolment == ENROLMENT_APPROVED)
         model_set_node_state(m, node, NODE_READY, "reports");
     return 0;
 }

@@ -554,17 +554,28 @@ class Recovery(Rack):
     def test_an_agent_that_knows_a_later_epoch_stops_changes_until_an_operator_adopts(self):
         agent = FakeAgent(self.server, "n4", self.join)
         agent.known_epoch = 41
-        self.refused(agent.register(), 503, "unavailable")
+        self.assertEqual(agent.register().status, 200)  # what it holds has to be seen
         self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
         self.assertEqual(self.admin.get("/readyz").status, 503)
-        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}), 503, "unavailable")
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}), 503, "recovering")
+        self.refused(self.admin.patch("/v1/nodes/n1", {"cordoned": True}), 503, "recovering")
         self.assertEqual(self.admin.post("/v1/sessions", {"token": self.server.admin_token}, token=None).status, 201)
+        self.assertEqual(self.admin.post("/v1/backup").status, 200)
+        self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")  # n4 has not reported
+        self.refused(self.admin.post("/v1/recovery/adopt", {"without": ["n9"]}), 422, "node_unknown")
+        self.refused(self.admin.post("/v1/recovery/adopt", {"without": [3]}), 422, "field_invalid")
+        self.assertEqual(agent.report().status, 204)
+        self.assertEqual(agent.poll(wait=0, after="41.0").status, 204)  # no orders meanwhile
+        recovery = self.admin.get("/v1/recovery").json
+        self.assertEqual((recovery["recovering"], recovery["known_epoch"]), (True, 41))
+        self.assertTrue(all(n["reported"] for n in recovery["nodes"]), recovery)
         adopted = self.admin.post("/v1/recovery/adopt")
-        self.assertEqual((adopted.status, adopted.json["state"], adopted.json["epoch"]), (200, "ok", 42))
+        self.assertEqual((adopted.status, adopted.json["recovering"], adopted.json["epoch"]), (200, False, 42))
         self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")
+        self.refused(agent.report(), 409, "session_stale")
         self.assertEqual(agent.register().json["epoch"], 42)
         agent.stop()
-        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+        self.wait_for(lambda: all(self.admin.get(f"/v1/nodes/{n}").json["state"] == "ready" for n in ("n1", "n2")))
         self.detach(self.attach()["id"])
 
     def test_only_the_boot_of_a_silent_node_can_be_fenced(self):

@@ -221,11 +221,42 @@ START_TEST(each_start_has_a_higher_epoch_and_another_instance)
     open_store();
     ck_assert_uint_eq(store_epoch(store), 2);
     ck_assert_str_ne(instance, store_instance(store));
+    struct model *m;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    m->revision = 1;
+    ck_assert_int_eq(store_begin(store, &e), 0);
     ck_assert_int_eq(store_raise_epoch(store, 40, &e), 0);
+    ck_assert(store_has_changes(store));
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
     ck_assert_uint_eq(store_epoch(store), 41);
+    model_free(m);
     store_close(store);
     open_store();
     ck_assert_uint_eq(store_epoch(store), 42);
+}
+END_TEST
+
+START_TEST(recovering_lasts_until_the_epoch_is_raised)
+{
+    struct model *m;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    m->revision = 1;
+    ck_assert_uint_eq(store_recovering(store), 0);
+    ck_assert(store_begin(store, &e) == 0 && store_set_recovering(store, 9, &e) == 0);
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    store_close(store);
+    open_store();
+    ck_assert_uint_eq(store_recovering(store), 9);
+    ck_assert_uint_eq(store_start_revision(store), 1);
+    m->revision = 2;
+    ck_assert(store_begin(store, &e) == 0 && store_raise_epoch(store, 9, &e) == 0);
+    ck_assert_int_eq(store_commit(store, m, &e), 0);
+    ck_assert_uint_eq(store_recovering(store), 0);
+    ck_assert_uint_eq(store_epoch(store), 10);
+    model_free(m);
+    store_close(store);
+    open_store();
+    ck_assert_uint_eq(store_recovering(store), 0);
 }
 END_TEST
 
@@ -338,7 +369,7 @@ START_TEST(a_commit_reported_as_failed_that_is_there_after_all_stops_changes)
     ck_assert_int_eq(model_new(&m, &e), 0);
     commit(m);
     db_close(&store->db); /* as after a recovery that could not read the file */
-    edit_file("UPDATE store SET revision = 2");
+    edit_file("UPDATE store SET sum = 0, revision = 2");
     expect_error(store_begin(store, &e), ERR_STORAGE, "reported as failed");
     store_close(store);
     open_store(); /* a new start loads it */
@@ -446,7 +477,7 @@ START_TEST(the_tables_refuse_to_give_anything_twice)
         "INSERT INTO attachments SELECT * FROM copy",
         "UPDATE copy SET offset_bytes = offset_bytes + 4096, circuit = 99;"
         "INSERT INTO attachments SELECT * FROM copy",
-        "INSERT INTO links SELECT 99, 0, b, a, 0, 100, 0 FROM links LIMIT 1",
+        "INSERT INTO links SELECT 99, 0, b, a, 0, 100, 0, 0 FROM links LIMIT 1",
     };
     static const bool allowed[] = { false, true, false, false, false, false };
     for (unsigned i = 0; i < ARRAY_LEN(twice); i++) {
@@ -470,17 +501,74 @@ START_TEST(a_backup_is_a_database_that_opens)
     sim_attach(&s, 0, GIB, "n2");
     sim_settle(&s);
     snprintf(target, sizeof target, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, target, &e) == 0, "%s", e.detail);
+    ck_assert_msg(store_backup(path, target, 1000, &e) == 0, "%s", e.detail);
     ck_assert_int_eq(stat(target, &st), 0);
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    expect_error(store_backup(path, target, &e), ERR_CONFLICT, "backup.db");
+    expect_error(store_backup(path, target, 1000, &e), ERR_CONFLICT, "backup.db");
     uint64_t revision = store_revision(store);
     store_close(store);
     snprintf(path, sizeof path, "%s", target);
     open_store();
     ck_assert_uint_eq(store_revision(store), revision);
+    ck_assert_uint_ne(store_recovering(store), 0); /* it knows that it is an old copy, */
     same_as_file(s.m);
+    store_close(store);
+    open_store();
+    ck_assert_uint_ne(store_recovering(store), 0); /* and does not forget it */
     sim_done(&s);
+}
+END_TEST
+
+START_TEST(a_backup_is_restored_where_nothing_is)
+{
+    struct sim s;
+    struct backup_manifest made;
+    char backup[112], target[112];
+    sim_on_commit = on_commit;
+    sim_star(&s, 3);
+    snprintf(backup, sizeof backup, "%s/backup.db", dir);
+    snprintf(target, sizeof target, "%s/restored.db", dir);
+    ck_assert_msg(store_backup(path, backup, 1234, &e) == 0, "%s", e.detail);
+    expect_error(store_restore(backup, path, &made, &e), ERR_CONFLICT, "is there");
+    uint64_t revision = store_revision(store);
+    ck_assert_msg(store_restore(backup, target, &made, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(made.made_ms, 1234);
+    ck_assert_uint_eq(made.revision, revision);
+    ck_assert_str_eq(made.instance, store_instance(store));
+    store_close(store);
+    snprintf(path, sizeof path, "%s", target);
+    open_store();
+    ck_assert_uint_ne(store_recovering(store), 0);
+    ck_assert_uint_eq(store_revision(store), revision);
+    same_as_file(s.m);
+    store_close(store);
+    snprintf(target, sizeof target, "%s/plain.db", dir); /* a plain copy is restored with the same care */
+    ck_assert_msg(store_restore(path, target, &made, &e) == 0, "%s", e.detail);
+    snprintf(path, sizeof path, "%s", target);
+    open_store();
+    ck_assert_uint_ne(store_recovering(store), 0);
+    sim_done(&s);
+}
+END_TEST
+
+START_TEST(what_cannot_be_restored_leaves_nothing_behind)
+{
+    struct backup_manifest made;
+    char bad[112], target[112], rest[128];
+    static const char *const tails[] = { "", ".restore", ".restore.lock", ".restore-wal", ".restore-shm" };
+    snprintf(bad, sizeof bad, "%s/bad.db", dir);
+    snprintf(target, sizeof target, "%s/restored.db", dir);
+    expect_error(store_restore(bad, target, &made, &e), ERR_STORAGE, "bad.db");
+    ck_assert_msg(store_backup(path, bad, 1, &e) == 0, "%s", e.detail);
+    int fd = open(bad, O_WRONLY);
+    ck_assert_int_eq(ftruncate(fd, 4096 * 3), 0);
+    close(fd);
+    ck_assert_int_lt(store_restore(bad, target, &made, &e), 0);
+    ck_assert_int_eq(e.code, ERR_STORAGE);
+    for (size_t i = 0; i < ARRAY_LEN(tails); i++) {
+        snprintf(rest, sizeof rest, "%s%s", target, tails[i]);
+        ck_assert_int_lt(access(rest, F_OK), 0);
+    }
 }
 END_TEST
 
@@ -496,6 +584,7 @@ int main(void)
     tcase_add_test(tc, an_undone_request_leaves_the_others);
     tcase_add_test(tc, a_killed_process_keeps_what_it_committed_and_nothing_else);
     tcase_add_test(tc, each_start_has_a_higher_epoch_and_another_instance);
+    tcase_add_test(tc, recovering_lasts_until_the_epoch_is_raised);
     tcase_add_test(tc, recovery_tells_whether_a_commit_is_in_the_file);
     tcase_add_test(tc, a_full_disk_is_said_and_over_when_there_is_room_again);
     tcase_add_test(tc, a_disk_that_fails_a_write_loses_only_that_batch);
@@ -509,6 +598,8 @@ int main(void)
     tcase_add_test(tc, files_are_for_us_alone);
     tcase_add_test(tc, the_tables_refuse_to_give_anything_twice);
     tcase_add_test(tc, a_backup_is_a_database_that_opens);
+    tcase_add_test(tc, a_backup_is_restored_where_nothing_is);
+    tcase_add_test(tc, what_cannot_be_restored_leaves_nothing_behind);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

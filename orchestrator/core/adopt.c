@@ -1,0 +1,412 @@
+/* adopt.c - see adopt.h. */
+#include "adopt.h"
+
+#include "lifecycle_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SILENT_MS 10000
+#define GRACE_MS 600000
+
+struct find { /* a buffer without an owner, and what else there is of it */
+    uint32_t donor, compute_node, memory_adapter, compute_adapter;
+    const struct unowned *buffer, *segment; /* segment: NULL when the compute node has no block of it */
+    unsigned channels;
+    struct leg legs[2];
+    uint64_t base;
+    bool mapped; /* the section register leads to the buffer's arena */
+};
+
+/* ---- the path -----------------------------------------------------------------------------------------------------
+ */
+/* Where a circuit would go on from a switch's port that a cable reaches: the port that it is joined to, or else (with
+ * 'any') a free one from which one cable leads to the adapter 'to'. */
+static uint32_t leave_switch(const struct model *m, uint32_t enters, uint32_t to, bool any)
+{
+    const struct port *p = model_port(m, enters);
+    const struct sw *s = model_switch(m, p->sw);
+    if (p->seen_peer != NONE || !any)
+        return p->seen_peer;
+    for (unsigned i = 0; s && i < s->n_ports; i++) {
+        const struct port *q = model_port(m, s->first_port + i);
+        const struct port *end = model_port(m, model_port_peer(m, s->first_port + i));
+        if (q->circuit == NONE && q->seen_peer == NONE && end && end->adapter == to && end->circuit == NONE)
+            return s->first_port + i;
+    }
+    return NONE;
+}
+
+/* Follows the cable and the joins from a port of the compute adapter to one of 'to'. */
+static bool trace_leg(const struct model *m, uint32_t from, uint32_t to, bool any, struct leg *out)
+{
+    struct leg l = { 0 };
+    uint32_t at = from;
+    for (;;) {
+        uint32_t peer = model_port_peer(m, at);
+        if (peer == NONE || l.n_ports + 2 > PATH_PORTS_MAX)
+            return false;
+        l.ports[l.n_ports++] = at;
+        l.ports[l.n_ports++] = peer;
+        l.cost_ns += model_link(m, model_port(m, at)->link)->latency_ns;
+        const struct port *p = model_port(m, peer);
+        if (p->adapter != NONE) {
+            *out = l;
+            return p->adapter == to;
+        }
+        l.cost_ns += model_switch(m, p->sw)->latency_ns;
+        at = leave_switch(m, peer, to, any);
+        if (at == NONE)
+            return false;
+    }
+}
+
+static bool ports_free(const struct model *m, const struct leg *l)
+{
+    for (unsigned i = 0; i < l->n_ports; i++)
+        if (model_port(m, l->ports[i])->circuit != NONE)
+            return false;
+    return true;
+}
+
+/* The legs over the ports of 'mask' (bit p: port p of the compute adapter); over a circuit that is there, its own. */
+static bool find_legs(const struct model *m, struct find *f, unsigned mask, bool any)
+{
+    const struct circuit *c = model_circuit(m, model_find_pair_circuit(m, f->compute_adapter, f->memory_adapter));
+    if (c) {
+        f->channels = c->channels;
+        memcpy(f->legs, c->legs, sizeof f->legs);
+        unsigned have = 0;
+        for (unsigned k = 0; k < c->channels; k++)
+            have |= 1u << model_port(m, c->legs[k].ports[0])->number;
+        return any || have == mask;
+    }
+    const struct adapter *ca = model_adapter(m, f->compute_adapter);
+    f->channels = 0;
+    for (unsigned p = 0; p < ca->n_ports; p++) {
+        if (!(mask & 1u << p))
+            continue;
+        if (!trace_leg(m, ca->ports[p], f->memory_adapter, any, &f->legs[f->channels]) ||
+            !ports_free(m, &f->legs[f->channels]))
+            return false;
+        f->channels++;
+    }
+    return f->channels > 0;
+}
+
+/* ---- what there is ------------------------------------------------------------------------------------------------
+ */
+static bool is_kind(const struct unowned *u, const char *kind)
+{
+    return strcmp(u->kind, kind) == 0;
+}
+
+static bool same_place(const struct unowned *buffer, const struct unowned *segment)
+{
+    return !strcmp(buffer->id, segment->id) && !strcmp(buffer->compute_adapter, segment->adapter) &&
+           buffer->section == segment->section && buffer->offset_bytes == segment->offset_bytes &&
+           buffer->size_bytes == segment->size_bytes;
+}
+
+/* Something of the node's own, or of nobody, lies in the range already. */
+static bool range_taken(const struct model *m, const struct find *f)
+{
+    const struct unowned *b = f->buffer;
+    const struct section *s = &model_adapter(m, f->compute_adapter)->sections[b->section];
+    for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a->memory_adapter != f->memory_adapter ||
+            (a->offset_bytes < b->offset_bytes + b->size_bytes && b->offset_bytes < a->offset_bytes + a->size_bytes))
+            return true;
+    }
+    return s->base && s->base != f->base;
+}
+
+static void read_mapping(const struct model *m, struct find *f, unsigned *mask)
+{
+    static const struct {
+        uint64_t netid;
+        unsigned mask;
+    } ways[] = { { WIRE_NETID_PORT0, 1 }, { WIRE_NETID_PORT1, 2 }, { WIRE_NETID_BOTH, 3 } };
+    uint64_t value = model_adapter(m, f->compute_adapter)->sections[f->buffer->section].seen_value;
+    f->mapped = false;
+    *mask = 1;
+    for (unsigned i = 0; i < ARRAY_LEN(ways); i++)
+        if (value == wire_section_value(f->base, f->buffer->section, ways[i].netid)) {
+            f->mapped = true;
+            *mask = ways[i].mask;
+        }
+}
+
+/* Whether the label of an unowned buffer is complete and fits the model; '*mask': the ports that the section uses. */
+static bool examine(const struct model *m, uint32_t donor, const struct unowned *u, struct find *f, unsigned *mask)
+{
+    memset(f, 0, sizeof *f);
+    if (!is_kind(u, "buffer") || !id_valid(u->id) || model_find_attachment(m, u->id) != NONE)
+        return false;
+    f->donor = donor;
+    f->buffer = u;
+    f->base = u->effective_addr - u->offset_bytes;
+    f->compute_node = model_find_node(m, u->compute_node);
+    f->memory_adapter = model_find_adapter(m, donor, u->adapter);
+    f->compute_adapter = f->compute_node == NONE ? NONE : model_find_adapter(m, f->compute_node, u->compute_adapter);
+    const struct adapter *ca = model_adapter(m, f->compute_adapter), *ma = model_adapter(m, f->memory_adapter);
+    if (!ca || !ma || ca->role != WIRE_COMPUTE || ma->role != WIRE_MEMORY || f->compute_node == donor || !ca->ok ||
+        !ma->ok || u->section >= ca->n_sections || !u->size_bytes || u->size_bytes > SECTION_BYTES ||
+        u->offset_bytes > SECTION_BYTES - u->size_bytes || (f->base & 0x3f) || range_taken(m, f))
+        return false;
+    const struct node *n = model_node(m, f->compute_node);
+    for (unsigned i = 0; i < n->n_unowned; i++) {
+        const struct unowned *s = &n->unowned[i];
+        if (!is_kind(s, "segment") || strcmp(s->id, u->id) != 0)
+            continue;
+        if (f->segment || !same_place(u, s))
+            return false;
+        f->segment = s;
+    }
+    read_mapping(m, f, mask);
+    return true;
+}
+
+/* ---- making it an attachment --------------------------------------------------------------------------------------
+ */
+static int reserve(struct model *m, const struct find *f, uint32_t *at, struct err *e)
+{
+    struct reservation r = { .id = f->buffer->id,
+                             .compute_node = f->compute_node,
+                             .donor = f->donor,
+                             .compute_adapter = f->compute_adapter,
+                             .memory_adapter = f->memory_adapter,
+                             .size_bytes = f->buffer->size_bytes,
+                             .requested_bytes = f->buffer->size_bytes,
+                             .channels = f->channels,
+                             .section = f->buffer->section,
+                             .offset_bytes = f->buffer->offset_bytes };
+    memcpy(r.legs, f->legs, sizeof r.legs);
+    r.cost_ns = f->legs[0].cost_ns;
+    if (f->channels == 2 && f->legs[1].cost_ns > r.cost_ns)
+        r.cost_ns = f->legs[1].cost_ns;
+    if (model_reserve(m, &r, at, e) < 0)
+        return -1;
+    struct attachment *a = model_edit_attachment(m, *at);
+    a->step = STEP_ONLINE;
+    a->revision = m->revision;
+    a->buffer_seen = true;
+    a->now_buffer = true;
+    a->now_effective_addr = a->effective_addr = f->buffer->effective_addr;
+    memcpy(a->lender_id, f->buffer->lender_id, sizeof a->lender_id);
+    memcpy(a->now_lender_id, a->lender_id, sizeof a->now_lender_id);
+    memcpy(a->donor_boot, model_node(m, f->donor)->boot_id, sizeof a->donor_boot);
+    memcpy(a->compute_boot, model_node(m, f->compute_node)->boot_id, sizeof a->compute_boot);
+    a->progress_ms = m->now_ms;
+    a->blocks_total = (unsigned)(a->size_bytes / model_node(m, f->compute_node)->block_bytes);
+    struct section *s = &model_edit_adapter(m, f->compute_adapter)->sections[a->section];
+    s->used = true;
+    s->base = f->base;
+    return 0;
+}
+
+static void adopt_circuit(struct model *m, uint32_t at, bool touched)
+{
+    struct circuit *c = model_edit_circuit(m, model_attachment(m, at)->circuit);
+    if (c->phase != PHASE_CLOSED)
+        return;
+    c->phase = PHASE_CHANNELS;
+    c->revision = m->revision;
+    c->verified = touched;
+    c->state = touched ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
+}
+
+/* Both halves, the register between them and the path: as it was. */
+static bool adopt_live(struct model *m, const struct find *f)
+{
+    uint32_t at;
+    struct err e;
+    if (reserve(m, f, &at, &e) < 0)
+        return false;
+    struct attachment *a = model_edit_attachment(m, at);
+    a->segment_seen = a->now_segment = true;
+    a->now_movable = f->segment->movable;
+    a->now_touched = f->segment->touched;
+    a->blocks_online = f->segment->blocks_online;
+    a->numa_node = f->segment->numa_node;
+    adopt_circuit(m, at, f->segment->touched);
+    a = model_edit_attachment(m, at);
+    snprintf(a->reason, sizeof a->reason, "adopted after a restore");
+    a->state = ATT_ATTACHED;
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_ATTACHED]);
+    return true;
+}
+
+/* Of nobody: given back by the normal undo.  With a block online it begins at the top; without, it waits for the
+ * compute node's word that there is none and that the section is parked, and only then the donor lets go. */
+static bool adopt_orphan(struct model *m, const struct find *f)
+{
+    uint32_t at;
+    struct err e;
+    if (reserve(m, f, &at, &e) < 0)
+        return false;
+    if (f->mapped)
+        adopt_circuit(m, at, false);
+    struct attachment *a = model_edit_attachment(m, at);
+    a->goal = GOAL_ABSENT;
+    a->ending = ATT_DETACHED;
+    a->undoing = f->mapped || f->segment ? STEP_ONLINE + 1 : STEP_CONNECT;
+    if (a->undoing == STEP_CONNECT) {
+        a->tombstone_revision = m->revision;
+        model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
+    }
+    snprintf(a->reason, sizeof a->reason, "collected: nobody owned it");
+    a->state = ATT_DETACHING;
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_DETACHING]);
+    lifecycle_wake(m, f->donor);
+    lifecycle_wake(m, f->compute_node);
+    return true;
+}
+
+/* ---- after a restore ----------------------------------------------------------------------------------------------
+ */
+static bool reports(const struct model *m, const struct node *n)
+{
+    return n->session[0] && n->reported && m->now_ms - n->last_seen_ms < lifecycle_scaled(m, SILENT_MS);
+}
+
+static bool named(const char *const *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i], name) == 0)
+            return true;
+    return false;
+}
+
+static int check_reports(const struct model *m, const char *const *without, size_t n_without, struct err *e)
+{
+    for (size_t i = 0; i < n_without; i++)
+        if (model_find_node(m, without[i]) == NONE)
+            return err_set(e, ERR_BODY_NODE_UNKNOWN, "no node %.63s", without[i]);
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *n = model_node(m, i);
+        if (n && n->state != NODE_FENCED && !reports(m, n) && !named(without, n_without, n->name))
+            return err_set(e, ERR_CONFLICT, "node %s has not reported yet; what it holds is not known", n->name);
+    }
+    return 0;
+}
+
+/* A node that booted since: what it held in that boot is lost. */
+static void notice_boots(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *n = model_node(m, i);
+        bool other = false;
+        for (uint32_t k = 0; n && k < model_count(m, MODEL_ATTACHMENT); k++) {
+            const struct attachment *a = model_attachment(m, k);
+            if (!a || a->ending == ATT_LOST)
+                continue;
+            other |= a->compute_node == i && a->step >= STEP_ONLINE && strcmp(a->compute_boot, n->boot_id) != 0;
+            other |= a->donor == i && a->buffer_seen && strcmp(a->donor_boot, n->boot_id) != 0;
+        }
+        if (other)
+            lifecycle_rebooted(m, i);
+    }
+}
+
+/* Neither side holds anything of it: it ended after the backup was made. */
+static bool is_over(const struct model *m, const struct attachment *a)
+{
+    const struct node *c = model_node(m, a->compute_node), *d = model_node(m, a->donor);
+    return reports(m, c) && reports(m, d) && model_adapter(m, a->memory_adapter)->ok &&
+           model_adapter(m, a->compute_adapter)->ok && !a->now_buffer && !a->blocks_online;
+}
+
+static unsigned end_old(struct model *m)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!a || !is_over(m, a))
+            continue;
+        struct attachment *x = model_edit_attachment(m, i);
+        lifecycle_set_reason(x, "neither side holds it: it ended after the backup was made");
+        x->released = true;
+        lifecycle_set_state(m, x, ATT_DETACHED);
+        model_release(m, i);
+        n++;
+    }
+    return n;
+}
+
+/* A detach that the backup knows and that was given up later: all of it is there, so it stays. */
+static void keep_whole(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        struct err e;
+        if (a && a->goal == GOAL_ABSENT && a->now_buffer && a->blocks_online && a->blocks_online == a->blocks_total &&
+            lifecycle_cancel(m, i, &e) < 0)
+            continue; /* past the point of no return in the backup already: its undo goes on */
+    }
+}
+
+static void adopt_found(struct model *m, struct adoption *out)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        for (unsigned k = 0; model_node(m, i) && k < model_node(m, i)->n_unowned; k++) {
+            struct find f;
+            unsigned mask;
+            bool whole = examine(m, i, &model_node(m, i)->unowned[k], &f, &mask) && f.segment && f.mapped &&
+                         f.segment->blocks_online && f.segment->blocks_online == f.segment->blocks_total &&
+                         find_legs(m, &f, mask, false);
+            if (whole && adopt_live(m, &f))
+                out->n_adopted++;
+            else
+                out->n_kept++;
+        }
+    }
+    /* an adopted one was a buffer and a segment: the segment was counted as kept */
+    out->n_kept -= out->n_adopted < out->n_kept ? out->n_adopted : out->n_kept;
+}
+
+static void start_sessions_anew(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        if (!model_node(m, i))
+            continue;
+        struct node *n = model_edit_node(m, i);
+        n->session[0] = '\0';
+        n->reported = false;
+        n->desired_revision = m->revision;
+    }
+}
+
+int adopt_all(struct model *m, const char *const *without, size_t n_without, struct adoption *out, struct err *e)
+{
+    memset(out, 0, sizeof *out);
+    if (check_reports(m, without, n_without, e) < 0)
+        return -1;
+    m->recovering = false;
+    notice_boots(m);
+    out->n_ended = end_old(m);
+    keep_whole(m);
+    adopt_found(m, out);
+    start_sessions_anew(m);
+    return 0;
+}
+
+/* ---- collection ---------------------------------------------------------------------------------------------------
+ */
+void adopt_collect(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *n = model_node(m, i);
+        for (unsigned k = 0; n && k < n->n_unowned; k++) {
+            const struct unowned *u = &n->unowned[k];
+            struct find f;
+            unsigned mask;
+            if (m->now_ms - u->since_ms < lifecycle_scaled(m, GRACE_MS) || !lifecycle_fresh(m, i, 0) ||
+                !examine(m, i, u, &f, &mask) || !lifecycle_fresh(m, f.compute_node, 0))
+                continue;
+            if (find_legs(m, &f, mask, !f.mapped) && adopt_orphan(m, &f))
+                break; /* the list is as the agent reported it: the next one at the next tick */
+        }
+    }
+}

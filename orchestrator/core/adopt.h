@@ -1,0 +1,24 @@
+/* adopt.h - what agents hold and this model does not know becomes attachments again.
+ *
+ * Two occasions.  After an old database was restored an operator adopts (DESIGN section 3): what donor and compute node
+ * agree on, in every field of both labels, in the section register and in the path that the cross-connects make, is an
+ * attachment as before; attachments that neither side holds any more are over; the rest is kept and shown.  And after a
+ * grace of ten minutes a buffer that nobody owns is collected (rule 9): it becomes an attachment that is being
+ * detached, so that the normal undo gives it back with the normal proof.  Pure: no thread, no I/O, the model's clock. */
+#ifndef MEMLANE_ADOPT_H
+#define MEMLANE_ADOPT_H
+
+#include "model.h"
+
+struct adoption {
+    unsigned n_adopted, n_ended; /* attachments */
+    unsigned n_kept;             /* objects that stay unowned */
+};
+
+/* ERR_CONFLICT unless every node but those of 'without' reported since the start, lately.  Every agent has to register
+ * again afterwards, with the new epoch. */
+MUST_CHECK int adopt_all(struct model *m, const char *const *without, size_t n_without, struct adoption *out,
+                         struct err *e);
+void adopt_collect(struct model *m);
+
+#endif
