@@ -4,7 +4,8 @@
  * agree on, in every field of both labels, in the section register and in the path that the cross-connects make, is an
  * attachment as before; attachments that neither side holds any more are over; the rest is kept and shown.  And after a
  * grace of ten minutes a buffer that nobody owns is collected (rule 9): it becomes an attachment that is being
- * detached, so that the normal undo gives it back with the normal proof.  Pure: no thread, no I/O, the model's clock. */
+ * detached, so that the normal undo gives it back with the normal proof.  Pure: no thread, no I/O, the model's clock.
+ */
 #ifndef MEMLANE_ADOPT_H
 #define MEMLANE_ADOPT_H
 
