@@ -38,6 +38,7 @@ static const struct key agent_keys[] = {
     TEXT_KEY(lender_program),
     TEXT_KEY(lender_backing),
     TEXT_KEY(lender_backing_dir),
+    TEXT_KEY(lender_numa_nodes),
     TEXT_KEY(platform),
     { "settle_ms", KEY_MS, offsetof(struct agent_config, settle_ms), 0 },
     { "quiesce_ms", KEY_MS, offsetof(struct agent_config, quiesce_ms), 0 },
@@ -292,6 +293,9 @@ int agent_config_finish(struct agent_config *c, struct err *e)
         if (n < 0 || (size_t)n >= sizeof c->emulator_dir)
             return err_field(e, ERR_FIELD_INVALID, "sysfs_root", "sysfs_root is too long");
     }
+    unsigned long nodes[1024 / (8 * sizeof(unsigned long))] = { 0 };
+    if (c->lender_numa_nodes[0] && units_parse_set(c->lender_numa_nodes, nodes, 1024, e) < 0)
+        return -1;
     for (unsigned i = 0; i < c->n_adapters; i++)
         if (check_adapter(&c->adapters[i], e) < 0)
             return -1;

@@ -28,11 +28,12 @@ struct agent_config {
     char ocxl_library[CONFIG_PATH];
     char lender_program[CONFIG_PATH]; /* empty: lenders are units of their own */
     char lender_backing[16], lender_backing_dir[CONFIG_PATH];
-    char platform[16];         /* "linux", "emulated" */
-    uint64_t settle_ms;        /* a channel's training time */
-    uint64_t quiesce_ms;       /* waited after the caches were evicted */
-    uint64_t block_timeout_ms; /* without progress on one memory block */
-    double time_scale;         /* multiplies the timeouts above, and the retry times */
+    char lender_numa_nodes[64]; /* "0,2-5": where lent memory comes from; empty: from nodes with processors */
+    char platform[16];          /* "linux", "emulated" */
+    uint64_t settle_ms;         /* a channel's training time */
+    uint64_t quiesce_ms;        /* waited after the caches were evicted */
+    uint64_t block_timeout_ms;  /* without progress on one memory block */
+    double time_scale;          /* multiplies the timeouts above, and the retry times */
     unsigned n_adapters, n_switches, n_labels;
     struct adapter_config adapters[WIRE_MAX_ADAPTERS];
     struct switch_config switches[WIRE_MAX_ADAPTERS];

@@ -193,7 +193,7 @@ static void check_memlock(struct findings *f)
 static void check_huge_pages(struct findings *f, const struct statfs *fs)
 {
     char size[UNITS_SIZE_MAX];
-    if (fs->f_blocks == 0 && inventory_huge_pages(f->from->sys, (uint64_t)fs->f_bsize, NULL) == 0)
+    if (fs->f_blocks == 0 && inventory_huge_pages(f->from->sys, NULL, (uint64_t)fs->f_bsize, NULL) == 0)
         add(f, "no_huge_pages", WIRE_ERROR, "reserve some: hugepages= at boot, or nr_hugepages of each NUMA node",
             "memory is lent in huge pages of %s, and none is reserved", units_format_size((uint64_t)fs->f_bsize, size));
 }

@@ -6,9 +6,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #define MEMINFO_SIZE 8192
 
@@ -86,7 +88,8 @@ static int add_node(const struct sysfs *sys, unsigned n, const struct inventory_
     if (b->only[n] || (b->bytes[n] > 0 && local < 64 * MIB))
         return 0; /* nothing but borrowed memory */
     m->memory_bytes += local;
-    m->free_bytes += minus(m->nodes[n].free_bytes, b->bytes[n]);
+    m->nodes[n].local_free_bytes = minus(m->nodes[n].free_bytes, b->bytes[n]);
+    m->free_bytes += m->nodes[n].local_free_bytes;
     return 0;
 }
 
@@ -157,10 +160,17 @@ static uint64_t huge_pages(const struct sysfs *sys, unsigned node, uint64_t page
     return n * page_bytes;
 }
 
-uint64_t inventory_huge_pages(const struct sysfs *sys, uint64_t page_bytes, uint64_t *free_bytes)
+static bool has_node(const uint64_t *nodes, unsigned node)
+{
+    return !nodes || (*nodes >> node & 1);
+}
+
+uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, uint64_t page_bytes, uint64_t *free_bytes)
 {
     uint64_t total = 0, unused = 0;
     for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++) {
+        if (!has_node(nodes, n))
+            continue;
         total += huge_pages(sys, n, page_bytes, "nr_hugepages");
         unused += huge_pages(sys, n, page_bytes, "free_hugepages");
     }
@@ -168,6 +178,34 @@ uint64_t inventory_huge_pages(const struct sysfs *sys, uint64_t page_bytes, uint
         *free_bytes = unused;
     return total;
 }
+
+/* One bit a node; all where nothing is said. */
+static uint64_t lending_nodes(const struct sysfs *sys, const struct agent_config *c)
+{
+    unsigned long mask[INVENTORY_NODES_MAX / (8 * sizeof(unsigned long))] = { 0 };
+    char text[SYSFS_TEXT];
+    struct err e = { 0 };
+    if (c->lender_numa_nodes[0])
+        snprintf(text, sizeof text, "%s", c->lender_numa_nodes);
+    else if (sysfs_read(sys, "devices/system/node/has_cpu", text, sizeof text, &e) < 0)
+        return UINT64_MAX;
+    return units_parse_set(text, mask, INVENTORY_NODES_MAX, &e) == 0 ? mask[0] : UINT64_MAX;
+}
+
+uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m)
+{
+    uint64_t nodes = lending_nodes(sys, c), sum = 0;
+    struct statfs fs;
+    if (c->lender_backing_dir[0] && statfs(c->lender_backing_dir, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC) {
+        inventory_huge_pages(sys, &nodes, (uint64_t)fs.f_bsize, &sum);
+        return sum;
+    }
+    for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++)
+        sum += has_node(&nodes, n) ? m->nodes[n].local_free_bytes : 0;
+    return sum;
+}
+
+_Static_assert(sizeof(unsigned long) == sizeof(uint64_t), "a set of NUMA nodes is one word");
 
 /* ---- identity -----------------------------------------------------------------------------------------------------
  */

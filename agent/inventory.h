@@ -15,6 +15,7 @@ struct inventory_memory {
     uint64_t memory_bytes, free_bytes; /* local */
     struct {
         uint64_t total_bytes, free_bytes; /* as the kernel says; both 0 where there is no such node */
+        uint64_t local_free_bytes;        /* without what is borrowed */
     } nodes[INVENTORY_NODES_MAX];
 };
 
@@ -39,7 +40,12 @@ MUST_CHECK int inventory_room(const struct inventory_memory *m, int numa_node, u
 MUST_CHECK int inventory_machine_id(const char *path, char out[ID_SIZE], struct err *e);
 MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], struct err *e);
 
-/* Bytes of reserved huge pages of this size, on all NUMA nodes; '*free_bytes', unless NULL: those that nobody uses. */
-uint64_t inventory_huge_pages(const struct sysfs *sys, uint64_t page_bytes, uint64_t *free_bytes);
+/* Bytes of reserved huge pages of this size on the NUMA nodes of 'nodes' (NULL: all); '*free_bytes', unless NULL: those
+ * that nobody uses. */
+uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, uint64_t page_bytes,
+                              uint64_t *free_bytes);
+/* What a lender that locks its memory could still take: from the NUMA nodes of 'lender_numa_nodes', or those with
+ * processors, in huge pages where 'lender_backing_dir' has them. */
+uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m);
 
 #endif

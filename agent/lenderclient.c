@@ -21,7 +21,7 @@
 #define SPIN_NS 100000 /* most answers come within this: to be woken takes about as long */
 
 struct lender {
-    char *adapter, *program, *device, *ocxl_library, *backing, *backing_dir, *run_dir;
+    char *adapter, *program, *device, *ocxl_library, *backing, *backing_dir, *numa_nodes, *run_dir;
     struct sockaddr_un addr;
     unsigned timeout_ms, restart_ms;
     int fd; /* -1: not connected */
@@ -50,7 +50,8 @@ int lender_new(struct lender **out, const struct lender_config *c, struct err *e
         return err_set(e, ERR_FIELD_INVALID, "the run directory's path is too long for a socket: %s", c->run_dir);
     if (copy(&l->adapter, c->adapter) < 0 || copy(&l->program, c->program) < 0 || copy(&l->device, c->device) < 0 ||
         copy(&l->ocxl_library, c->ocxl_library) < 0 || copy(&l->backing, c->backing) < 0 ||
-        copy(&l->backing_dir, c->backing_dir) < 0 || copy(&l->run_dir, c->run_dir) < 0)
+        copy(&l->backing_dir, c->backing_dir) < 0 || copy(&l->numa_nodes, c->numa_nodes) < 0 ||
+        copy(&l->run_dir, c->run_dir) < 0)
         return err_set(e, ERR_INTERNAL, "out of memory");
     *out = TAKE(l);
     return 0;
@@ -74,6 +75,7 @@ void lender_free(struct lender *l)
     free(l->ocxl_library);
     free(l->backing);
     free(l->backing_dir);
+    free(l->numa_nodes);
     free(l->run_dir);
     free(l);
 }
@@ -95,6 +97,7 @@ static int start(struct lender *l, struct err *e)
     } options[] = {
         { "--adapter", l->adapter },           { "--device", l->device },   { "--run-dir", l->run_dir },
         { "--ocxl-library", l->ocxl_library }, { "--backing", l->backing }, { "--backing-dir", l->backing_dir },
+        { "--numa-nodes", l->numa_nodes },
     };
     if (time_monotonic_ms() - l->started_ms < l->restart_ms)
         return err_set(e, ERR_UNREACHABLE, "the lender of %s ended at once", l->adapter);

@@ -20,6 +20,7 @@ struct lender_config {   /* all borrowed until lender_new() returns */
     const char *device, *ocxl_library;
     const char *backing;     /* "sparse", "locked" */
     const char *backing_dir; /* NULL: memfd */
+    const char *numa_nodes;  /* NULL: those with processors */
     unsigned timeout_ms;     /* of each call; 0: 5000 */
     unsigned restart_ms;     /* a lender that ends at once is not started more often; 0: 1000 */
 };

@@ -27,6 +27,7 @@ static int init_adapter(struct node *n, const struct adapter_config *ac, unsigne
             .ocxl_library = c->ocxl_library,
             .backing = c->lender_backing,
             .backing_dir = c->lender_backing_dir[0] ? c->lender_backing_dir : NULL,
+            .numa_nodes = c->lender_numa_nodes[0] ? c->lender_numa_nodes : NULL,
         },
     };
     memset(a, 0, sizeof *a);

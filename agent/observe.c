@@ -27,6 +27,14 @@ static void borrowed_of(const struct node *n, struct inventory_borrowed *b)
     }
 }
 
+static bool lends_locked(const struct node *n)
+{
+    bool lends = false;
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        lends = lends || n->adapters[i].config->wire.role == WIRE_MEMORY;
+    return lends && strcmp(n->config->lender_backing, "locked") == 0;
+}
+
 static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_bytes, struct err *e)
 {
     struct inventory_borrowed b;
@@ -35,7 +43,7 @@ static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_by
     if (inventory_memory(&n->sys, &b, &m, e) < 0)
         return -1;
     *memory = m.memory_bytes;
-    *free_bytes = m.free_bytes;
+    *free_bytes = lends_locked(n) ? inventory_lendable(&n->sys, n->config, &m) : m.free_bytes;
     return 0;
 }
 

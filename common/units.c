@@ -93,6 +93,42 @@ bad:
     return err_set(e, ERR_SIZE_INVALID, "'%.40s' is not a size such as 256MiB, 16GiB or 1.5TiB", text);
 }
 
+/* The number at '*at', which moves on behind it. */
+static int take_index(const char **at, unsigned n_bits, unsigned *out)
+{
+    unsigned v = 0;
+    if (**at < '0' || **at > '9')
+        return -1;
+    for (; **at >= '0' && **at <= '9'; ++*at) {
+        v = 10 * v + (unsigned)(**at - '0');
+        if (v >= n_bits)
+            return -1;
+    }
+    *out = v;
+    return 0;
+}
+
+int units_parse_set(const char *text, unsigned long *mask, unsigned n_bits, struct err *e)
+{
+    const unsigned bits = 8 * sizeof *mask;
+    const char *at = text;
+    for (;;) {
+        unsigned first, last;
+        if (take_index(&at, n_bits, &first) < 0)
+            break;
+        last = first;
+        if (*at == '-' && (at++, take_index(&at, n_bits, &last) < 0 || last < first))
+            break;
+        for (unsigned i = first; i <= last; i++)
+            mask[i / bits] |= 1UL << i % bits;
+        if (*at == '\0')
+            return 0;
+        if (*at++ != ',')
+            break;
+    }
+    return err_set(e, ERR_FIELD_INVALID, "'%.40s' is no list of numbers below %u such as 0,2-5", text, n_bits);
+}
+
 int units_parse_double(const char *text, double *out, struct err *e)
 {
     char *end;

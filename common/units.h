@@ -18,6 +18,8 @@ MUST_CHECK int units_parse_hex(const char *text, uint64_t *out, struct err *e); 
 MUST_CHECK int units_parse_addr(const char *text, uint64_t *out, struct err *e); /* "0x..." required */
 /* "4096", "256MiB", "16G", "1.5TiB"; K, M, G, T are binary; the result is a whole number of bytes, at most 2^63 - 1. */
 MUST_CHECK int units_parse_size(const char *text, uint64_t *out, struct err *e);
+/* "0,2-5": sets these bits of 'mask' (at least 'n_bits' long; clear before). */
+MUST_CHECK int units_parse_set(const char *text, unsigned long *mask, unsigned n_bits, struct err *e);
 MUST_CHECK int units_parse_double(const char *text, double *out, struct err *e); /* finite only */
 
 #define UNITS_SIZE_MAX 24 /* "1023.5 GiB" and the like */

@@ -6,6 +6,7 @@
  * space and buffers      service  one request -> one answer, the adapter pages    mmap and friends               server
  * socket, peers                            protocol.h  the messages */
 #include "log.h"
+#include "pages.h"
 #include "server.h"
 
 #include <errno.h>
@@ -25,18 +26,20 @@
 #define LISTEN_FD 3 /* as systemd passes it */
 
 struct options {
-    const char *adapter, *device, *library, *run_dir, *backing_dir, *arena_file;
+    const char *adapter, *device, *library, *run_dir, *backing_dir, *arena_file, *numa_nodes;
     bool locked;
 };
 
 static const char usage[] =
     "usage: memlane-lender --adapter NAME --device PATH --run-dir DIR [--ocxl-library PATH]\n"
-    "                      [--backing sparse|locked] [--backing-dir DIR | --arena-file FILE] [--log-level LEVEL]\n"
+    "                      [--backing sparse|locked] [--backing-dir DIR | --arena-file FILE]\n"
+    "                      [--numa-nodes LIST] [--log-level LEVEL]\n"
     "Lends this server's memory through one memory adapter.  Started by systemd (memlane-lender@ADAPTER.socket).\n"
-    "  --backing locked   memory is populated, bound to local NUMA nodes and locked (default)\n"
+    "  --backing locked   memory is populated and locked (default)\n"
     "  --backing sparse   memory is neither populated nor locked: emulated racks only\n"
     "  --backing-dir DIR  files of buffers, on tmpfs or hugetlbfs; without it they are anonymous\n"
-    "  --arena-file FILE  one file for all of them, each at its offset in the arena, which can be one only\n";
+    "  --arena-file FILE  one file for all of them, each at its offset in the arena, which can be one only\n"
+    "  --numa-nodes LIST  locked memory comes from these NUMA nodes (0,2-5); without it from those with processors\n";
 
 static int parse_options(struct options *o, int argc, char **argv)
 {
@@ -48,6 +51,7 @@ static int parse_options(struct options *o, int argc, char **argv)
         { "backing", required_argument, NULL, 'b' },
         { "backing-dir", required_argument, NULL, 'B' },
         { "arena-file", required_argument, NULL, 'A' },
+        { "numa-nodes", required_argument, NULL, 'N' },
         { "log-level", required_argument, NULL, 'l' },
         { "help", no_argument, NULL, 'h' },
         { "version", no_argument, NULL, 'V' },
@@ -68,6 +72,8 @@ static int parse_options(struct options *o, int argc, char **argv)
             o->backing_dir = optarg;
         else if (c == 'A')
             o->arena_file = optarg;
+        else if (c == 'N')
+            o->numa_nodes = optarg;
         else if (c == 'b' && (!strcmp(optarg, "locked") || !strcmp(optarg, "sparse")))
             o->locked = !strcmp(optarg, "locked");
         else if (c == 'l' && log_level_parse(optarg, &level))
@@ -194,8 +200,9 @@ static int run(const struct options *o, struct err *e)
     const struct arenas_options memory = { .backing_dir = o->backing_dir,
                                            .arena_file = o->arena_file,
                                            .locked = o->locked };
-    if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 || arenas_new(&arenas, &memory, e) < 0 ||
-        get_socket(o, &listen_fd, e) < 0 || service_init(&service, arenas, o->device, o->library, e) < 0 ||
+    if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 || (o->locked && pages_bind(o->numa_nodes, e) < 0) ||
+        arenas_new(&arenas, &memory, e) < 0 || get_socket(o, &listen_fd, e) < 0 ||
+        service_init(&service, arenas, o->device, o->library, e) < 0 ||
         server_init(&server, &service, listen_fd, e) < 0)
         return -1; /* the process ends */
     log_info("lender.start", "adapter=%s lender_id=%s", o->adapter, service.lender_id);

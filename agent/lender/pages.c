@@ -1,10 +1,11 @@
 #include "pages.h"
 
+#include "units.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,38 +86,33 @@ int pages_prove_zero(uint64_t addr, uint64_t size, struct err *e)
     return 0;
 }
 
-/* "0,2-5" to bits. */
-static bool parse_nodes(const char *text, unsigned long *mask)
+/* The kernel's list of nodes with processors; empty where there is no NUMA. */
+static int read_local_nodes(char *text, size_t size, struct err *e)
 {
-    const size_t bits = 8 * sizeof *mask;
-    unsigned first, last;
-    int n;
-    while (sscanf(text, "%u%n", &first, &n) == 1) {
-        text += n;
-        last = first;
-        if (sscanf(text, "-%u%n", &last, &n) == 1)
-            text += n;
-        if (first > last || last >= NODES_MAX)
-            return false;
-        for (unsigned node = first; node <= last; node++)
-            mask[node / bits] |= 1UL << node % bits;
-        if (*text == ',')
-            text++;
-    }
-    return true;
+    CLEANUP(close_file) FILE *f = fopen(NODES_WITH_PROCESSORS, "re");
+    text[0] = '\0';
+    if (!f)
+        return errno == ENOENT ? 0 : err_errno(e, ERR_IO, "cannot open " NODES_WITH_PROCESSORS);
+    if (!fgets(text, (int)size, f))
+        return err_set(e, ERR_IO, "cannot read " NODES_WITH_PROCESSORS);
+    text[strcspn(text, "\n")] = '\0';
+    return 0;
 }
 
-int pages_bind_local(uint64_t addr, uint64_t size, struct err *e)
+int pages_bind(const char *nodes, struct err *e)
 {
     unsigned long mask[NODES_MAX / (8 * sizeof(unsigned long))] = { 0 };
-    char text[256] = "";
-    CLEANUP(close_file) FILE *f = fopen(NODES_WITH_PROCESSORS, "re");
-    if (!f)
-        return errno == ENOENT ? 0 : err_errno(e, ERR_IO, "cannot open " NODES_WITH_PROCESSORS); /* no NUMA */
-    if (!fgets(text, sizeof text, f) || !parse_nodes(text, mask))
-        return err_set(e, ERR_IO, "cannot understand " NODES_WITH_PROCESSORS);
-    if (syscall(SYS_mbind, at(addr), size, MPOL_BIND, mask, (unsigned long)NODES_MAX + 1, 0) < 0 && errno != ENOSYS)
-        return err_errno(e, ERR_IO, "cannot bind memory to the local NUMA nodes");
+    char local[256];
+    if (!nodes && read_local_nodes(local, sizeof local, e) < 0)
+        return -1;
+    if (!nodes)
+        nodes = local;
+    if (nodes[0] == '\0')
+        return 0;
+    if (units_parse_set(nodes, mask, NODES_MAX, e) < 0)
+        return -1;
+    if (syscall(SYS_set_mempolicy, MPOL_BIND, mask, (unsigned long)NODES_MAX + 1) < 0 && errno != ENOSYS)
+        return err_errno(e, ERR_IO, "cannot bind this process to the NUMA nodes %.60s", nodes);
     return 0;
 }
 

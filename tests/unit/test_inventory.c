@@ -131,13 +131,44 @@ END_TEST
 START_TEST(huge_pages_of_all_nodes_are_counted)
 {
     uint64_t unused = 0;
-    ck_assert_uint_eq(inventory_huge_pages(&sys, 2 * MIB, &unused), 0);
+    ck_assert_uint_eq(inventory_huge_pages(&sys, NULL, 2 * MIB, &unused), 0);
     fixture_put("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "512\n");
     fixture_put("devices/system/node/node0/hugepages/hugepages-2048kB/free_hugepages", "100\n");
     fixture_put("devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "512\n");
     fixture_put("devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "what\n");
-    ck_assert_uint_eq(inventory_huge_pages(&sys, 2 * MIB, &unused), 2 * GIB);
+    ck_assert_uint_eq(inventory_huge_pages(&sys, NULL, 2 * MIB, &unused), 2 * GIB);
     ck_assert_uint_eq(unused, 200 * MIB);
+}
+END_TEST
+
+START_TEST(a_lender_takes_from_its_own_nodes_only)
+{
+    static struct agent_config c;
+    struct inventory_borrowed b = { 0 };
+    struct inventory_memory m;
+    struct err e = { 0 };
+    put_node(1, 16 * GIB, 8 * GIB);
+    ck_assert_int_eq(agent_config_load(&c, NULL, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 48 * GIB); /* nobody says which have processors */
+    fixture_put("devices/system/node/has_cpu", "0\n");
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
+    strcpy(c.lender_numa_nodes, "1");
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 8 * GIB);
+}
+END_TEST
+
+START_TEST(sets_are_parsed_strictly)
+{
+    static const char *const bad[] = {
+        "", ",", "0,", "-1", "1-", "2-1", "0,,1", "64", "0-64", "99999999999", "0 1", "a"
+    };
+    unsigned long mask[1] = { 0 };
+    struct err e = { 0 };
+    ck_assert_int_eq(units_parse_set("0,2-5,63", mask, 64, &e), 0);
+    ck_assert_uint_eq(mask[0], UINT64_C(0x800000000000003d));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        ck_assert_msg(units_parse_set(bad[i], mask, 64, &e) == -1, "%s", bad[i]);
 }
 END_TEST
 
@@ -152,6 +183,8 @@ int main(void)
     tcase_add_test(t, offline_without_room_at_home_is_refused_with_the_numbers);
     tcase_add_test(t, room_is_counted_right_where_borrowed_and_local_memory_share_a_node);
     tcase_add_test(t, identity_is_read_strictly);
+    tcase_add_test(t, a_lender_takes_from_its_own_nodes_only);
+    tcase_add_test(t, sets_are_parsed_strictly);
     tcase_add_test(t, huge_pages_of_all_nodes_are_counted);
     suite_add_tcase(s, t);
     return fixture_run(s);
