@@ -132,33 +132,19 @@ static json_t *findings_of(const struct node *n)
     return list;
 }
 
-static bool listed(const json_t *list, const char *text)
-{
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
-            return true;
-    return false;
-}
-
-/* What the node lends and borrows, and whose memory dies with it. */
 static void put_attachments(json_t *j, const struct model *m, uint32_t node)
 {
-    json_t *lends = json_array(), *borrows = json_array(), *hit = json_array(), *nodes = json_array();
+    json_t *lends = json_array(), *borrows = json_array();
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
         const struct attachment *a = model_attachment(m, i);
         if (a && a->compute_node == node)
             json_array_append_new(borrows, json_string(a->id));
-        if (!a || a->donor != node)
-            continue;
-        const struct node *borrower = model_node(m, a->compute_node);
-        json_array_append_new(lends, json_string(a->id));
-        json_array_append_new(hit, json_string(a->id));
-        if (borrower && !listed(nodes, borrower->name))
-            json_array_append_new(nodes, json_string(borrower->name));
+        if (a && a->donor == node)
+            json_array_append_new(lends, json_string(a->id));
     }
     put(j, "lends", lends);
     put(j, "borrows", borrows);
-    put(j, "blast_radius", json_pack("{s:o, s:o}", "attachments", hit, "compute_nodes", nodes));
+    put(j, "blast_radius", view_node_loss(m, node));
 }
 
 static void put_memory(json_t *j, const struct node *n)

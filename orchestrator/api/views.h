@@ -12,6 +12,14 @@ json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t 
 json_t *view_circuit(const struct model *m, const struct circuit *c);
 json_t *view_topology(const struct model *m);
 json_t *view_declared(const struct model *m); /* exactly what PUT /v1/topology takes */
+/* What dies with a node, switch or link: {"attachments", "compute_nodes", "size_bytes"}. */
+json_t *view_loss(const struct model *m, enum model_kind kind, uint32_t index);
+/* The same of a node, with "switches" that it manages and what is "carried" over them: that lives on without it. */
+json_t *view_node_loss(const struct model *m, uint32_t node);
+/* null, or "links" of the circuit that are down with what dies with it. */
+json_t *view_danger(const struct model *m, uint32_t circuit);
+/* What runs over a circuit, in the form of view_loss(); null when nothing does. */
+json_t *view_carried(const struct model *m, uint32_t circuit);
 json_t *view_legs(const struct model *m, const struct leg *legs, unsigned n);
 /* "topology-HASH": changes with the declared cabling only. */
 MUST_CHECK int view_topology_tag(const struct model *m, char *buf, size_t size, struct err *e);

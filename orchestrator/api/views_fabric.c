@@ -49,10 +49,11 @@ static json_t *attachments_on(const struct model *m, const struct circuit *c)
 
 json_t *view_circuit(const struct model *m, const struct circuit *c)
 {
-    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i}", "id", c->id, "state",
+    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id", c->id, "state",
                      circuit_state_names[c->state], "channels", (int)c->channels, "compute", ends_of(m, c, false),
                      "memory", ends_of(m, c, true), "path", view_legs(m, c->legs, c->channels), "cost_ns",
-                     json_u64(c->cost_ns), "attachments", attachments_on(m, c), "reserved_gbps", (int)c->reserved_gbps);
+                     json_u64(c->cost_ns), "attachments", attachments_on(m, c), "reserved_gbps", (int)c->reserved_gbps,
+                     "danger", view_danger(m, model_find_circuit(m, c->id)));
 }
 
 /* ---- the declared cabling, in the order of names so that it reads the same whatever slots it lives in
@@ -102,12 +103,16 @@ static json_t *view_link(const struct model *m, const struct link *l)
                      json_u64(l->latency_ns), "gbps", (int)l->gbps);
 }
 
-static json_t *switches_of(const struct model *m)
+static json_t *switches_of(const struct model *m, bool live)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++)
-        if (model_switch(m, i))
-            json_array_append_new(list, view_switch(model_switch(m, i)));
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
+        json_t *j = model_switch(m, i) ? view_switch(model_switch(m, i)) : NULL;
+        if (j && live)
+            json_object_set_new(j, "blast_radius", view_loss(m, MODEL_SWITCH, i));
+        if (j)
+            json_array_append_new(list, j);
+    }
     return sorted(list);
 }
 
@@ -120,6 +125,8 @@ static void put_load(json_t *j, const struct model *m, const struct link *l)
     json_object_set_new(j, "circuit", c ? json_string(c->id) : json_null());
     json_object_set_new(j, "reserved_gbps", json_integer(c ? (json_int_t)c->reserved_gbps : 0));
     json_object_set_new(j, "down", json_boolean(l->down));
+    json_object_set_new(j, "in_danger", json_boolean(c && model_circuit_broken(m, c, NONE) != NONE));
+    json_object_set_new(j, "blast_radius", c ? view_carried(m, p->circuit) : json_null());
 }
 
 static json_t *links_of(const struct model *m, bool live)
@@ -163,12 +170,12 @@ static json_t *nodes_of(const struct model *m)
 json_t *view_topology(const struct model *m)
 {
     return json_pack("{s:o, s:o, s:o, s:o}", "version", json_u64(m->topology_version), "nodes", nodes_of(m), "switches",
-                     switches_of(m), "links", links_of(m, true));
+                     switches_of(m, true), "links", links_of(m, true));
 }
 
 json_t *view_declared(const struct model *m)
 {
-    return json_pack("{s:o, s:o}", "switches", switches_of(m), "links", links_of(m, false));
+    return json_pack("{s:o, s:o}", "switches", switches_of(m, false), "links", links_of(m, false));
 }
 
 int view_topology_tag(const struct model *m, char *buf, size_t size, struct err *e)

@@ -355,8 +355,13 @@ uint32_t model_find_pair_circuit(const struct model *m, uint32_t compute_adapter
 
 char *model_port_name(const struct model *m, uint32_t port, char buf[PORT_NAME_SIZE]);
 uint32_t model_port_peer(const struct model *m, uint32_t port); /* the port at the other end of its cable, or NONE */
-enum link_state model_link_state(const struct model *m, const struct link *l); /* operator, signals, unknown */
+/* Down: an operator said so, a switch sees no signal, or the adapter at one of its ends captured an error. */
+enum link_state model_link_state(const struct model *m, const struct link *l);
 bool model_link_usable(const struct model *m, const struct link *l);
+/* A circuit is in danger while one of its links is down.  The first of them, or the next behind 'after'; NONE. */
+uint32_t model_circuit_broken(const struct model *m, const struct circuit *c, uint32_t after);
+/* Attachments over a circuit, one after the other: the first for NONE; NONE at the end. */
+uint32_t model_circuit_next(const struct model *m, uint32_t circuit, uint32_t attachment);
 uint64_t model_capacity_bytes(const struct node *n);
 uint64_t model_lendable_bytes(const struct node *n);
 
@@ -379,7 +384,8 @@ MUST_CHECK int model_declare(struct model *m, const struct rack *cabling, struct
 
 /* An operator takes a link out of use, or back; emits link.state when that changes something. */
 void model_set_link_down(struct model *m, uint32_t link, bool down);
-/* After a port's signal changed: 'before' is the link's state before; emits and raises topology_version as needed. */
+/* After a port's signal or its adapter's error capture changed: 'before' is the link's state before; emits link.state
+ * and circuit.danger, and raises topology_version, as needed. */
 void model_link_changed(struct model *m, uint32_t link, enum link_state before);
 
 /* Reservations: placement's answer made real.  A circuit that joins the pair already is used, else one is made. */

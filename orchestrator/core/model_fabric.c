@@ -88,10 +88,18 @@ uint32_t model_port_peer(const struct model *m, uint32_t port)
     return !l ? NONE : l->a == port ? l->b : l->a;
 }
 
+static bool captured_error(const struct model *m, const struct port *p)
+{
+    const struct adapter *a = p ? model_adapter(m, p->adapter) : NULL;
+    return a && a->error_capture;
+}
+
 enum link_state model_link_state(const struct model *m, const struct link *l)
 {
     const struct port *a = model_port(m, l->a), *b = model_port(m, l->b);
     if (l->down || (a && a->signal == WIRE_SIGNAL_DOWN) || (b && b->signal == WIRE_SIGNAL_DOWN))
+        return LINK_DOWN;
+    if (captured_error(m, a) || captured_error(m, b))
         return LINK_DOWN;
     return (a && a->signal == WIRE_SIGNAL_UP) || (b && b->signal == WIRE_SIGNAL_UP) ? LINK_UP : LINK_UNKNOWN;
 }
@@ -555,6 +563,11 @@ void model_link_changed(struct model *m, uint32_t link, enum link_state before)
     if ((now == LINK_DOWN) != (before == LINK_DOWN))
         m->topology_version++;
     snprintf(object, sizeof object, "link/%.90s %.90s", model_port_name(m, l->a, a), model_port_name(m, l->b, b));
+    bool captured = captured_error(m, model_port(m, l->a)) || captured_error(m, model_port(m, l->b));
     model_emit(m, "link.state", object, link_state_names[before], link_state_names[now],
-               l->down ? "operator" : "signal");
+               l->down    ? "operator"
+               : captured ? "error capture"
+                          : "signal");
+    if ((now == LINK_DOWN) != (before == LINK_DOWN))
+        model_danger_changed(m, link);
 }

@@ -20,6 +20,9 @@ void model_ensure(struct table *t, enum model_kind kind, uint32_t n);
 void model_note_change(struct model *m, enum model_kind kind, uint32_t i);
 void model_forget_changes(struct model *m); /* everything may have changed */
 
+/* After a link went down or came back: emits circuit.danger for the circuit over it, when that changes. */
+void model_danger_changed(struct model *m, uint32_t link);
+
 /* Never answers NULL: a model that is half changed cannot go on, so the process ends when memory runs out; what was
  * acknowledged is in the database. */
 void *model_alloc(void *old, size_t size);

@@ -101,6 +101,23 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
 
 /* ---- reports ------------------------------------------------------------------------------------------------------
  */
+/* A captured error takes the links at the adapter's ports out of use; whoever clears the register brings them back. */
+static void take_error(struct model *m, uint32_t adapter, uint64_t capture)
+{
+    const struct adapter *a = model_adapter(m, adapter);
+    enum link_state before[WIRE_PORTS] = { 0 };
+    for (unsigned i = 0; i < a->n_ports; i++) {
+        const struct link *l = model_link(m, model_port(m, a->ports[i])->link);
+        before[i] = l ? model_link_state(m, l) : LINK_UNKNOWN;
+    }
+    model_touch_adapter(m, adapter)->error_capture = capture;
+    for (unsigned i = 0; i < a->n_ports; i++) {
+        uint32_t link = model_port(m, a->ports[i])->link;
+        if (link != NONE)
+            model_link_changed(m, link, before[i]);
+    }
+}
+
 static void take_adapter(struct model *m, uint32_t node, const struct wire_seen_adapter *s)
 {
     uint32_t at = model_find_adapter(m, node, s->name);
@@ -114,13 +131,13 @@ static void take_adapter(struct model *m, uint32_t node, const struct wire_seen_
     a->seen_settled = s->settled;
     for (unsigned k = 0; k < WIRE_SECTIONS; k++)
         a->sections[k].seen_value = s->sections[k];
-    a->error_capture = s->error_capture;
     memcpy(a->lender_id, s->lender_id, sizeof a->lender_id);
     a->flits_sent = s->flits_sent;
     a->flits_received = s->flits_received;
     a->latency_cycles = s->latency_cycles;
     a->latency_samples = s->latency_samples;
     a->emulated = s->emulated;
+    take_error(m, at, s->error_capture);
 }
 
 static void take_adapters(struct model *m, uint32_t node, const struct wire_observed *o)

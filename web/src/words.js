@@ -79,6 +79,7 @@ const eventNames = {
     'link.state': 'is now',
     'topology.changed': 'Cabling changed',
     'circuit.state': 'is now',
+    'circuit.danger': 'is now',
     'attachment.state': 'is now',
     'attachment.progress': 'made progress',
 };
@@ -91,7 +92,7 @@ export function eventSentence(event) {
     if (event.type === 'node.registered')
         return 'registered';
     const verb = eventNames[event.type] ?? event.type;
-    const state = attachmentStates[event.to]?.title ?? nodeStates[event.to]?.title ?? event.to;
+    const state = attachmentStates[event.to]?.title ?? nodeStates[event.to]?.title ?? event.to?.replaceAll('_', ' ');
     return [verb, state].filter(Boolean).join(' ');
 }
 

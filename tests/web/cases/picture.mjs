@@ -41,3 +41,25 @@ export async function pointing_at_an_attachment_marks_its_circuit({ page, rack, 
     const on = await page.locator('.picture .circuit.on').evaluateAll((all) => new Set(all.map((x) => x.dataset.circuit).filter(Boolean)).size);
     assert.equal(on, 1);
 }
+
+export async function a_cable_that_is_down_and_the_circuit_over_it_stand_out({ page, rack, signIn, shoot }) {
+    const attachment = await rack.attach('n2', 4);
+    const [a, b] = attachment.path[0];
+    await signIn();
+    await page.locator('.picture .join.circuit.up').first().waitFor();
+    assert.equal(await page.locator('.picture .danger-ahead').count(), 0);
+    await rack.call('PATCH', '/v1/links', { a, b, down: true });
+    try {
+        const broken = page.locator('.picture .cable.circuit.broken.danger-ahead');
+        await broken.waitFor();
+        assert.deepEqual((await broken.getAttribute('data-link')).split(' ').sort(), [a, b].sort());
+        assert.match(await broken.locator('title').textContent(), /in danger: .* is down under 4 GiB/);
+        assert.equal(await page.locator('.picture .cable.danger-ahead').count(), attachment.path[0].length / 2);
+        await page.locator('.figures', { hasText: '1 circuit in danger' }).waitFor();
+        await shoot('danger');
+    } finally {
+        await rack.call('PATCH', '/v1/links', { a, b, down: false });
+    }
+    await page.locator('.picture .danger-ahead').first().waitFor({ state: 'detached' });
+    await rack.detachAll();
+}

@@ -73,10 +73,14 @@ function circuitClass(circuit) {
     if (!circuit)
         return '';
     const state = circuit.state === 'up' || circuit.state === 'unverified' ? 'up' : 'changing';
-    return `circuit ${state} ${pointedCircuit.value === circuit.id ? 'on' : ''}`;
+    return `circuit ${state} ${circuit.danger ? 'danger-ahead' : ''} ${pointedCircuit.value === circuit.id ? 'on' : ''}`;
 }
 
-const circuitTitle = (c) => `Circuit ${c.id}: ${c.compute.join(', ')} borrows over it from ${c.memory.join(', ')}, ${c.state}`;
+const circuitTitle = (c) =>
+    `Circuit ${c.id}: ${c.compute.join(', ')} borrows over it from ${c.memory.join(', ')}, ${c.state}${dangerWords(c.danger)}`;
+
+const dangerWords = (danger) =>
+    danger ? `; in danger: ${danger.links.map((l) => `${l.a} – ${l.b}`).join(', ')} is down under ${bytes(danger.size_bytes)}` : '';
 
 const cableKey = (a, b) => [a, b].sort().join(' ');
 

@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 
 import { bytes, count } from '../format.js';
-import { liveAttachments, mayWrite, nodes } from '../state.js';
+import { circuits, liveAttachments, mayWrite, nodes } from '../state.js';
 import { problemsOf } from '../words.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Figure } from '../ui/bits.js';
@@ -54,9 +54,15 @@ function Attention({ all, live }) {
     const away = all.filter((n) => n.state !== 'ready' && n.state !== 'new').length;
     const stopped = live.filter((a) => a.state === 'stuck' || a.state === 'lost').length;
     const findings = all.reduce((total, n) => total + problemsOf(n).length, 0);
-    const parts = [away && count(away, 'node'), stopped && count(stopped, 'attachment'), findings && count(findings, 'finding')];
-    const total = away + stopped + findings;
+    const endangered = circuits.value.filter((c) => c.danger).length;
+    const parts = [
+        away && count(away, 'node'),
+        stopped && count(stopped, 'attachment'),
+        endangered && `${count(endangered, 'circuit')} in danger`,
+        findings && count(findings, 'finding'),
+    ];
+    const total = away + stopped + endangered + findings;
     return html`<${Figure} title="Needs attention" note=${parts.filter(Boolean).join(', ')}>
-        <span class=${away + stopped ? 'bad' : total ? 'busy' : ''}>${total || 'nothing'}</span>
+        <span class=${away + stopped + endangered ? 'bad' : total ? 'busy' : ''}>${total || 'nothing'}</span>
     <//>`;
 }

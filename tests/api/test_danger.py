@@ -1,0 +1,170 @@
+"""Failures of the fabric: a link that is down is out at once, and whose memory is in danger is said everywhere."""
+import unittest
+
+from fake_agent import GIB, FakeAgent
+from test_api import Rack
+
+LINKS = [{"a": f"{node}/{adapter}/{port}", "b": f"ocs1/{first + port}", "latency_ns": 20, "gbps": 100}
+         for node, adapter, first in (("n1", "afu0", 1), ("n2", "afu1", 3), ("n3", "afu0", 5)) for port in (0, 1)]
+CABLING = {"switches": [{"name": "ocs1", "kind": "circuit", "ports": 8, "latency_ns": 30, "managed_by": "mgmt"}], "links": LINKS}
+
+
+class Agent(FakeAgent):
+    """Joins what it is asked to, and reports what the test sets: signals of switch ports, error captures of adapters."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.signals, self.captures, self.pairs = {}, {}, {}
+
+    def adapters(self):
+        return [] if self.name == "mgmt" else super().adapters()
+
+    def observed(self):
+        o = super().observed()
+        if self.name == "mgmt":
+            o["adapters"] = []
+        for a in o["adapters"]:
+            a["error_capture"] = self.captures.get(a["name"], "0x0")
+        o["crossconnects"] = [{"switch": "ocs1", "port_a": a, "port_b": b} for a, b in self.pairs]
+        o["signals"] = [{"switch": "ocs1", "port": p, "signal": s} for p, s in self.signals.items()]
+        return o
+
+    def apply(self, desired):
+        for x in desired["crossconnects"]:
+            pair = (min(x["port_a"], x["port_b"]), max(x["port_a"], x["port_b"]))
+            self.pairs.pop(pair, None)
+            if x["connected"]:
+                self.pairs[pair] = True
+        super().apply(desired)
+
+
+class Danger(Rack):
+    agents = False
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in ("n1", "n2", "n3", "mgmt"):
+            cls.nodes[name] = Agent(cls.server, name, cls.join)
+            assert cls.nodes[name].register().status == 200
+            cls.nodes[name].run()
+        etag = cls.admin.get("/v1/topology").headers["ETag"]
+        answer = cls.admin.put("/v1/topology", CABLING, headers={"If-Match": etag})
+        assert answer.status == 200, answer.json
+        cls.wait_for(lambda: cls.admin.get("/v1/status").json["nodes"].get("ready") == 4)
+
+    def setUp(self):
+        self.after = self.admin.get("/v1/events?after=0&limit=1").json["as_of"]
+        self.one, self.two = self.attach(), self.attach()
+        self.assertEqual(self.one["circuit"], self.two["circuit"])
+        self.path = self.one["path"][0]
+
+    def tearDown(self):
+        for a in (self.one, self.two):
+            self.detach(a["id"])
+
+    def link(self, index=0):
+        ends = {self.path[2 * index], self.path[2 * index + 1]}
+        return next(x for x in self.admin.get("/v1/topology").json["links"] if {x["a"], x["b"]} == ends)
+
+    def circuit(self):
+        return self.admin.get(f"/v1/circuits/{self.one['circuit']}").json
+
+    def dangers(self):
+        """The circuit.danger events of this test, in order."""
+        events = self.admin.get(f"/v1/events?after={self.after}&limit=1000").json["items"]
+        return [e for e in events if e["type"] == "circuit.danger"]
+
+    def in_danger(self, link):
+        ids, danger = sorted([self.one["id"], self.two["id"]]), self.circuit()["danger"]
+        if danger is None:
+            return False
+        self.assertEqual(sorted(danger["attachments"]), ids)
+        self.assertEqual((danger["compute_nodes"], danger["size_bytes"]), (["n1"], 2 * GIB))
+        self.assertIn({"a": link["a"], "b": link["b"]}, danger["links"])
+        on_circuit = [x for x in self.admin.get("/v1/topology").json["links"] if x["circuit"] == self.one["circuit"]]
+        self.assertEqual([x["in_danger"] for x in on_circuit], [True] * 2)
+        for x in on_circuit:
+            self.assertEqual(sorted(x["blast_radius"]["attachments"]), ids)
+        return True
+
+    def out_of_use(self, reason, detail):
+        """The link is down in the topology, and no placement takes it: neither the circuit that is there nor a new one."""
+        self.assertEqual(self.link()["state"], "down")
+        preview = self.admin.post("/v1/placements", {"compute_node": "n1", "size_bytes": GIB}).json
+        n2 = next(c for c in preview["candidates"] if c["node"] == "n2")
+        self.assertEqual((preview["chosen"], n2["reason"]), (None, reason), n2)
+        self.assertIn(detail, n2["detail"])
+
+    def goes_down_and_comes_back(self, down, up, reason="ports_busy", detail="down"):
+        link = self.link()
+        self.assertEqual((link["in_danger"], self.circuit()["danger"], self.dangers()), (False, None, []))
+        down()
+        self.wait_for(lambda: self.in_danger(link))
+        self.out_of_use(reason, detail)
+        up()
+        self.wait_for(lambda: self.circuit()["danger"] is None)
+        self.assertNotEqual(self.link()["state"], "down")
+        self.assertFalse(self.link()["in_danger"])
+        first, last = self.dangers()
+        self.assertEqual((first["object"], first["from"], first["to"]), (f"circuit/{self.one['circuit']}", "safe", "in_danger"))
+        self.assertEqual((last["from"], last["to"]), ("in_danger", "safe"))
+        self.assertIn(f"link {link['a']} {link['b']}: n1 borrows over it:", first["reason"])
+        for a in (self.one, self.two):
+            self.assertIn(a["id"], first["reason"])
+
+    def test_a_link_that_an_operator_takes_out(self):
+        link = self.link()
+        self.goes_down_and_comes_back(*[lambda d=d: self.admin.patch("/v1/links", {"a": link["b"], "b": link["a"], "down": d})
+                                        for d in (True, False)])
+
+    def test_a_switch_that_sees_no_signal(self):
+        port = int(self.path[1].split("/")[1])
+        self.goes_down_and_comes_back(*[lambda s=s: self.nodes["mgmt"].signals.update({port: s}) for s in ("down", "up")])
+        self.nodes["mgmt"].signals.clear()
+
+    def test_an_adapter_that_captured_an_error(self):
+        self.addCleanup(self.nodes["n1"].captures.clear)
+        self.goes_down_and_comes_back(*[lambda v=v: self.nodes["n1"].captures.update(afu0=v) for v in ("0x4", "0x0")], "no_path",
+                                      "no path")
+
+    def test_a_second_failure_on_a_circuit_in_danger_is_no_second_event(self):
+        ends = [self.link(0), self.link(1)]
+        for down in (True, False):
+            for x in ends:
+                self.admin.patch("/v1/links", {"a": x["a"], "b": x["b"], "down": down})
+            danger = self.circuit()["danger"]
+            self.assertEqual(len(danger["links"]) if danger else 0, 2 if down else 0)
+        self.assertEqual([e["to"] for e in self.dangers()], ["in_danger", "safe"])
+
+    def test_a_link_that_carries_nothing_endangers_nobody(self):
+        idle = next(x for x in self.admin.get("/v1/topology").json["links"] if x["circuit"] is None)
+        self.assertIsNone(idle["blast_radius"])
+        for down in (True, False):
+            self.admin.patch("/v1/links", {"a": idle["a"], "b": idle["b"], "down": down})
+        self.assertEqual(self.dangers(), [])
+
+    def test_a_circuit_over_another_path_still_places(self):
+        link = self.link()
+        self.admin.patch("/v1/links", {"a": link["a"], "b": link["b"], "down": True})
+        preview = self.admin.post("/v1/placements", {"compute_node": "n3", "size_bytes": GIB}).json
+        self.admin.patch("/v1/links", {"a": link["a"], "b": link["b"], "down": False})
+        self.assertEqual(preview["chosen"], "n2")
+
+    def test_blast_radius_of_nodes_and_switches(self):
+        ids = sorted([self.one["id"], self.two["id"]])
+        donor, borrower, manager = (self.admin.get(f"/v1/nodes/{n}").json["blast_radius"] for n in ("n2", "n1", "mgmt"))
+        self.assertEqual((sorted(donor["attachments"]), donor["compute_nodes"], donor["size_bytes"]), (ids, ["n1"], 2 * GIB))
+        self.assertEqual((donor["switches"], donor["carried"]["attachments"]), ([], []))
+        self.assertEqual((borrower["attachments"], borrower["size_bytes"]), ([], 0))
+        self.assertEqual((manager["attachments"], manager["switches"]), ([], ["ocs1"]))
+        self.assertEqual((sorted(manager["carried"]["attachments"]), manager["carried"]["compute_nodes"],
+                          manager["carried"]["size_bytes"]), (ids, ["n1"], 2 * GIB))
+        switch = self.admin.get("/v1/topology").json["switches"][0]["blast_radius"]
+        self.assertEqual((sorted(switch["attachments"]), switch["compute_nodes"], switch["size_bytes"]), (ids, ["n1"], 2 * GIB))
+
+
+del Rack  # its tests are test_api's
+
+if __name__ == "__main__":
+    unittest.main()
