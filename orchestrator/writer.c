@@ -35,7 +35,7 @@ struct writer {
     struct writer_options options;
     pthread_t thread;
 
-    pthread_mutex_t lock; /* queue, stopping, wake-up, recovering */
+    pthread_mutex_t lock; /* queue, stopping, recovering */
     pthread_cond_t more;
     struct command *first, **last;
     size_t n_queued;
@@ -43,6 +43,8 @@ struct writer {
     uint64_t recovering_epoch; /* 0: not recovering */
     uint64_t known_revision;   /* of agents, while recovering */
     char instance[ID_SIZE];
+
+    pthread_mutex_t wake_lock; /* held during the call: who takes the wake-up back may free what it was for */
     void (*wake)(void *);
     void *wake_arg;
 
@@ -170,6 +172,14 @@ static void fault_points(const struct model *m, const char *when)
         FAULT_POINT("%s.%s.%s", when, m->events[i].from, m->events[i].to);
 }
 
+static void wake_waiting(struct writer *w)
+{
+    pthread_mutex_lock(&w->wake_lock);
+    if (w->wake)
+        w->wake(w->wake_arg);
+    pthread_mutex_unlock(&w->wake_lock);
+}
+
 static void check(struct writer *w)
 {
     struct err e;
@@ -202,12 +212,8 @@ static void end_batch(struct writer *w, size_t n)
         model_rollback_batch(w->model);
         fail_all(w, n, &e);
     }
-    pthread_mutex_lock(&w->lock);
-    void (*wake)(void *) = w->wake;
-    void *arg = w->wake_arg;
-    pthread_mutex_unlock(&w->lock);
-    if (good && wake)
-        wake(arg);
+    if (good)
+        wake_waiting(w);
     for (size_t i = 0; i < n; i++) {
         struct turn *t = &w->turns[i];
         t->command->revision = atomic_load(&w->revision);
@@ -301,6 +307,7 @@ static void writer_free(struct writer *w)
     model_free(w->model);
     model_free(w->published);
     pthread_mutex_destroy(&w->lock);
+    pthread_mutex_destroy(&w->wake_lock);
     pthread_cond_destroy(&w->more);
     pthread_rwlock_destroy(&w->published_lock);
     free(w);
@@ -339,6 +346,7 @@ int writer_start(struct writer **out, struct store *s, struct events *ev, const 
     pthread_cond_init(&w->more, &clock);
     pthread_condattr_destroy(&clock);
     pthread_mutex_init(&w->lock, NULL);
+    pthread_mutex_init(&w->wake_lock, NULL);
     pthread_rwlock_init(&w->published_lock, NULL);
     atomic_store(&w->revision, store_revision(s));
     atomic_store(&w->epoch, store_epoch(s));
@@ -463,10 +471,10 @@ void writer_recovered(struct writer *w)
 
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg)
 {
-    pthread_mutex_lock(&w->lock);
+    pthread_mutex_lock(&w->wake_lock);
     w->wake = wake;
     w->wake_arg = arg;
-    pthread_mutex_unlock(&w->lock);
+    pthread_mutex_unlock(&w->wake_lock);
 }
 
 void writer_read_metrics(struct writer *w, struct writer_metrics *out)

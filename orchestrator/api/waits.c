@@ -12,10 +12,11 @@
 
 struct waits {
     struct writer *writer;
-    pthread_mutex_t lock;
-    pthread_cond_t poked;
+    pthread_mutex_t lock; /* taken under the writer's read lock, never the other way round */
+    pthread_cond_t earlier;
     struct waiter *first;
-    bool dirty, closed, ended;
+    int64_t next_ms; /* when the thread looks again */
+    bool closed, ended;
     pthread_t thread;
 };
 
@@ -51,24 +52,6 @@ static int64_t sort_out(struct waits *w, const struct model *m, struct waiter **
     return next_ms;
 }
 
-/* One look at all waiters.  The read lock comes before the room's lock, as on the writer's thread: it may poke us with
- * its own lock held.  Called, and left, with the room's lock held. */
-static int64_t look(struct waits *w, struct waiter **due)
-{
-    bool dirty = w->dirty && w->first != NULL;
-    const struct model *m = NULL;
-    w->dirty = false;
-    if (dirty) {
-        pthread_mutex_unlock(&w->lock);
-        m = writer_read_lock(w->writer);
-        pthread_mutex_lock(&w->lock);
-    }
-    int64_t next_ms = sort_out(w, m, due);
-    if (m)
-        writer_read_unlock(w->writer);
-    return next_ms;
-}
-
 static void wake_all(struct waiter *due)
 {
     while (due) {
@@ -78,28 +61,22 @@ static void wake_all(struct waiter *due)
     }
 }
 
-static void sleep_until(struct waits *w, int64_t until_ms)
-{
-    struct timespec ts = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
-    int rc = 0;
-    while (!w->dirty && !w->ended && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&w->poked, &w->lock, &ts);
-}
-
-static void *run(void *arg)
+static void *keep_deadlines(void *arg)
 {
     struct waits *w = arg;
     pthread_mutex_lock(&w->lock);
     while (!w->ended || w->first) {
         struct waiter *due = NULL;
-        int64_t next_ms = look(w, &due);
-        if (!due) {
-            sleep_until(w, next_ms);
+        w->next_ms = sort_out(w, NULL, &due);
+        if (due) {
+            pthread_mutex_unlock(&w->lock);
+            wake_all(due);
+            pthread_mutex_lock(&w->lock);
             continue;
         }
-        pthread_mutex_unlock(&w->lock);
-        wake_all(due);
-        pthread_mutex_lock(&w->lock);
+        struct timespec ts = { .tv_sec = w->next_ms / 1000, .tv_nsec = w->next_ms % 1000 * 1000000 };
+        if (!w->ended)
+            pthread_cond_timedwait(&w->earlier, &w->lock, &ts);
     }
     pthread_mutex_unlock(&w->lock);
     return NULL;
@@ -115,9 +92,9 @@ int waits_start(struct waits **out, struct writer *writer, struct err *e)
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&w->poked, &attr);
+    pthread_cond_init(&w->earlier, &attr);
     pthread_condattr_destroy(&attr);
-    int rc = pthread_create(&w->thread, NULL, run, w);
+    int rc = pthread_create(&w->thread, NULL, keep_deadlines, w);
     if (rc != 0) {
         free(w);
         return err_set(e, ERR_INTERNAL, "cannot start the waiting room's thread");
@@ -129,22 +106,29 @@ int waits_start(struct waits **out, struct writer *writer, struct err *e)
 void waits_poke(void *arg)
 {
     struct waits *w = arg;
+    struct waiter *due = NULL;
+    const struct model *m = writer_read_lock(w->writer);
     pthread_mutex_lock(&w->lock);
-    w->dirty = true;
-    pthread_cond_signal(&w->poked);
+    sort_out(w, m, &due);
     pthread_mutex_unlock(&w->lock);
+    writer_read_unlock(w->writer);
+    wake_all(due);
 }
 
 bool waits_add(struct waits *w, struct waiter *waiter)
 {
+    const struct model *m = writer_read_lock(w->writer);
     pthread_mutex_lock(&w->lock);
-    bool open = !w->closed;
-    if (open) {
+    bool open = !w->closed, ready = open && waiter->ready(waiter, m);
+    if (open && !ready) {
         link_waiter(&w->first, waiter);
-        w->dirty = true; /* something may have been published since the caller looked */
-        pthread_cond_signal(&w->poked);
+        if (waiter->deadline_ms < w->next_ms)
+            pthread_cond_signal(&w->earlier);
     }
     pthread_mutex_unlock(&w->lock);
+    writer_read_unlock(w->writer);
+    if (ready)
+        waiter->wake(waiter);
     return open;
 }
 
@@ -152,8 +136,7 @@ void waits_close(struct waits *w)
 {
     pthread_mutex_lock(&w->lock);
     w->closed = true;
-    w->dirty = true;
-    pthread_cond_signal(&w->poked);
+    pthread_cond_signal(&w->earlier);
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -164,10 +147,10 @@ void waits_free(struct waits *w)
     waits_close(w);
     pthread_mutex_lock(&w->lock);
     w->ended = true; /* the thread empties the room first */
-    pthread_cond_signal(&w->poked);
+    pthread_cond_signal(&w->earlier);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->poked);
+    pthread_cond_destroy(&w->earlier);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }
