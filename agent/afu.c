@@ -30,6 +30,7 @@ struct afu {
     int64_t silent_until_ms;            /* memory: its lender hangs, for 'silent' */
     struct err silent;
     uint64_t locked_bytes;                    /* memory: what its lender holds, as last read */
+    size_t n_buffers;                         /* memory: of its lender, as last read */
     uint64_t sent, received, cycles, samples; /* running totals */
 };
 
@@ -239,10 +240,12 @@ static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_ada
     int rc = look(a, &info, out, &errors, e);
     if (rc == 0 || e->code != ERR_TIMEOUT) /* one that hangs still holds what it had */
         a->locked_bytes = 0;
+    a->n_buffers = 0;
     memcpy(out->lender_id, info.lender_id, sizeof out->lender_id); /* whatever else failed: its buffers are there */
     if (!info.lender_id[0])
         return rc < 0 ? -1 : err_set(e, ERR_PROTOCOL, "the lender of %s has no name", a->o.wire.name);
     note_lender(a, &info);
+    a->n_buffers = info.n_buffers;
     a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
     if (rc < 0)
         return -1;
@@ -321,6 +324,11 @@ struct lender *afu_lender(struct afu *a)
 uint64_t afu_locked_bytes(const struct afu *a)
 {
     return a->locked_bytes;
+}
+
+size_t afu_n_buffers(const struct afu *a)
+{
+    return a->n_buffers;
 }
 
 int afu_moved(struct afu *a, uint64_t *flits, struct err *e)

@@ -53,6 +53,8 @@ struct lender *afu_lender(struct afu *a); /* of a memory adapter; NULL otherwise
 /* Local memory that the lender of a memory adapter holds, as last read; 0 for a compute adapter.  In an emulated rack
  * sparse buffers count as if they were locked: the emulator takes them from what is free. */
 uint64_t afu_locked_bytes(const struct afu *a);
+/* How many buffers the lender of a memory adapter has, those included that are not complete yet, as last read. */
+size_t afu_n_buffers(const struct afu *a);
 /* Samples the counter of sent flits into its total and answers how many left since it was sampled last. */
 MUST_CHECK int afu_moved(struct afu *a, uint64_t *flits, struct err *e);
 

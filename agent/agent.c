@@ -15,11 +15,16 @@
 #define STACK_BYTES (256 * 1024)
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
-#define PREPARE_AFTER_MS 10 /* of quiet: what comes next is not to wait for it */
-#define RETRY_MS 250        /* after a pass that left something undone */
-#define PROGRESS_MS 50      /* between two reports of one long order */
+#define PREPARE_AFTER_MS 10                      /* of quiet: what comes next is not to wait for it */
+#define REVIVE_MS 100                            /* so long after one pass the kernel's files are as they were */
+#define RETRY_MS 250                             /* after a pass that left something undone */
+#define PROGRESS_MS 50                           /* between two reports of one long order */
+#define SETTLE_INLINE_NS (20 * INT64_C(1000000)) /* a settle time up to this is waited for before the report */
 #define START_HEARTBEAT_MS 1000
 #define ALL_MS 60000 /* between two complete readings: somebody else may have changed something */
+
+/* Who waits for what: a wake-up for one thread leaves the others asleep. */
+enum sleeper { JOB, REPORT, POLL, N_SLEEPERS };
 
 struct shot { /* a snapshot; counted, under the lock */
     unsigned refs;
@@ -34,10 +39,11 @@ struct agent {
     struct wire_desired current; /* job thread: acted upon last; no epoch: none yet */
     struct shot *last;           /* job thread: what it published last */
     int64_t progress_at_ms;
+    bool hurried; /* job thread: it left a report out for the next order */
     pthread_t threads[3];
     unsigned n_threads;
     pthread_mutex_t lock; /* for all below */
-    pthread_cond_t changed;
+    pthread_cond_t changed[N_SLEEPERS];
     bool stop, rescan, ready;     /* ready: 'registration' is filled */
     struct wire_desired *desired; /* mailbox to the job thread */
     struct shot *shot;            /* mailbox to the report thread; stays for heartbeats */
@@ -63,24 +69,33 @@ static void shot_unref(struct shot *s) /* under the lock */
     free(s);
 }
 
-/* Waits for a change or until 'until_ms' of the monotonic clock; under the lock. */
-static void wait_until(struct agent *a, int64_t until_ms)
+/* Waits for a change that concerns 'who', or until the monotonic clock says so; under the lock. */
+static void wait_until_ns(struct agent *a, enum sleeper who, int64_t until_ns)
 {
-    if (until_ms == INT64_MAX) {
-        pthread_cond_wait(&a->changed, &a->lock);
-        return;
-    }
-    struct timespec ts = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
-    pthread_cond_timedwait(&a->changed, &a->lock, &ts);
+    struct timespec ts = { .tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000 };
+    pthread_cond_timedwait(&a->changed[who], &a->lock, &ts);
 }
 
-/* Waits out 'ms' unless the agent stops.  False: it does. */
+static void wait_until(struct agent *a, enum sleeper who, int64_t until_ms)
+{
+    if (until_ms == INT64_MAX)
+        pthread_cond_wait(&a->changed[who], &a->lock);
+    else
+        wait_until_ns(a, who, until_ms * 1000000);
+}
+
+static void wake(struct agent *a, enum sleeper who)
+{
+    pthread_cond_signal(&a->changed[who]); /* each has one thread */
+}
+
+/* Poll thread: waits out 'ms' unless the agent stops.  False: it does. */
 static bool rest(struct agent *a, int64_t ms)
 {
     int64_t until = time_monotonic_ms() + ms;
     pthread_mutex_lock(&a->lock);
     while (!a->stop && time_monotonic_ms() < until)
-        wait_until(a, until);
+        wait_until(a, POLL, until);
     bool go_on = !a->stop;
     pthread_mutex_unlock(&a->lock);
     return go_on;
@@ -96,8 +111,23 @@ static void publish(struct agent *a, struct shot *s)
     shot_unref(a->last);
     a->shot = a->last = s;
     a->shot_number++;
-    pthread_cond_broadcast(&a->changed);
+    wake(a, REPORT);
     pthread_mutex_unlock(&a->lock);
+}
+
+/* A short settle time is waited for, so that one report says that all is done.  True: there is something to do first,
+ * and the next report tells of both; not twice in a row, so that the orchestrator hears of us. */
+static bool settle(struct agent *a)
+{
+    int64_t until_ns = observe_settles_ns(&a->node);
+    if (until_ns - time_monotonic_ns() > SETTLE_INLINE_NS)
+        return false;
+    pthread_mutex_lock(&a->lock);
+    while (!a->stop && (!a->desired || a->hurried) && time_monotonic_ns() < until_ns)
+        wait_until_ns(a, JOB, until_ns);
+    a->hurried = time_monotonic_ns() < until_ns;
+    pthread_mutex_unlock(&a->lock);
+    return a->hurried;
 }
 
 static void take_shot(struct agent *a, uint64_t session_number, enum observe_what what)
@@ -109,6 +139,12 @@ static void take_shot(struct agent *a, uint64_t session_number, enum observe_wha
         free(s);
         return;
     }
+    if (settle(a)) {
+        wire_observed_done(&s->o);
+        free(s);
+        return;
+    }
+    observe_settled(&a->node, &s->o);
     s->taken_in = session_number;
     publish(a, s);
 }
@@ -160,14 +196,14 @@ static void first_look(struct agent *a)
     pthread_mutex_lock(&a->lock);
     observe_registration(&a->node, &a->registration);
     a->ready = true;
-    pthread_cond_broadcast(&a->changed);
+    wake(a, POLL);
     pthread_mutex_unlock(&a->lock);
 }
 
 static void *job_main(void *arg)
 {
     struct agent *a = arg;
-    int64_t beat_at = 0, all_at = time_monotonic_ms() + ALL_MS, retry_at = INT64_MAX, prepare_at = 0;
+    int64_t beat_at = 0, all_at = time_monotonic_ms() + ALL_MS, retry_at = INT64_MAX, prepare_at = 0, revive_at = 0;
     first_look(a);
     for (;;) {
         pthread_mutex_lock(&a->lock);
@@ -176,7 +212,7 @@ static void *job_main(void *arg)
         wake_at = wake_at < retry_at ? wake_at : retry_at;
         wake_at = wake_at < prepare_at ? wake_at : prepare_at;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
-            wait_until(a, wake_at);
+            wait_until(a, JOB, wake_at);
         bool stop = a->stop, rescan = a->rescan;
         struct wire_desired *fresh = TAKE(a->desired);
         uint64_t number = a->session_number;
@@ -196,8 +232,9 @@ static void *job_main(void *arg)
             if (now < settle_at && !beat && !acted && !rescan)
                 continue;
         }
-        if ((beat || fresh) && node_revive(&a->node, &e) < 0)
+        if ((beat || (fresh && now >= revive_at)) && node_revive(&a->node, &e) < 0)
             log_warn("node.revive", "%s", e.detail);
+        revive_at = now + REVIVE_MS;
         if (fresh)
             act(a, fresh);
         else if (acted && a->current.epoch != 0)
@@ -232,7 +269,7 @@ static void *report_main(void *arg)
             bool due = a->session_number != 0 && a->shot && (a->shot_number != sent || now >= again_at);
             if (a->stop || (due && now >= not_before))
                 break;
-            wait_until(a, due ? not_before : a->session_number != 0 ? again_at : INT64_MAX);
+            wait_until(a, REPORT, due ? not_before : a->session_number != 0 ? again_at : INT64_MAX);
         }
         bool stop = a->stop;
         struct shot *s = stop ? NULL : a->shot;
@@ -290,7 +327,8 @@ static int enrol(struct agent *a, struct err *e)
     a->heartbeat_ms = info.heartbeat_ms;
     a->rescan = true;
     desired_free(TAKE(a->desired)); /* of the session that is over */
-    pthread_cond_broadcast(&a->changed);
+    wake(a, JOB);
+    wake(a, REPORT);
     pthread_mutex_unlock(&a->lock);
     return 0;
 }
@@ -307,7 +345,7 @@ static void deliver(struct agent *a, struct wire_desired *d)
     pthread_mutex_lock(&a->lock);
     desired_free(a->desired);
     a->desired = box;
-    pthread_cond_broadcast(&a->changed);
+    wake(a, JOB);
     pthread_mutex_unlock(&a->lock);
 }
 
@@ -349,7 +387,7 @@ static void *poll_main(void *arg)
     uint64_t revision = 0, number = 0;
     pthread_mutex_lock(&a->lock);
     while (!a->stop && !a->ready)
-        wait_until(a, INT64_MAX);
+        wait_until(a, POLL, INT64_MAX);
     pthread_mutex_unlock(&a->lock);
     for (;;) {
         struct session_info info;
@@ -392,7 +430,8 @@ int agent_new(struct agent **out, const struct agent_config *c, int lock_fd, str
     pthread_mutex_init(&a->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&a->changed, &attr);
+    for (unsigned i = 0; i < N_SLEEPERS; i++)
+        pthread_cond_init(&a->changed[i], &attr);
     pthread_condattr_destroy(&attr);
     if (session_new(&a->session, c, e) < 0 || node_init(&a->node, c, lock_fd, e) < 0) {
         agent_free(a);
@@ -424,7 +463,8 @@ bool agent_stop(struct agent *a, long wait_ms)
     session_stop(a->session);
     pthread_mutex_lock(&a->lock);
     a->stop = true;
-    pthread_cond_broadcast(&a->changed);
+    for (unsigned i = 0; i < N_SLEEPERS; i++)
+        wake(a, i);
     pthread_mutex_unlock(&a->lock);
     int64_t until = time_wall_ms() + wait_ms;
     struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
@@ -444,7 +484,8 @@ void agent_free(struct agent *a)
     wire_desired_done(&a->current);
     shot_unref(a->shot);
     shot_unref(a->last);
-    pthread_cond_destroy(&a->changed);
+    for (unsigned i = 0; i < N_SLEEPERS; i++)
+        pthread_cond_destroy(&a->changed[i]);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }

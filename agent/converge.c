@@ -9,11 +9,8 @@
 #include "units.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SETTLE_INLINE_NS (20 * INT64_C(1000000)) /* a settle time up to this is waited for in the pass */
 
 unsigned converge_ports_of(uint64_t section_value)
 {
@@ -131,15 +128,19 @@ static int set_channel(struct node *n, struct node_adapter *a, const struct wire
     const struct afu_ops *ops = afu_ops(a->afu);
     bool compute = a->config->wire.role == WIRE_COMPUTE;
     unsigned channels;
-    if (w->up && !compute)
+    int rc = ops->channels(a->afu, &channels, e);
+    if (rc < 0 && w->up && !compute && e->code == ERR_UNREACHABLE) {
         ops->start(a->afu);
-    if (ops->channels(a->afu, &channels, e) < 0)
+        err_clear(e);
+        rc = ops->channels(a->afu, &channels, e);
+    }
+    if (rc < 0)
         return -1;
     if (((channels >> w->port) & 1) == w->up)
         return 0;
     if (compute && (w->up ? park_idle(n, a, d, e) : check_unused(a, w->port, e)) < 0)
         return -1;
-    n->lenders_changed = n->lenders_changed || !compute;
+    a->touched = true;
     FAULT_POINT("%s.before", w->up ? "up" : "down");
     if (ops->set_channel(a->afu, w->port, w->up, e) < 0)
         return -1;
@@ -231,22 +232,6 @@ static void crossconnects_make(struct node *n, const struct wire_desired *d)
 
 /* ---- the pass -----------------------------------------------------------------------------------------------------
  */
-/* A short settle time is waited for here, so that the one report of this pass can say that it is over. */
-static void wait_settled(struct node *n)
-{
-    int64_t now = time_monotonic_ns(), until = 0;
-    for (unsigned i = 0; i < n->n_adapters; i++)
-        for (unsigned p = 0; p < WIRE_PORTS; p++) {
-            int64_t at = n->adapters[i].settled_at_ns[p];
-            if (at > now && at - now <= SETTLE_INLINE_NS && at > until)
-                until = at;
-        }
-    if (until == 0)
-        return;
-    struct timespec left = { 0, until - now };
-    ppoll(NULL, 0, &left, NULL);
-}
-
 static void name_ordered(struct node *n, const char *adapter)
 {
     struct node_adapter *a = find_compute(n, adapter);
@@ -295,7 +280,6 @@ void converge_apply(struct node *n, const struct wire_desired *d)
         if (us > 200)
             log_debug("converge.step", "step=%s us=%" PRId64, steps[i].name, us);
     }
-    wait_settled(n);
     segments_drop_idle(n);
     n->epoch = d->epoch;
     n->revision = d->revision;

@@ -1,4 +1,5 @@
-/* labels.c - see labels.h.  A label's file: "BOOT_ID ADAPTER SECTION 0xOFFSET 0xSIZE touched|untouched\n". */
+/* labels.c - see labels.h.  A label's file: "BOOT_ID ADAPTER SECTION 0xOFFSET 0xSIZE touched|untouched\n",
+ * with as many line ends more as make either as long as the other. */
 #include "labels.h"
 
 #include "log.h"
@@ -16,7 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TEMPORARY ".new" /* an id never begins with a dot */
+#define UNTOUCHED "untouched\n"
+#define TOUCHED "touched\n\n\n" /* as long: one is written over the other */
+#define TEMPORARY ".new"        /* an id never begins with a dot */
 
 struct labels {
     int dir_fd;
@@ -52,9 +55,8 @@ void labels_close(struct labels *l)
 int labels_put(struct labels *l, const struct label *label, struct err *e)
 {
     char text[SYSFS_TEXT];
-    int len =
-        snprintf(text, sizeof text, "%s %s %u 0x%" PRIx64 " 0x%" PRIx64 " %s\n", l->boot_id, label->adapter,
-                 label->section, label->offset_bytes, label->size_bytes, label->touched ? "touched" : "untouched");
+    int len = snprintf(text, sizeof text, "%s %s %u 0x%" PRIx64 " 0x%" PRIx64 " %s", l->boot_id, label->adapter,
+                       label->section, label->offset_bytes, label->size_bytes, label->touched ? TOUCHED : UNTOUCHED);
     if (len < 0 || (size_t)len >= sizeof text)
         return err_set(e, ERR_INTERNAL, "a label does not fit");
     CLEANUP(cleanup_close) int fd = openat(l->dir_fd, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -65,6 +67,15 @@ int labels_put(struct labels *l, const struct label *label, struct err *e)
         unlinkat(l->dir_fd, TEMPORARY, 0);
         return rc;
     }
+    return 0;
+}
+
+int labels_touch(struct labels *l, const char *id, struct err *e)
+{
+    CLEANUP(cleanup_close) int fd = openat(l->dir_fd, id, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END), len = sizeof UNTOUCHED - 1;
+    if (end < len || pwrite(fd, TOUCHED, (size_t)len, end - len) != len)
+        return err_errno(e, ERR_IO, "cannot change the label of %s", id);
     return 0;
 }
 
@@ -115,6 +126,7 @@ static int read_label(const struct labels *l, const char *id, struct label *out,
     char text[SYSFS_TEXT];
     if (sysfs_read_fd(fd, id, text, sizeof text, e) < 0)
         return -1;
+    text[strcspn(text, "\n")] = '\0';
     return parse(l, id, text, out, e);
 }
 

@@ -22,6 +22,9 @@ struct node_adapter {
     struct lender_buffer *buffers; /* and its lender's */
     size_t n_buffers;
     bool ordered;                      /* a compute adapter that the desired state names */
+    bool touched;                      /* a memory adapter that an order went to since observe() read it */
+    bool silent;                       /* its lender let a release wait: it is asked nothing more in this pass */
+    bool relist;                       /* one that changed its lender's buffers */
     int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
 };
 
@@ -74,10 +77,8 @@ struct node {
     /* Of the desired state that was acted upon last. */
     uint64_t epoch, revision;
     char instance[ID_SIZE];
-    bool lenders_changed;              /* an order went to a lender since observe() read them */
-    bool memory_changed;               /* one that takes local memory, or gives it back */
-    uint64_t memory_bytes, free_bytes; /* as read last */
-    bool incomplete;                   /* something without an attempt of its own failed: try again soon */
+    uint64_t memory_bytes, free_bytes, locked_bytes; /* as read last, together */
+    bool incomplete; /* something without an attempt of its own failed: try again soon */
     /* Called while a long order is under way; may be NULL. */
     void (*progress)(void *arg);
     void *progress_arg;

@@ -47,6 +47,18 @@ static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_by
     return 0;
 }
 
+/* What is free and what lenders hold are told as of one moment: what one loses the other gains, so their sum is right
+ * between two looks, too. */
+static int look_at_memory(struct node *n, struct err *e)
+{
+    if (read_memory(n, &n->memory_bytes, &n->free_bytes, e) < 0)
+        return -1;
+    n->locked_bytes = 0;
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        n->locked_bytes += afu_locked_bytes(n->adapters[i].afu);
+    return 0;
+}
+
 /* ---- adapters -----------------------------------------------------------------------------------------------------
  */
 /* A channel that is up is settled when its time is over; one that was up before this agent was gets the time too. */
@@ -107,16 +119,21 @@ static void read_buffers(struct node_adapter *a)
     snprintf(a->seen.error, sizeof a->seen.error, "%.199s", failed.detail);
 }
 
-/* A memory adapter and its lender are read when an order went there, and with every heartbeat. */
+/* A memory adapter is read when an order went there, and with every heartbeat; its lender's list when it may be another
+ * one than before. */
 static void read_lender(struct node *n, struct node_adapter *a, enum observe_what what)
 {
-    if (what == OBSERVE_ORDERS && !n->lenders_changed)
+    char before[ID_SIZE];
+    if (what == OBSERVE_ORDERS && !a->touched)
         return;
+    memcpy(before, a->seen.lender_id, sizeof before);
     see_adapter(n, a, AFU_ALL, &a->seen);
-    if (a->seen.lender_id[0])
-        read_buffers(a);
-    else
+    size_t there = afu_n_buffers(a->afu);
+    if (!a->seen.lender_id[0] || there == 0)
         a->n_buffers = 0;
+    else if (what != OBSERVE_ORDERS || a->relist || there != a->n_buffers || strcmp(before, a->seen.lender_id) != 0)
+        read_buffers(a);
+    a->touched = a->relist = false;
 }
 
 /* Between two complete readings, sections are read after the passes that may have changed them. */
@@ -146,10 +163,7 @@ static int see_adapters(struct node *n, enum observe_what what, struct wire_obse
         else
             read_compute(n, a, what);
         o->adapters[i] = a->seen;
-        if (a->seen.ok || afu_lender(a->afu))
-            o->adapters[i].settled = settled_of(n, a, a->seen.channels);
     }
-    n->lenders_changed = false;
     o->n_adapters = n->n_adapters;
     return 0;
 }
@@ -203,7 +217,6 @@ static int see_buffers(struct node *n, struct wire_observed *o, struct err *e)
             continue;
         if (see_lender(a, o, e) < 0)
             return -1;
-        o->locked_bytes += afu_locked_bytes(a->afu);
     }
     for (size_t i = 0; i < n->n_failed; i++)
         if (see_failed(&n->failed[i], o, e) < 0)
@@ -309,20 +322,21 @@ int observe(struct node *n, enum observe_what what, struct wire_observed *out, s
 {
     if (what == OBSERVE_ALL)
         node_check(n);
-    bool memory = what != OBSERVE_ORDERS || n->memory_changed || n->memory_bytes == 0;
+    bool memory = what != OBSERVE_ORDERS || n->memory_bytes == 0;
     struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
     memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
     memcpy(o.instance, n->instance, sizeof o.instance);
     o.n_findings = n->n_findings;
     if (see_adapters(n, what, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
-        see_switches(n, &o, e) < 0 || (memory && read_memory(n, &n->memory_bytes, &n->free_bytes, e) < 0) ||
+        see_switches(n, &o, e) < 0 || (memory && look_at_memory(n, e) < 0) ||
         copy_list((void **)&o.findings, n->findings, n->n_findings, sizeof *n->findings, e) < 0) {
         wire_observed_done(&o);
         return -1;
     }
-    n->memory_changed = false;
+    observe_settled(n, &o);
     o.memory_bytes = n->memory_bytes;
     o.free_bytes = n->free_bytes;
+    o.locked_bytes = n->locked_bytes;
     *out = o;
     return 0;
 }
@@ -378,14 +392,29 @@ void observe_registration(struct node *n, struct wire_registration *out)
         memcpy(out->switches[i], c->switches[i].name, NAME_SIZE);
 }
 
-int64_t observe_next_ms(const struct node *n)
+void observe_settled(struct node *n, struct wire_observed *o)
+{
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        struct node_adapter *a = &n->adapters[i];
+        if (a->seen.ok || afu_lender(a->afu))
+            o->adapters[i].settled = settled_of(n, a, a->seen.channels);
+    }
+}
+
+int64_t observe_settles_ns(const struct node *n)
 {
     int64_t now = time_monotonic_ns(), next = INT64_MAX;
     for (unsigned i = 0; i < n->n_adapters; i++)
         for (unsigned p = 0; p < WIRE_PORTS; p++) {
             int64_t at = n->adapters[i].settled_at_ns[p];
-            if (at > now && at / 1000000 + 1 < next)
-                next = at / 1000000 + 1;
+            if (at > now && at < next)
+                next = at;
         }
     return next;
+}
+
+int64_t observe_next_ms(const struct node *n)
+{
+    int64_t at = observe_settles_ns(n);
+    return at == INT64_MAX ? at : at / 1000000 + 1;
 }

@@ -19,6 +19,10 @@ MUST_CHECK int observe_progress(struct node *n, const struct wire_observed *last
                                 struct err *e);
 /* Fills what registration tells; session, epoch and credential are not part of it. */
 void observe_registration(struct node *n, struct wire_registration *out);
+/* Tells of the channels whose settle time is over by now, in a report of before. */
+void observe_settled(struct node *n, struct wire_observed *o);
+/* When the next of the settle times under way ends; monotonic ns; INT64_MAX: none is under way. */
+int64_t observe_settles_ns(const struct node *n);
 /* When the node should be looked at again because a settle time ends; monotonic ms; INT64_MAX: never. */
 int64_t observe_next_ms(const struct node *n);
 

@@ -44,88 +44,44 @@ static void remember_failed(struct node *n, const struct wire_want_buffer *w, co
     log_warn("buffer.failed", "id=%s attempt=%u: %s", w->id, w->attempt, e->detail);
 }
 
-/* The list of one adapter's lender, read once a pass, when the first order needs it. */
-struct buffers {
-    struct node_adapter *adapter;
-    struct lender_buffer *list;
-    size_t n;
-    bool known;
-    struct err why; /* it could not be read */
-};
-
-static void buffers_done(struct buffers *b)
+/* A tombstone goes to the lender even when its list does not show the buffer: it may be committing it still. */
+static int release_buffer(struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
 {
-    free(b->list);
-}
-
-static int buffers_of(struct buffers *b, struct node_adapter *a, bool start, struct err *e)
-{
-    if (b->adapter == a && b->known)
-        return 0;
-    if (b->adapter != a || start) {
-        free(b->list);
-        *b = (struct buffers){ .adapter = a };
-        if (lender_list(afu_lender(a->afu), &b->list, &b->n, &b->why) == 0)
-            b->known = true;
-        else if (start) {
-            afu_ops(a->afu)->start(a->afu);
-            err_clear(&b->why);
-            b->known = lender_list(afu_lender(a->afu), &b->list, &b->n, &b->why) == 0;
-        }
-    }
-    if (b->known)
-        return 0;
-    *e = b->why;
-    return -1;
-}
-
-static const struct lender_buffer *buffers_find(const struct buffers *b, const char *id)
-{
-    for (size_t i = 0; i < b->n; i++)
-        if (strcmp(b->list[i].id, id) == 0)
-            return &b->list[i];
-    return NULL;
-}
-
-static int release_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, bool *changed,
-                          struct err *e)
-{
-    if (buffers_of(b, a, false, e) < 0)
-        return -1;
-    if (!buffers_find(b, w->id))
-        return 0;
-    *changed = true;
-    FAULT_POINT("release.before");
     if (lender_release(afu_lender(a->afu), w->id, e) < 0)
         return -1;
-    FAULT_POINT("release.after");
     log_info("buffer.released", "id=%s adapter=%s", w->id, w->adapter);
     return 0;
 }
 
-static int create_buffer(struct buffers *b, struct node_adapter *a, const struct wire_want_buffer *w, bool *changed,
-                         struct err *e)
+/* Is it there, as the lender told last? */
+static bool is_lent(const struct node_adapter *a, const struct wire_want_buffer *w)
 {
-    if (buffers_of(b, a, true, e) < 0)
-        return -1;
-    const struct lender_buffer *there = buffers_find(b, w->id);
-    if (there && there->size_bytes == w->size_bytes && there->offset_bytes == w->offset_bytes &&
-        there->section == w->section)
-        return 0;
+    for (size_t i = 0; i < a->n_buffers; i++) {
+        const struct lender_buffer *b = &a->buffers[i];
+        if (strcmp(b->id, w->id) == 0)
+            return b->size_bytes == w->size_bytes && b->offset_bytes == w->offset_bytes && b->section == w->section;
+    }
+    return false;
+}
+
+static int create_buffer(struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+{
     struct lender_buffer order = { .section = w->section,
                                    .offset_bytes = w->offset_bytes,
                                    .size_bytes = w->size_bytes };
     memcpy(order.id, w->id, sizeof order.id);
     memcpy(order.compute_node, w->compute_node, sizeof order.compute_node);
     memcpy(order.compute_adapter, w->compute_adapter, sizeof order.compute_adapter);
-    *changed = true;
-    FAULT_POINT("lend.before");
-    if (lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e) < 0)
-        return -1;
-    FAULT_POINT("lend.after");
-    log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
-             w->compute_node, w->compute_adapter);
-    return 0;
+    int rc = lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e);
+    if (rc < 0 && e->code == ERR_UNREACHABLE) {
+        afu_ops(a->afu)->start(a->afu);
+        err_clear(e);
+        rc = lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e);
+    }
+    if (rc == 0)
+        log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
+                 w->compute_node, w->compute_adapter);
+    return rc;
 }
 
 static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *w)
@@ -135,8 +91,6 @@ static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *
 
 static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_want want)
 {
-    CLEANUP(buffers_done) struct buffers b = { 0 };
-    bool changed = false;
     for (size_t i = 0; i < d->n_buffers; i++) {
         const struct wire_want_buffer *w = &d->buffers[i];
         struct err e = { 0 };
@@ -144,10 +98,17 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
             continue;
         struct node_adapter *a = node_adapter(n, w->adapter);
         int rc;
-        if (!a || !afu_lender(a->afu))
+        if (!a || !afu_lender(a->afu)) {
             rc = err_set(&e, ERR_FIELD_INVALID, "%s is no memory adapter of this node", w->adapter);
-        else
-            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(&b, a, w, &changed, &e);
+        } else if (want == WIRE_CREATE && is_lent(a, w)) {
+            rc = 0;
+        } else if (a->silent) {
+            rc = err_set(&e, ERR_TIMEOUT, "the lender of %s does not answer", w->adapter);
+        } else {
+            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(a, w, &e);
+            a->touched = a->relist = true;
+            a->silent = rc < 0 && e.code == ERR_TIMEOUT && want == WIRE_ABSENT;
+        }
         if (rc == 0)
             forget_failed(n, w->id);
         else if (e.code == ERR_TIMEOUT)
@@ -155,8 +116,6 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         else
             remember_failed(n, w, &e);
     }
-    n->lenders_changed = n->lenders_changed || changed;
-    n->memory_changed = n->memory_changed || changed;
 }
 
 void orders_buffers_absent(struct node *n, const struct wire_desired *d)
@@ -295,9 +254,9 @@ static int bring_online(struct node *n, struct segment *s, struct err *e)
     FAULT_POINT("online.after");
     struct err none = { 0 };
     s->label.touched = r.touched && afu_moved(a->afu, &flits, &none) == 0 && flits > 0;
-    if (s->label.touched)
-        put_label(n, s);
-    else
+    if (s->label.touched && labels_touch(n->labels, s->label.id, &none) < 0)
+        log_warn("label.touch", "%s", none.detail);
+    if (!s->label.touched)
         log_warn("segment.untouched", "id=%s: nothing shows that its memory was reached (%s)", s->label.id,
                  r.why[0] ? r.why : "the adapter counted nothing");
     log_info("segment.online", "id=%s adapter=%s section=%u blocks=%u numa_node=%d", s->label.id, s->label.adapter,
@@ -376,6 +335,8 @@ static void note_segment(struct node *n, const struct wire_want_segment *w)
 
 void orders_begin(struct node *n, const struct wire_desired *d)
 {
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        n->adapters[i].silent = false;
     for (size_t i = 0; i < n->n_segments; i++)
         n->segments[i].listed = false;
     for (size_t i = 0; i < d->n_segments; i++)

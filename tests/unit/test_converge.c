@@ -193,6 +193,9 @@ START_TEST(attach_brings_blocks_online_and_reports_them)
     struct err e = { 0 };
     attach();
     ck_assert_int_eq(observe(&node, OBSERVE_ALL, &o, &e), 0);
+    while (observe_settles_ns(&node) != INT64_MAX)
+        ;
+    observe_settled(&node, &o);
     ck_assert_uint_eq(o.n_segments, 1);
     ck_assert_uint_eq(o.segments[0].blocks_online, 4);
     ck_assert(o.segments[0].movable && !o.segments[0].quiesced);
