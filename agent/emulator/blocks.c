@@ -1,4 +1,4 @@
-/* blocks.c - see blocks.h.  One byte a block: bits 0-1 state, bit 2 zone Movable, bits 4-5 planted fault. */
+/* blocks.c - see blocks.h.  One byte a block: bits 0-1 state, bit 2 zone Movable, bits 4-6 planted fault. */
 #include "blocks.h"
 
 #include "segments.h"
@@ -10,6 +10,7 @@
 #define STATE_BITS 0x03
 #define MOVABLE_BIT 0x04
 #define FAULT_SHIFT 4
+#define FAULT_BITS 0x70
 
 const char *const blocks_policy_names[BLOCKS_N_POLICIES] = { "offline", "online", "online_kernel", "online_movable" };
 
@@ -34,7 +35,7 @@ bool blocks_get(struct box_node *n, uint64_t number, struct block *out)
     byte = a->blocks[index];
     *out = (struct block){ .state = byte & STATE_BITS,
                            .movable = byte & MOVABLE_BIT,
-                           .fault = byte >> FAULT_SHIFT & 3,
+                           .fault = (byte & FAULT_BITS) >> FAULT_SHIFT,
                            .adapter = a,
                            .index = index };
     return true;
@@ -51,7 +52,7 @@ static void set_state(struct box_adapter *a, uint64_t index, enum blocks_state s
 {
     uint8_t *byte = &a->blocks[index];
 
-    *byte = (uint8_t)((*byte & 3 << FAULT_SHIFT) | (unsigned)state | (movable ? MOVABLE_BIT : 0));
+    *byte = (uint8_t)((*byte & FAULT_BITS) | (unsigned)state | (movable ? MOVABLE_BIT : 0));
 }
 
 static void trace_block(const struct block *b, const char *op, bool ok)
@@ -89,6 +90,8 @@ static int fault_errno(enum blocks_fault fault)
         return -ENOMEM;
     case BLOCKS_HANG:
         return BLOCKS_HANGS;
+    case BLOCKS_WEDGE:
+        return BLOCKS_WEDGES;
     case BLOCKS_OK:
         break;
     }
@@ -142,7 +145,7 @@ void blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fau
     if (!blocks_get(n, number, &b) || !b.adapter)
         return;
     byte = &b.adapter->blocks[b.index];
-    *byte = (uint8_t)((*byte & ~(3u << FAULT_SHIFT)) | (unsigned)fault << FAULT_SHIFT);
+    *byte = (uint8_t)((*byte & ~FAULT_BITS) | (unsigned)fault << FAULT_SHIFT);
 }
 
 void blocks_reboot(struct box_node *n)

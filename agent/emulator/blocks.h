@@ -11,7 +11,7 @@
 
 enum blocks_state { BLOCKS_ABSENT, BLOCKS_OFFLINE, BLOCKS_ONLINE };
 enum blocks_policy { BLOCKS_OFF, BLOCKS_ON, BLOCKS_ON_KERNEL, BLOCKS_ON_MOVABLE, BLOCKS_N_POLICIES };
-enum blocks_fault { BLOCKS_OK, BLOCKS_EBUSY, BLOCKS_ENOMEM, BLOCKS_HANG };
+enum blocks_fault { BLOCKS_OK, BLOCKS_EBUSY, BLOCKS_ENOMEM, BLOCKS_HANG, BLOCKS_WEDGE };
 
 extern const char *const blocks_policy_names[BLOCKS_N_POLICIES]; /* as sysfs writes them */
 
@@ -26,9 +26,10 @@ struct block { /* a view of one */
 MUST_CHECK bool blocks_get(struct box_node *n, uint64_t number, struct block *out);
 bool blocks_exists(struct box_node *n, uint64_t number); /* memoryN is there */
 
-/* Each answers 0 or -errno as the kernel would; BLOCKS_HANGS: it neither ends nor fails until the fault is taken away.
- */
+/* Each answers 0 or -errno as the kernel would; BLOCKS_HANGS: it neither ends nor fails until the fault is taken away
+ * or a signal comes; BLOCKS_WEDGES: nor then, not even for SIGKILL. */
 #define BLOCKS_HANGS 1
+#define BLOCKS_WEDGES 2
 MUST_CHECK int blocks_probe(struct box_node *n, uint64_t addr);
 MUST_CHECK int blocks_change(struct box_node *n, uint64_t number, enum blocks_policy how);
 void blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fault); /* ignores local blocks */

@@ -26,7 +26,7 @@ struct control {
 
 const char control_help[] =
     "  link A B up|down                     the cable between two ports (node/adapter/port or switch/port)\n"
-    "  block NODE N ok|ebusy|enomem|hang    what the kernel answers when memory block N changes\n"
+    "  block NODE N ok|ebusy|enomem|hang|wedge  what the kernel answers when memory block N changes\n"
     "  power NODE on|off                    the machine, its processes, registers and memory\n"
     "  adapter NODE/ADAPTER ok|error        whether the card answers\n"
     "  slow NODE MS                         every answer of the node's hardware and files comes later\n"
@@ -103,14 +103,15 @@ static int cmd_link(struct emulator *em, char **words, int n, json_t *out, struc
 
 static int cmd_block(struct emulator *em, char **words, int n, json_t *out, struct err *e)
 {
-    static const char *const faults[] = { "ok", "ebusy", "enomem", "hang" };
+    static const char *const faults[] = { "ok", "ebusy", "enomem", "hang", "wedge" };
     struct box_node *node = node_arg(em, words[1], e);
     uint64_t number;
     int fault;
 
     (void)n;
     (void)out;
-    if (!node || units_parse_u64(words[2], &number, e) < 0 || (fault = word_arg(words[3], faults, 4, e)) < 0)
+    if (!node || units_parse_u64(words[2], &number, e) < 0 ||
+        (fault = word_arg(words[3], faults, ARRAY_LEN(faults), e)) < 0)
         return -1;
     blocks_set_fault(node, number, (enum blocks_fault)fault);
     sysmem_retry(em->sysmem);

@@ -155,18 +155,18 @@ static void answer_read(struct sysmem *s, fuse_req_t req, uint64_t ino, size_t s
         fuse_reply_buf(req, text + offset, (size_t)(len - offset) < size ? (size_t)(len - offset) : size);
 }
 
-/* false: it hangs, and the request is still to be answered. */
-static bool answer_write(struct sysmem *s, fuse_req_t req, uint64_t ino, const char *text, size_t size)
+/* Not 0: it hangs (BLOCKS_HANGS, BLOCKS_WEDGES), and the request is still to be answered. */
+static int answer_write(struct sysmem *s, fuse_req_t req, uint64_t ino, const char *text, size_t size)
 {
     int rc = systree_write(s->box, ino, text);
 
-    if (rc == BLOCKS_HANGS)
-        return false;
+    if (rc > 0)
+        return rc;
     if (rc < 0)
         fuse_reply_err(req, -rc);
     else
         fuse_reply_write(req, size);
-    return true;
+    return 0;
 }
 
 /* libfuse holds a lock of the request while it calls this: only a mark, sysmem_ready() answers. */
@@ -176,6 +176,14 @@ static void interrupted(fuse_req_t req, void *data)
 
     (void)req;
     w->interrupted = true;
+}
+
+/* A signal ends what hangs, and nothing ends what is wedged. */
+static void hang(struct waiting *w, int how)
+{
+    w->hangs = true;
+    if (how == BLOCKS_HANGS)
+        fuse_req_interrupt_func(w->req, interrupted, w);
 }
 
 static void forget(struct sysmem *s, struct waiting *w)
@@ -192,13 +200,13 @@ static void forget(struct sysmem *s, struct waiting *w)
 static void try_again(struct waiting *w)
 {
     struct sysmem *s = w->sysmem;
+    int how;
 
     fuse_req_interrupt_func(w->req, NULL, NULL);
     if (!w->is_write) {
         answer_read(s, w->req, w->ino, w->size, w->offset);
-    } else if (!answer_write(s, w->req, w->ino, w->text, w->size)) {
-        w->hangs = true;
-        fuse_req_interrupt_func(w->req, interrupted, w);
+    } else if ((how = answer_write(s, w->req, w->ino, w->text, w->size)) != 0) {
+        hang(w, how);
         return;
     }
     forget(s, w);
@@ -259,6 +267,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     unsigned delay = delay_ms(s, ino);
     char text[WRITE_MAX];
     size_t len = size;
+    int how = 0;
     struct waiting *w;
 
     (void)fi;
@@ -270,7 +279,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
         len--;
     memcpy(text, buf, len);
     text[len] = '\0';
-    if (delay == 0 && answer_write(s, req, ino, text, size))
+    if (delay == 0 && (how = answer_write(s, req, ino, text, size)) == 0)
         return;
     w = wait_for(s, req, ino);
     if (!w)
@@ -281,8 +290,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
     if (delay != 0) {
         loop_after(s->loop, &w->timer, delay);
     } else {
-        w->hangs = true;
-        fuse_req_interrupt_func(req, interrupted, w);
+        hang(w, how);
     }
 }
 

@@ -115,6 +115,11 @@ class FaultRack(Rack):
         super().__exit__(kind, value, traceback)
         self.plan_dir.cleanup()
 
+    def listening_port(self):
+        """Known before the rack is up."""
+        argv = json.loads((self.dir / "processes.json").read_text())[0]["argv"]
+        return int(argv[argv.index("--listen") + 1].rsplit(":", 1)[1])
+
     # ---- fault points
 
     def arm(self, who, point, order):
