@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "events.h"
 #include "log.h"
+#include "notify.h"
 #include "offline.h"
 #include "simulate_command.h"
 #include "store.h"
@@ -18,10 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STATUS_MS 10000
+
 struct options {
     char listen_addr[64];
     unsigned listen_port;
-    const char *db_path, *admin_token_file, *place_only;
+    const char *db_path, *admin_token_file, *place_only, *restore;
     double time_scale;
     unsigned heartbeat_ms;
     bool check_invariants;
@@ -29,12 +32,16 @@ struct options {
 
 static const char usage[] =
     "usage: memlaned --db FILE [options]\n"
+    "       memlaned --restore BACKUP --db FILE\n"
     "       memlaned --place-only RACK.json < requests.jsonl\n"
     "       memlaned --simulate RACK.json TRACE.csv [options; --simulate --help]\n"
     "\n"
     "  --listen ADDR:PORT       where the API and the dashboard listen (127.0.0.1:8080; port 0: any free one)\n"
     "  --db FILE                the database; made when it is not there\n"
     "  --admin-token-file FILE  where the first admin token of a new database is written (mode 0600)\n"
+    "  --restore BACKUP         check a backup, put it where no database is (--db), and end; at its next start "
+    "memlaned\n"
+    "                           changes nothing until an operator adopts (memlane recovery show, adopt)\n"
     "  --heartbeat-ms N         how often agents report (1000)\n"
     "  --time-scale F           multiplies every time limit (1.0); for tests\n"
     "  --check-invariants       check the whole model before every commit; for tests\n"
@@ -54,6 +61,7 @@ enum {
     OPT_LEVEL,
     OPT_FORMAT,
     OPT_PLACE,
+    OPT_RESTORE,
     OPT_VERSION,
     OPT_HELP
 };
@@ -68,6 +76,7 @@ static const struct option long_options[] = {
     { "log-level", required_argument, NULL, OPT_LEVEL },
     { "log-format", required_argument, NULL, OPT_FORMAT },
     { "place-only", required_argument, NULL, OPT_PLACE },
+    { "restore", required_argument, NULL, OPT_RESTORE },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
     { NULL, 0, NULL, 0 },
@@ -147,6 +156,9 @@ static void parse_options(struct options *o, int argc, char **argv)
         case OPT_PLACE:
             o->place_only = optarg;
             break;
+        case OPT_RESTORE:
+            o->restore = optarg;
+            break;
         case OPT_VERSION:
             puts("memlaned " MEMLANE_VERSION);
             exit(0);
@@ -197,6 +209,54 @@ static void daemon_stop(struct daemon *d)
     store_close(d->store);
 }
 
+/* What systemctl status shows. */
+static void tell_status(const struct daemon *d)
+{
+    uint64_t known = 0;
+    const char *state = writer_recovering(d->writer, &known) ? "recovering: an operator has to adopt"
+                        : writer_read_only(d->writer)        ? "read-only: the database takes no changes"
+                                                             : "serving";
+    notify_send("STATUS=%s; epoch %llu, revision %llu", state, (unsigned long long)writer_epoch(d->writer),
+                (unsigned long long)writer_published_revision(d->writer));
+}
+
+/* Until a signal comes; its number.  The watchdog is fed while the writer's thread goes round. */
+static int run(const struct daemon *d, const sigset_t *stop)
+{
+    int64_t every_ms = notify_watchdog_ms() / 3;
+    uint64_t turns = writer_turns(d->writer);
+    if (every_ms <= 0 || every_ms > STATUS_MS)
+        every_ms = STATUS_MS;
+    tell_status(d);
+    for (;;) {
+        struct timespec wait = { .tv_sec = every_ms / 1000, .tv_nsec = every_ms % 1000 * 1000000 };
+        int sig = sigtimedwait(stop, NULL, &wait);
+        if (sig > 0)
+            return sig;
+        uint64_t now = writer_turns(d->writer);
+        if (now != turns || !writer_busy(d->writer))
+            notify_send("WATCHDOG=1");
+        turns = now;
+        tell_status(d);
+    }
+}
+
+static int restore(const struct options *o)
+{
+    struct backup_manifest made;
+    struct err e;
+    char at[UNITS_TIME_MAX];
+    if (store_restore(o->restore, o->db_path, &made, &e) < 0) {
+        fprintf(stderr, "memlaned: %s\n", e.detail);
+        return 1;
+    }
+    printf("%s: restored from %s", o->db_path, o->restore);
+    if (made.made_ms)
+        printf(", made %s, commit %llu", units_format_time(made.made_ms, at), (unsigned long long)made.revision);
+    printf("\nmemlaned will change nothing until an operator adopts: memlane recovery show, memlane recovery adopt\n");
+    return 0;
+}
+
 static int serve(const struct options *o)
 {
     struct daemon d = { 0 };
@@ -213,9 +273,11 @@ static int serve(const struct options *o)
         daemon_stop(&d);
         return 1;
     }
+    notify_send("READY=1");
     log_info("memlaned.ready", "listens on %s:%u epoch=%llu", o->listen_addr, api_port(d.api),
              (unsigned long long)store_epoch(d.store));
-    sigwait(&stop, &sig);
+    sig = run(&d, &stop);
+    notify_send("STOPPING=1");
     log_info("memlaned.stop", "signal %d", sig);
     daemon_stop(&d);
     return 0;
@@ -228,6 +290,8 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--simulate"))
         return simulate_command(argc - 1, argv + 1);
     parse_options(&o, argc, argv);
+    if (o.restore)
+        return restore(&o);
     if (o.place_only)
         return offline_place_only(o.place_only, stdin, stdout) < 0 ? 1 : 0;
     return serve(&o);

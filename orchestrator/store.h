@@ -8,6 +8,7 @@
 #define MEMLANE_STORE_H
 
 #include "core/model.h"
+#include "core/rackcheck.h"
 
 #include <jansson.h>
 
@@ -99,6 +100,10 @@ struct ended_query { /* ended attachments: detached, failed, lost that holds not
 MUST_CHECK int store_reader_ended(struct store_reader *r, const struct ended_query *q, json_t **out, uint64_t *next,
                                   struct err *e);
 MUST_CHECK int store_reader_audit(struct store_reader *r, uint64_t after, unsigned limit, json_t **out, struct err *e);
+/* The invariants 6 to 9 (rackcheck.h has 1 to 5); 'published' is the newest revision that anybody was told of. */
+#define STORE_CHECKS 4
+MUST_CHECK int store_reader_check(struct store_reader *r, uint64_t published, struct check out[STORE_CHECKS],
+                                  struct err *e);
 /* Online backup to a new file (mode 0600), checked afterwards.  It has a row in the table "backup": the manifest. */
 struct backup_manifest {
     int64_t made_ms;

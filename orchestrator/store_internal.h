@@ -27,6 +27,10 @@ struct store {
     struct row_sql *row_sql;
 };
 
+struct store_reader {
+    struct db db;
+};
+
 /* SQLite itself ends a transaction when the disk fails: what follows must not be written outside of one. */
 MUST_CHECK int store_in_batch(struct store *s, struct err *e);
 

@@ -5,10 +5,6 @@
 
 #include <stdlib.h>
 
-struct store_reader {
-    struct db db;
-};
-
 int store_reader_open(struct store_reader **out, const char *path, struct err *e)
 {
     CLEANUP(cleanup_free) struct store_reader *r = calloc(1, sizeof *r);

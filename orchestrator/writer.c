@@ -52,7 +52,7 @@ struct writer {
     struct model *published;
     atomic_uint_fast64_t revision, epoch;
     atomic_bool read_only;
-    atomic_uint_fast64_t commits, commands, failed, commit_ns_total, commit_ns_max;
+    atomic_uint_fast64_t turns_taken, commits, commands, failed, commit_ns_total, commit_ns_max;
 
     /* writer thread only */
     struct turn turns[BATCH_MAX];
@@ -292,6 +292,7 @@ static void *writer_main(void *arg)
         if (stop)
             return NULL;
         run_batch(w, n);
+        atomic_fetch_add(&w->turns_taken, 1);
         if (n == 0 && w->model->now_ms >= w->prune_at_ms) {
             struct err e;
             if (store_prune(w->store, w->model->wall_ms, &e) < 0)
@@ -475,6 +476,19 @@ void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg)
     w->wake = wake;
     w->wake_arg = arg;
     pthread_mutex_unlock(&w->wake_lock);
+}
+
+uint64_t writer_turns(struct writer *w)
+{
+    return atomic_load(&w->turns_taken);
+}
+
+bool writer_busy(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    bool busy = w->n_queued > 0;
+    pthread_mutex_unlock(&w->lock);
+    return busy;
 }
 
 void writer_read_metrics(struct writer *w, struct writer_metrics *out)

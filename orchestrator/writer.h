@@ -66,6 +66,10 @@ void writer_recovered(struct writer *w);
 /* Called on the writer thread after each publication; must not block (it wakes what waits in the API). */
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg);
 
+/* For a watchdog: grows with each turn of the writer's thread; whether something waits for its next one. */
+uint64_t writer_turns(struct writer *w);
+bool writer_busy(struct writer *w);
+
 struct writer_metrics {
     uint64_t commits, commands, batches_failed;
     uint64_t commit_ns_total, commit_ns_max;

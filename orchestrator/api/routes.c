@@ -45,6 +45,7 @@ const struct route routes[] = {
     { "POST", "/v1/enrolments/{name}/approve", ACCESS_OPERATOR, route_enrolment_approve },
     { "POST", "/v1/enrolments/{name}/refuse", ACCESS_OPERATOR, route_enrolment_refuse },
     { "GET", "/v1/unowned", ACCESS_VIEWER, route_unowned },
+    { "GET", "/v1/check", ACCESS_VIEWER, route_check },
     { "GET", "/v1/recovery", ACCESS_VIEWER, route_recovery },
     { "POST", "/v1/recovery/adopt", ACCESS_ADMIN, route_adopt },
     { "POST", "/v1/backup", ACCESS_ADMIN, route_backup },

@@ -54,6 +54,8 @@ void route_code(struct request *rq);
 /* route_admin.c */
 void route_audit(struct request *rq);
 void route_backup(struct request *rq);
+/* route_check.c */
+void route_check(struct request *rq);
 /* route_recovery.c */
 void route_unowned(struct request *rq);
 void route_recovery(struct request *rq);

@@ -31,6 +31,8 @@ struct cli_options {
     const char *output, *url, *ca_file, *token_file, *timeout;
     const char *donor, *avoid[CLI_AVOID_MAX + 1], *channels, *policy, *max_cost, *bandwidth, *anti_affinity, *why;
     const char *state, *node, *after, *limit, *role, *name, *expires, *reason;
+    const char *without[CLI_AVOID_MAX + 1];
+    bool needs_approval;
     bool wait, declared, yes, reasons, help, version;
 };
 
@@ -66,6 +68,14 @@ int command_token_create(struct cli *c);
 int command_token_list(struct cli *c);
 int command_token_revoke(struct cli *c);
 int command_backup(struct cli *c);
+int command_check(struct cli *c);
+int command_recovery_show(struct cli *c);
+int command_recovery_adopt(struct cli *c);
+int command_unowned(struct cli *c);
+int command_enrolment_list(struct cli *c);
+int command_enrolment_approve(struct cli *c);
+int command_enrolment_refuse(struct cli *c);
+int command_audit(struct cli *c);
 
 /* ---- requests (rest.c).  Each answers EXIT_DONE, or prints what is wrong and answers the exit code. */
 MUST_CHECK int cli_get(struct cli *c, const char *path, json_t **out); /* the caller owns '*out' */

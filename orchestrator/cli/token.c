@@ -18,6 +18,8 @@ int command_token_create(struct cli *c)
             return cli_usage("--expires takes seconds, not \"%.40s\"", c->options.expires);
         json_object_set_new(body, "expires_in_s", json_integer((json_int_t)seconds));
     }
+    if (c->options.needs_approval)
+        json_object_set_new(body, "approves", json_false());
     int rc = cli_send(c, "POST", "/v1/tokens", body, NULL, &token);
     if (rc || c->json)
         return rc ? rc : cli_print_json(token);

@@ -51,7 +51,7 @@ class FakeAgent:
                          "flits_sent": self.sequence, "flits_received": 0, "latency_cycles": 0, "latency_samples": 0,
                          "emulated": True, **({"lender_id": LENDER} if name == "afu1" else {})})
         return {"session": self.session, "sequence": self.sequence, "boot_id": self.boot_id, "instance": self.instance,
-                "epoch": self.epoch, "revision": self.applied[1], "memory_bytes": 128 * GIB,
+                "epoch": self.epoch, "revision": self.applied[1] if self.applied[0] == self.epoch else 0, "memory_bytes": 128 * GIB,
                 "free_bytes": self.free_bytes - locked, "locked_bytes": locked, "switches_ok": True, "adapters": seen,
                 "buffers": list(self.buffers.values()), "segments": list(self.segments.values()), "crossconnects": [],
                 "signals": [], "findings": []}

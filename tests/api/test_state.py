@@ -1,0 +1,369 @@
+"""The orchestrator's durable state and its truth: `memlane check` on planted violations, old backups and adoption, identity,
+enrolment, the audit log.  A real memlaned with fake agents; every answer is checked against schema/openapi.yaml."""
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import time
+import unittest
+
+from fake_agent import GIB, FakeAgent
+from memlaned import BUILD, Memlaned
+from test_api import CABLING, Rack
+
+
+def memlane(server, *words, token=None):
+    env = {**os.environ, "MEMLANE_URL": f"http://127.0.0.1:{server.port}", "MEMLANE_TOKEN": token or server.admin_token}
+    done = subprocess.run([str(BUILD / "bin/memlane"), *words], env=env, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+class Agent(FakeAgent):
+    """Reports what a test plants beside, or instead of, what it was told."""
+    planted = staticmethod(lambda report: report)
+    keeps_buffers = False
+
+    def apply(self, desired):
+        kept = dict(self.buffers)
+        super().apply(desired)
+        if self.keeps_buffers:
+            self.buffers = {**kept, **self.buffers}
+
+    def observed(self):
+        return self.planted(super().observed())
+
+
+class StateRack(Rack):
+    heartbeat_ms = 100
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Memlaned(heartbeat_ms=cls.heartbeat_ms)
+        cls.admin = cls.server.client()
+        cls.join = cls.admin.post("/v1/tokens", {"role": "join", "name": "join"}).json["token"]
+        cls.nodes = {}
+        for name in ("n1", "n2"):
+            cls.nodes[name] = Agent(cls.server, name, cls.join)
+            assert cls.nodes[name].register().status == 200
+            cls.nodes[name].run()
+        etag = cls.admin.get("/v1/topology").headers["ETag"]
+        assert cls.admin.put("/v1/topology", CABLING, headers={"If-Match": etag}).status == 200
+        cls.wait_for(lambda: cls.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+
+    def check(self, name):
+        answer = self.admin.get("/v1/check").json
+        return next(i for i in answer["items"] if i["name"] == name)
+
+
+class Check(StateRack):
+    def tearDown(self):
+        for agent in self.nodes.values():
+            agent.planted, agent.keeps_buffers = staticmethod(lambda report: report), False
+        for a in self.admin.get("/v1/attachments?state=live").json["items"]:
+            self.admin.delete(f"/v1/attachments/{a['id']}?wait=20")
+        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
+
+    def plant(self, node, change, name, part, result="violated"):
+        """The node reports what 'change' makes of its report: the invariant 'name' says so, with 'part' in its detail."""
+        def planted(report):
+            report = json.loads(json.dumps(report))
+            change(report)
+            return report
+        self.nodes[node].planted = planted
+        try:
+            item = self.wait_for(lambda: (i := self.check(name)) and i["result"] == result and i)
+            self.assertIn(part, item["detail"])
+            self.assertTrue(item["objects"])
+            return item
+        finally:
+            self.nodes[node].planted = staticmethod(lambda report: report)
+
+    def attached(self):
+        a = self.attach()
+        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
+        return a
+
+    def test_a_rack_at_rest_is_in_order(self):
+        self.attached()
+        answer = self.admin.get("/v1/check").json
+        self.assertEqual([i["invariant"] for i in answer["items"]], list(range(1, 11)))
+        self.assertTrue(all(i["result"] == "ok" and i["checked"] > 0 for i in answer["items"] if i["invariant"] != 7), answer)
+        code, out, err = memlane(self.server, "check")
+        self.assertEqual((code, err), (0, ""), out)
+        self.assertIn("attached_is_seen", out)
+
+    def test_a_section_that_leads_elsewhere(self):
+        a = self.attached()
+
+        def change(report):
+            report["adapters"][0]["sections"][a["section"]] = "0x7123400000000001"
+        self.plant("n1", change, "attached_is_seen", f"section {a['section']} holds 0x7123400000000001")
+
+    def test_a_port_in_reset_under_live_memory(self):
+        self.attached()
+        self.plant("n2", lambda r: r["adapters"][1].update(channels=0, settled=0), "attached_is_seen", "is in reset")
+
+    def test_a_port_that_is_nobodys(self):
+        self.plant("n2", lambda r: r["adapters"][1].update(channels=2, settled=2), "nothing_unowned", "in no circuit")
+
+    def test_a_section_that_is_nobodys(self):
+        self.plant("n1", lambda r: r["adapters"][0]["sections"].__setitem__(3, "0x7000000000001"), "nothing_unowned", "nobody's")
+
+    def test_a_buffer_of_nobody_in_the_same_range(self):
+        a = self.attached()
+
+        def change(report):
+            report["buffers"].append({**report["buffers"][0], "id": "stranger"})
+        self.plant("n2", change, "given_once", "holds buffer stranger of nobody in the same range")
+        self.assertEqual(self.admin.get(f"/v1/attachments/{a['id']}").json["state"], "attached")
+
+    def test_an_unowned_buffer_is_shown_and_waits(self):
+        def change(report):
+            report["buffers"].append({"id": "orphan", "present": True, "attempt": 0, "adapter": "afu1", "compute_node": "n1",
+                                      "compute_adapter": "afu0", "section": 2, "offset_bytes": 0, "size_bytes": GIB,
+                                      "effective_addr": "0x600000000000", "lender_id": "lender-1"})
+        self.plant("n2", change, "nothing_unowned", "n2 holds buffer orphan", "unknown")
+        self.nodes["n2"].planted = lambda r: (change(r), r)[1]
+        self.wait_for(lambda: self.admin.get("/v1/unowned").json["items"])
+        code, out, _ = memlane(self.server, "unowned")
+        self.assertEqual(code, 0)
+        self.assertIn("orphan", out)
+        self.assertEqual(memlane(self.server, "check")[0], 0)  # unknown is no violation
+
+    def test_blocks_that_are_online_over_a_released_buffer(self):
+        a = self.attached()
+        segment = dict(self.nodes["n1"].segments[a["id"]])
+        self.nodes["n2"].keeps_buffers = True
+        self.admin.delete(f"/v1/attachments/{a['id']}")
+        self.wait_for(lambda: any(e["type"] == "attachment.step" and e["from"] == "undo" and e["to"] == "lend"
+                                  for e in self.admin.get(f"/v1/attachments/{a['id']}").json["timeline"]))
+
+        def change(report):
+            report["segments"] = [{**segment, "blocks_online": 1}]
+        self.plant("n1", change, "released_with_proof", "its buffer was released")
+        self.nodes["n2"].keeps_buffers = False
+        self.nodes["n2"].buffers.clear()
+
+    def test_a_silent_node_makes_it_unknown(self):
+        self.attached()
+        agent = self.nodes["n2"]
+        real, agent.report = agent.report, lambda: type("Answer", (), {"status": 204})
+        self.wait_for(lambda: self.check("attached_is_seen")["result"] == "unknown", 20)
+        self.assertEqual(self.check("lent_is_held")["result"], "unknown")
+        agent.report = real
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n2").json["state"] == "ready")
+
+
+class CheckHistory(StateRack):
+    """What is written is changed behind the orchestrator's back, so this rack is not used for anything else."""
+
+    def edit(self, sql):
+        with contextlib.closing(sqlite3.connect(self.server.dir / "rack.db", timeout=10)) as db, db:
+            db.execute(sql)
+
+    def test_missing_history_is_found(self):
+        a = self.attach()
+        self.assertEqual(self.admin.get("/v1/check").json["result"], "ok")
+        self.edit(f"DELETE FROM audit WHERE object = 'attachment/{a['id']}'")
+        self.assertEqual(self.check("changes_are_audited")["result"], "violated")
+        self.edit("DELETE FROM events WHERE id = (SELECT max(id) - 1 FROM events)")
+        item = self.check("events_without_gaps")
+        self.assertEqual(item["result"], "violated")
+        self.assertIn("but", item["detail"])
+        code, out, _ = memlane(self.server, "check")
+        self.assertEqual(code, 1, out)
+        self.assertIn("violated", out)
+
+
+class Identity(StateRack):
+    heartbeat_ms = 1500  # these agents report once a second
+
+    def conflict_of(self, name):
+        return next((f for f in self.admin.get(f"/v1/nodes/{name}").json["findings"] if f["code"] == "identity_conflict"), None)
+
+    def test_a_copy_of_a_machine_under_another_name(self):
+        clone = FakeAgent(self.server, "n9", self.join)
+        clone.machine_id = self.nodes["n1"].machine_id
+        self.refused(clone.register(), 409, "identity_conflict")
+        self.refused(self.admin.get("/v1/nodes/n9"), 404, "node_unknown")
+        self.assertIn("n9", self.conflict_of("n1")["detail"])
+        events = [e for e in self.admin.get("/v1/events?limit=1000").json["items"] if e["type"] == "node.identity_conflict"]
+        self.assertEqual([e["object"] for e in events], ["node/n1"])
+        self.refused(clone.register(), 409, "identity_conflict")  # said once a minute
+        again = [e for e in self.admin.get("/v1/events?limit=1000").json["items"] if e["type"] == "node.identity_conflict"]
+        self.assertEqual(len(again), 1)
+
+    def test_a_name_that_another_machine_claims(self):
+        thief = FakeAgent(self.server, "n2", self.join)
+        self.refused(thief.register(), 409, "identity_conflict")
+        thief.token = self.nodes["n2"].token  # even with its credential
+        self.refused(thief.register(), 409, "identity_conflict")
+        self.assertTrue(self.conflict_of("n2"))
+        self.assertEqual(self.admin.get("/v1/nodes/n2").json["boot_id"], self.nodes["n2"].boot_id)
+
+    def test_a_copy_with_name_machine_and_credential_cannot_take_over_a_live_node(self):
+        a = self.attach()
+        real = self.nodes["n1"]
+        clone = FakeAgent(self.server, "n1", real.token)
+        clone.machine_id = real.machine_id
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            self.refused(clone.register(), 409, "identity_conflict")
+            time.sleep(0.05)
+        self.assertEqual(self.admin.get("/v1/nodes/n1").json["boot_id"], real.boot_id)
+        self.assertEqual(self.admin.get(f"/v1/attachments/{a['id']}").json["state"], "attached")
+        self.detach(a["id"])
+
+    def test_an_agent_of_another_protocol_gets_no_orders(self):
+        odd = FakeAgent(self.server, "n7", self.join)
+        plain = odd.registration
+        odd.registration = lambda: {**plain(), "protocol_min": 7, "protocol_max": 9}
+        self.assertEqual(odd.register().status, 200)
+        odd.report()
+        self.assertEqual(self.admin.get("/v1/nodes/n7").json["state"], "incompatible")
+        self.assertEqual(odd.poll(wait=0).status, 204)
+        place = self.admin.post("/v1/placements", {"compute_node": "n1", "size_bytes": GIB}).json
+        self.assertEqual(next(c["reason"] for c in place["candidates"] if c["node"] == "n7"), "not_ready")
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n7", "size_bytes": GIB}), 409, "no_donor")
+
+
+class Enrolment(StateRack):
+    def test_an_operator_approves_and_refuses(self):
+        made = self.admin.post("/v1/tokens", {"role": "join", "name": "gate", "approves": False}).json
+        self.assertFalse(made["approves"])
+        self.refused(self.admin.post("/v1/tokens", {"role": "viewer", "name": "x", "approves": False}), 422, "field_invalid")
+        new = FakeAgent(self.server, "n5", made["token"])
+        self.assertEqual(new.register().status, 200)
+        self.assertEqual(new.report().status, 204)
+        self.assertEqual(self.admin.get("/v1/nodes/n5").json["state"], "new")
+        self.assertEqual(new.poll(wait=0).status, 204)
+        listed = self.admin.get("/v1/enrolments").json["items"]
+        self.assertEqual([(i["name"], i["state"], i["reported"]) for i in listed], [("n5", "waiting", True)])
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n5", "size_bytes": GIB}), 409, "no_donor")
+        viewer = self.admin.post("/v1/tokens", {"role": "viewer", "name": "v"}).json["token"]
+        self.refused(self.admin.post("/v1/enrolments/n5/approve", token=viewer), 403, "forbidden")
+        self.refused(self.admin.post("/v1/enrolments/nowhere/approve"), 404, "node_unknown")
+        code, out, err = memlane(self.server, "enrolment", "list")
+        self.assertEqual((code, "n5" in out), (0, True), err)
+        self.assertEqual(memlane(self.server, "enrolment", "refuse", "n5")[0], 0)
+        self.refused(new.register(), 403, "forbidden")
+        self.refused(new.report(), 409, "session_stale")
+        self.assertEqual(memlane(self.server, "enrolment", "approve", "n5")[0], 0)
+        self.assertEqual(new.register().status, 200)
+        self.assertEqual(new.report().status, 204)
+        self.assertEqual(self.admin.get("/v1/nodes/n5").json["state"], "ready")
+        self.assertEqual(self.admin.get("/v1/enrolments").json["items"], [])
+        self.refused(self.admin.post("/v1/enrolments/n5/refuse"), 409, "conflict")
+        actions = [r["action"] for r in self.admin.get("/v1/audit?limit=1000").json["items"] if r["object"] == "node/n5"]
+        self.assertEqual(actions, ["agent.register", "enrolment.refuse", "enrolment.approve", "agent.register"])
+
+    def test_it_waits_over_a_restart(self):
+        server = Memlaned(heartbeat_ms=100)
+        try:
+            admin = server.client()
+            token = admin.post("/v1/tokens", {"role": "join", "name": "gate", "approves": False}).json["token"]
+            agent = FakeAgent(server, "n1", token)
+            self.assertEqual(agent.register().status, 200)
+            server.stop()
+            server.start()
+            admin.close()
+            agent.reports.close()
+            self.assertEqual(agent.register().status, 200)
+            self.assertEqual(agent.report().status, 204)
+            self.assertEqual(admin.get("/v1/enrolments").json["items"][0]["state"], "waiting")
+            self.assertNotEqual(admin.get("/v1/nodes/n1").json["state"], "ready")
+        finally:
+            server.remove()
+
+    def test_the_audit_log_pages(self):
+        for n in range(7):
+            self.admin.post("/v1/tokens", {"role": "viewer", "name": f"v{n}"})
+        rows, path = [], "/v1/audit?limit=3"
+        while path:
+            page = self.admin.get(path).json
+            rows += page["items"]
+            path = page["next_cursor"] and f"/v1/audit?limit=3&cursor={page['next_cursor']}"
+        ids = [r["id"] for r in rows]
+        self.assertEqual(ids, sorted(set(ids)))
+        self.assertEqual(sum(r["action"] == "token.create" for r in rows if r["actor"] == "token:admin") >= 7, True)
+        code, out, _ = memlane(self.server, "audit", "--limit", "2")
+        self.assertEqual((code, len(out.splitlines())), (0, 3), out)
+
+
+class Restored(StateRack):
+    """A backup is put in the place of a database whose agents have gone on."""
+
+    def restore(self, backup):
+        self.server.stop()
+        db = self.server.dir / "rack.db"
+        for tail in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                (self.server.dir / f"rack.db{tail}").rename(self.server.dir / f"old{time.time_ns()}.db{tail}")
+        done = subprocess.run([str(BUILD / "bin/memlaned"), "--restore", str(backup), "--db", str(db)], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.server.start()
+        self.admin.close()
+
+    def backup(self):
+        path = self.server.dir / f"backup{time.time_ns()}.db"
+        code, _, err = memlane(self.server, "backup", str(path))
+        self.assertEqual(code, 0, err)
+        return path
+
+    def test_what_both_sides_hold_is_adopted_and_nothing_is_removed(self):
+        old = self.attach()      # known to the backup, and gone when it is restored
+        kept = self.attach()     # known to the backup, and there
+        backup = self.backup()
+        self.detach(old["id"])
+        new = self.attach()      # not known to the backup
+        held = {n: (set(a.buffers), set(a.segments)) for n, a in self.nodes.items()}
+        self.restore(backup)
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        status = self.admin.get("/v1/status").json
+        self.assertEqual(status["state"], "recovering")
+        self.refused(self.admin.delete(f"/v1/attachments/{kept['id']}"), 503, "recovering")
+        unowned = self.admin.get("/v1/unowned").json["items"]
+        self.assertEqual({(u["node"], u["kind"], u["id"]) for u in unowned},
+                         {("n2", "buffer", new["id"]), ("n1", "segment", new["id"])})
+        self.server.stop()  # a restart does not forget it
+        self.server.start()
+        self.admin.close()
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        self.assertTrue(self.admin.get("/v1/recovery").json["recovering"])
+        self.assertEqual({n: (set(a.buffers), set(a.segments)) for n, a in self.nodes.items()}, held, "something was removed")
+        code, out, err = memlane(self.server, "recovery", "show")
+        self.assertEqual((code, "recovering" in out), (0, True), err)
+        code, out, err = memlane(self.server, "recovery", "adopt")
+        self.assertEqual(code, 0, err)
+        self.assertIn("adopted 1 attachments, ended 1, kept 0", out)
+        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
+        live = {a["id"]: a for a in self.admin.get("/v1/attachments?state=live").json["items"]}
+        self.assertEqual(set(live), {kept["id"], new["id"]})
+        for field in ("state", "donor", "section", "offset_bytes", "size_bytes", "effective_addr", "physical_addr", "path"):
+            self.assertEqual(live[new["id"]][field], new[field], field)
+        self.assertEqual(self.admin.get("/v1/unowned").json["items"], [])
+        self.assertEqual({n: (set(a.buffers), set(a.segments)) for n, a in self.nodes.items()}, held, "something was removed")
+        for attachment in (kept, new):
+            self.detach(attachment["id"])
+        self.assertEqual(self.admin.get("/v1/circuits").json["items"], [])
+
+    def test_a_silent_node_is_waited_for_or_named(self):
+        self.restore(self.backup())
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        self.nodes["n2"].stop()
+        self.server.stop()
+        self.server.start()
+        self.admin.close()
+        self.wait_for(lambda: any(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        answer = self.admin.post("/v1/recovery/adopt")
+        self.refused(answer, 409, "conflict")
+        self.assertIn("n2", answer.json["detail"])
+        self.assertEqual(memlane(self.server, "recovery", "adopt", "--without", "n2")[0], 0)
+        self.nodes["n2"].stopping.clear()
+        self.nodes["n2"].run()
+        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
