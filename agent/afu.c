@@ -339,6 +339,7 @@ int afu_moved(struct afu *a, uint64_t *flits, struct err *e)
     if (compute_get(a, REG_FLITS_SENT, &sent, e) < 0)
         return -1;
     a->sent += sent;
+    a->was_quiet = a->was_quiet && sent == 0; /* the answers to these are still to be counted */
     *flits = sent;
     return 0;
 }

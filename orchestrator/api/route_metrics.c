@@ -80,7 +80,7 @@ static void each_adapter(struct page *p, const struct model *m, const char *name
     for (uint32_t i = 0; i < model_count(m, MODEL_ADAPTER); i++) {
         const struct adapter *a = model_adapter(m, i);
         const struct node *n = a ? model_node(m, a->node) : NULL;
-        if (n && a->seen)
+        if (n && a->seen && a->role == WIRE_COMPUTE) /* a memory adapter has no counters */
             line(p, "%s{node=\"%s\",adapter=\"%s\",emulated=\"%d\"} %llu", name, n->name, a->name, a->emulated,
                  (unsigned long long)*(const uint64_t *)((const char *)a + offset));
     }

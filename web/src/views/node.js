@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 
 import { api } from '../api.js';
-import { bytes, count, time } from '../format.js';
+import { bytes, count, nanoseconds, time } from '../format.js';
 import { MemoryBar, MemoryLegend, memorySentence } from '../rack/memory.js';
 import { attachmentAddress } from '../route.js';
 import { liveAttachments, mayWrite, nodes, refreshNodes } from '../state.js';
@@ -162,8 +162,25 @@ function Adapter({ adapter }) {
                 </tbody>
             </table>
         </div>
+        ${adapter.role === 'compute' && html`<${Traffic} adapter=${adapter} />`}
         <${Sections} list=${adapter.sections ?? []} />
     </section>`;
+}
+
+const FLIT_BYTES = 64;
+const CYCLE_NS = 1000 / 402.8; // the adapter's clock
+
+// What the card's counters say, summed up since its agent started.
+function Traffic({ adapter }) {
+    const cycles = adapter.latency_samples ? adapter.latency_cycles / adapter.latency_samples : null;
+    const note = adapter.emulated ? 'emulated' : '';
+    return html`<dl class="figures">
+        <${Figure} title="Sent since its agent started" note=${note}>${bytes(adapter.flits_sent * FLIT_BYTES)}<//>
+        <${Figure} title="Received" note=${note}>${bytes(adapter.flits_received * FLIT_BYTES)}<//>
+        <${Figure} title="Mean round trip" note=${note}>
+            ${cycles === null ? '–' : nanoseconds(Math.round(cycles * CYCLE_NS))}
+        <//>
+    </dl>`;
 }
 
 function Sections({ list }) {
