@@ -147,3 +147,35 @@ json_t *placement_json(const struct model *m, const struct placement *p)
         json_freep(&j);
     return j;
 }
+
+/* ---- one donor, rule by rule ----------------------------------------------------------------------------------------
+ */
+
+static json_t *rules_json(const struct why_rule *rules, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list && i < n; i++)
+        if (json_array_append_new(list, json_pack("{s:s, s:s, s:s?}", "rule", place_reason_names[rules[i].rule],
+                                                  "outcome", why_outcome_names[rules[i].outcome], "detail",
+                                                  rules[i].detail[0] ? rules[i].detail : NULL)) < 0)
+            json_freep(&list);
+    return list;
+}
+
+static json_t *adapter_json(const struct model *m, uint32_t at)
+{
+    const struct adapter *a = model_adapter(m, at);
+    return json_sprintf("%s/%s", model_node(m, a->node)->name, a->name);
+}
+
+json_t *placement_why_json(const struct model *m, const struct why *w)
+{
+    json_t *pairs = json_array();
+    for (size_t i = 0; pairs && i < w->n_pairs; i++)
+        if (json_array_append_new(pairs, json_pack("{s:o, s:o, s:o}", "compute", adapter_json(m, w->pairs[i].compute),
+                                                   "memory", adapter_json(m, w->pairs[i].memory), "rules",
+                                                   rules_json(w->pairs[i].rules, WHY_PAIR_RULES))) < 0)
+            json_freep(&pairs);
+    return json_pack("{s:s, s:o, s:o}", "node", model_node(m, w->donor)->name, "rules",
+                     rules_json(w->rules, WHY_NODE_RULES), "pairs", pairs);
+}

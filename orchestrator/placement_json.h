@@ -5,6 +5,7 @@
 #define MEMLANE_PLACEMENT_JSON_H
 
 #include "core/placement.h"
+#include "core/why.h"
 
 #include <jansson.h>
 
@@ -21,6 +22,8 @@ json_t *placement_json(const struct model *m, const struct placement *p);
 /* The list alone, for the problem of a refused request: node, feasible, reason (null when feasible), detail, cost_ns,
  * path, lendable_bytes. */
 json_t *placement_candidates_json(const struct model *m, const struct placement *p);
+/* {"node", "rules": [{"rule", "outcome", "detail"}], "pairs": [{"compute", "memory", "rules"}]} */
+json_t *placement_why_json(const struct model *m, const struct why *w);
 /* A list of legs, each a list of port names. */
 json_t *placement_path_json(const struct model *m, const struct leg *legs, unsigned channels);
 

@@ -92,7 +92,7 @@ static const struct known_option {
       NULL,
       "show the steps until it is done (default); --no-wait" },
     { { "timeout", 0, &cli.options.timeout, NULL, NULL, 0 }, false, "SECONDS", "stop waiting after so long (150)" },
-    { { "why", 0, &cli.options.why, NULL, NULL, 0 }, false, "NODE", "only this node, with its reason" },
+    { { "why", 0, &cli.options.why, NULL, NULL, 0 }, false, "NODE", "one node, rule by rule" },
     { { "state", 0, &cli.options.state, NULL, NULL, 0 }, false, "STATES", "only these, separated by commas" },
     { { "node", 0, &cli.options.node, NULL, NULL, 0 }, false, "NODE", "only what this node borrows or lends" },
     { { "reasons", 0, NULL, &cli.options.reasons, NULL, 0 }, false, NULL, "all findings with what to do about them" },

@@ -64,11 +64,12 @@ const char *table_state_colour(const char *state)
     static const struct {
         const char *state, *colour;
     } colours[] = {
-        { "ready", "\033[32m" },      { "attached", "\033[32m" },    { "up", "\033[32m" },
-        { "pending", "\033[33m" },    { "new", "\033[33m" },         { "detaching", "\033[33m" },
-        { "unverified", "\033[33m" }, { "stuck", "\033[31m" },       { "failed", "\033[31m" },
-        { "lost", "\033[31m" },       { "down", "\033[31m" },        { "fenced", "\033[31m" },
-        { "cordoned", "\033[33m" },   { "unreachable", "\033[31m" }, { "incompatible", "\033[31m" },
+        { "ready", "\033[32m" },        { "attached", "\033[32m" }, { "up", "\033[32m" },
+        { "pending", "\033[33m" },      { "new", "\033[33m" },      { "detaching", "\033[33m" },
+        { "unverified", "\033[33m" },   { "stuck", "\033[31m" },    { "failed", "\033[31m" },
+        { "lost", "\033[31m" },         { "down", "\033[31m" },     { "fenced", "\033[31m" },
+        { "passed", "\033[32m" },       { "cordoned", "\033[33m" }, { "unreachable", "\033[31m" },
+        { "incompatible", "\033[31m" },
     };
     for (size_t i = 0; i < ARRAY_LEN(colours); i++)
         if (!strncmp(state, colours[i].state, strlen(colours[i].state)))

@@ -41,8 +41,8 @@ static int check_size(struct question *q, struct err *e)
     return 0;
 }
 
-static int ask(struct question *q, const struct model *m, struct topology *t, const struct place_request *r,
-               bool explain, enum place_reason *refused, struct err *e)
+int placement_ask(struct question *q, const struct model *m, struct topology *t, const struct place_request *r,
+                  bool explain, enum place_reason *refused, struct err *e)
 {
     *q = (struct question){ .m = m, .t = t, .r = r, .all = explain, .explain = explain };
     q->leg_gbps = r->channels == 2 ? r->bandwidth_gbps / 2 + r->bandwidth_gbps % 2 : r->bandwidth_gbps;
@@ -91,7 +91,7 @@ int placement_rank(struct placement *out, const struct model *m, struct topology
 {
     struct question q;
     struct placement p = { 0 };
-    if (ask(&q, m, t, r, true, &p.refused, e) < 0)
+    if (placement_ask(&q, m, t, r, true, &p.refused, e) < 0)
         return -1;
     size_t n_max = (size_t)model_count(m, MODEL_NODE) + 1;
     CLEANUP(cleanup_free) struct verdict *list = calloc(n_max, sizeof *list);
@@ -182,7 +182,7 @@ int placement_best(struct reservation *out, const struct model *m, struct topolo
     struct question q;
     struct verdict best;
     enum place_reason refused;
-    if (ask(&q, m, t, r, false, &refused, e) < 0)
+    if (placement_ask(&q, m, t, r, false, &refused, e) < 0)
         return -1;
     if (refused != PLACE_OK)
         return no_donor(&q, refused, e);

@@ -529,3 +529,32 @@ int verdict_of(struct verdict *out, const struct question *q, uint32_t donor, st
             return -1;
     return 0;
 }
+
+enum place_reason verdict_node(const struct question *q, uint32_t donor, char detail[WIRE_TEXT])
+{
+    return judge_node(q, donor, detail);
+}
+
+int verdict_pairs(struct verdict_pair *list, size_t *n, const struct question *q, uint32_t donor, struct err *e)
+{
+    const struct node *d = model_node(q->m, donor);
+    *n = 0;
+    for (unsigned i = 0; i < q->n_adapters; i++)
+        for (unsigned k = 0; k < d->n_adapters; k++) {
+            struct candidate c = { .compute = q->adapters[i], .memory = d->adapters[k] };
+            struct verdict_pair *p = &list[*n];
+            if (!usable(model_adapter(q->m, c.memory), WIRE_MEMORY))
+                continue;
+            c.circuit = model_find_pair_circuit(q->m, c.compute, c.memory);
+            *p = (struct verdict_pair){ .compute = c.compute, .memory = c.memory, .circuit = c.circuit };
+            if (judge_pair(q, 2 * i, &c, &p->reason, p->detail, e) < 0)
+                return -1;
+            p->has_cost = c.has_cost;
+            p->cost_ns = c.cost_ns;
+            memcpy(p->legs, c.legs, sizeof p->legs);
+            p->section = c.section;
+            p->offset_bytes = c.offset_bytes;
+            (*n)++;
+        }
+    return 0;
+}

@@ -35,6 +35,25 @@ struct verdict {
 /* PLACE_OK, or what refuses the whole request; fills adapters and runs the searches that 'all' asks for. */
 MUST_CHECK int verdict_prepare(struct question *q, enum place_reason *refused, struct err *e);
 MUST_CHECK int verdict_of(struct verdict *out, const struct question *q, uint32_t donor, struct err *e);
+/* For why.c: the rules that look at the donor's node, the first that it fails; and each pair of adapters as it fares.
+ */
+enum place_reason verdict_node(const struct question *q, uint32_t donor, char detail[WIRE_TEXT]);
+struct verdict_pair {
+    uint32_t compute, memory, circuit; /* circuit: that joins them already, or NONE */
+    enum place_reason reason;          /* PLACE_OK: all below is set */
+    char detail[WIRE_TEXT];
+    bool has_cost;
+    uint64_t cost_ns;
+    struct leg legs[2];
+    unsigned section;
+    uint64_t offset_bytes;
+};
+#define VERDICT_PAIRS_MAX (WIRE_MAX_ADAPTERS * WIRE_MAX_ADAPTERS)
+MUST_CHECK int verdict_pairs(struct verdict_pair *list, size_t *n, const struct question *q, uint32_t donor,
+                             struct err *e);
+/* Makes the question of a request, as placement_rank() ('explain') or placement_best() asks it (placement.c). */
+MUST_CHECK int placement_ask(struct question *q, const struct model *m, struct topology *t,
+                             const struct place_request *r, bool explain, enum place_reason *refused, struct err *e);
 /* Parts of it, for choice.c: not avoided, and of another label; a free section for a new circuit of this adapter. */
 bool verdict_allows(const struct question *q, uint32_t donor);
 bool verdict_new_section(const struct question *q, uint32_t compute_adapter);
