@@ -42,6 +42,8 @@ static const struct column node_columns[] = {
     COL(COL_TEXT, node, machine_id),
     COL(COL_TEXT, node, boot_id),
     COL(COL_TEXT, node, fenced_boot_id),
+    COL(COL_TEXT, node, previous_boot_id),
+    COL_OF(node, state, node_state_names),
     COL(COL_TEXT, node, version),
     COL(COL_BOOL, node, cordoned),
     COL(COL_U64, node, headroom_bytes),
@@ -61,6 +63,7 @@ static const struct column adapter_columns[] = {
     COL(COL_U64, adapter, window_addr),
     COL(COL_U64, adapter, window_bytes),
     COL(COL_U32, adapter, n_sections),
+    COL(COL_BOOL, adapter, failed),
 };
 
 static const struct column port_columns[] = {
@@ -68,6 +71,8 @@ static const struct column port_columns[] = {
     COL(COL_REF, port, adapter),
     COL_AS("switch", COL_REF, port, sw),
     COL(COL_U32, port, number),
+    COL(COL_BOOL, port, suspect),
+    COL(COL_U32, port, signal),
 };
 
 static const struct column switch_columns[] = {
@@ -100,6 +105,8 @@ static const struct column circuit_columns[] = {
     COL(COL_U32, circuit, phase),
     COL(COL_BOOL, circuit, verified),
     COL(COL_U64, circuit, revision),
+    COL(COL_BOOL, circuit, severed),
+    COL_OF(circuit, state, circuit_state_names),
 };
 
 static const struct column attachment_columns[] = {
@@ -132,6 +139,7 @@ static const struct column attachment_columns[] = {
     COL(COL_BOOL, attachment, release_published),
     COL(COL_BOOL, attachment, released),
     COL(COL_BOOL, attachment, quarantined),
+    COL(COL_BOOL, attachment, barring),
     COL(COL_TEXT, attachment, lender_id),
     COL(COL_TEXT, attachment, donor_boot),
     COL(COL_TEXT, attachment, compute_boot),

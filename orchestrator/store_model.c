@@ -62,14 +62,18 @@ static int write_sections(struct store *s, const struct entry *x, struct err *e)
     const struct adapter *a = x->row, *old = x->before;
     for (unsigned i = 0; i < WIRE_SECTIONS; i++) {
         const struct section *n = &a->sections[i], *o = &old->sections[i];
-        bool empty = !n->used && !n->base && !n->park_revision;
-        if (old->row.live && n->used == o->used && n->base == o->base && n->park_revision == o->park_revision)
+        bool empty = !n->used && !n->base && !n->park_revision && !n->barred_compute_boot;
+        if (old->row.live && n->used == o->used && n->base == o->base && n->park_revision == o->park_revision &&
+            n->barred_compute_boot == o->barred_compute_boot && n->barred_donor_boot == o->barred_donor_boot &&
+            n->barred_donor == o->barred_donor)
             continue;
         int rc = empty ? db_run(&s->db, e, "DELETE FROM sections WHERE adapter = ?1 AND section = ?2", "ii",
                                 (int64_t)x->index, (int64_t)i)
-                       : db_run(&s->db, e, "INSERT OR REPLACE INTO sections VALUES (?1, ?2, ?3, ?4, ?5)", "iiiii",
-                                (int64_t)x->index, (int64_t)i, (int64_t)n->used, (int64_t)n->base,
-                                (int64_t)n->park_revision);
+                       : db_run(&s->db, e, "INSERT OR REPLACE INTO sections VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                "iiiiiiii", (int64_t)x->index, (int64_t)i, (int64_t)n->used, (int64_t)n->base,
+                                (int64_t)n->park_revision, (int64_t)n->barred_compute_boot,
+                                n->barred_donor == NONE ? (int64_t)-1 : (int64_t)n->barred_donor,
+                                (int64_t)n->barred_donor_boot);
         if (rc < 0)
             return -1;
     }
@@ -247,7 +251,7 @@ static int load_adapter_parts(struct store *s, uint32_t slot, struct adapter *a,
     for (unsigned i = 0; i < WIRE_PORTS; i++)
         a->ports[i] = NONE;
     for (unsigned i = 0; i < WIRE_SECTIONS; i++)
-        a->sections[i].circuit = a->sections[i].first_attachment = NONE;
+        a->sections[i].circuit = a->sections[i].first_attachment = a->sections[i].barred_donor = NONE;
     CLEANUP(db_resetp)
     sqlite3_stmt *ports = db_query(&s->db, e, "SELECT slot, number FROM ports WHERE adapter = ?1", "i", (int64_t)slot);
     int rc = ports ? 0 : -1;
@@ -260,14 +264,19 @@ static int load_adapter_parts(struct store *s, uint32_t slot, struct adapter *a,
     CLEANUP(db_resetp)
     sqlite3_stmt *stmt =
         rc < 0 ? NULL
-               : db_query(&s->db, e, "SELECT section, used, base, park_revision FROM sections WHERE adapter = ?1", "i",
-                          (int64_t)slot);
+               : db_query(&s->db, e,
+                          "SELECT section, used, base, park_revision, barred_compute_boot, barred_donor,"
+                          " barred_donor_boot FROM sections WHERE adapter = ?1",
+                          "i", (int64_t)slot);
     rc = stmt ? 0 : -1;
     while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
         struct section *x = &a->sections[sqlite3_column_int(stmt, 0) % WIRE_SECTIONS];
         x->used = sqlite3_column_int(stmt, 1) != 0;
         x->base = (uint64_t)sqlite3_column_int64(stmt, 2);
         x->park_revision = (uint64_t)sqlite3_column_int64(stmt, 3);
+        x->barred_compute_boot = (uint64_t)sqlite3_column_int64(stmt, 4);
+        x->barred_donor = sqlite3_column_int64(stmt, 5) < 0 ? NONE : (uint32_t)sqlite3_column_int64(stmt, 5);
+        x->barred_donor_boot = (uint64_t)sqlite3_column_int64(stmt, 6);
     }
     return rc;
 }

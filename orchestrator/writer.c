@@ -65,6 +65,7 @@ static void set_time(struct writer *w)
     w->model->wall_ms = time_wall_ms();
     w->model->revision = store_revision(w->store) + 1;
     w->model->recovering = writer_recovering(w, NULL);
+    w->model->epoch = store_epoch(w->store);
 }
 
 static void set_actor(struct model *m, const char *actor)
@@ -324,8 +325,12 @@ static int load(struct writer *w, struct err *e)
     set_time(w);
     model_savepoint(w->model);
     lifecycle_start(w->model);
+    if (store_begin(w->store, e) < 0 || store_commit(w->store, w->model, e) < 0)
+        return -1;
     model_publish(w->published, w->model);
+    events_append(w->events, w->model->events, w->model->n_events);
     model_commit_done(w->model);
+    atomic_store(&w->revision, store_revision(w->store));
     w->tick_at_ms = w->model->now_ms;
     return 0;
 }

@@ -261,6 +261,7 @@ static bool adopt_orphan(struct model *m, const struct find *f)
     model_emit_attachment(m, a, "", attachment_state_names[ATT_DETACHING]);
     lifecycle_wake(m, f->donor);
     lifecycle_wake(m, f->compute_node);
+    model_mark_due(m, a->circuit);
     return true;
 }
 

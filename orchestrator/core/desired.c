@@ -5,13 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool manages(const struct model *m, uint32_t node, uint32_t sw)
+{
+    const struct sw *s = model_switch(m, sw);
+    return s && !strcmp(s->managed_by, model_node(m, node)->name);
+}
+
 /* Room for everything that this node could be told. */
 static int make_room(const struct model *m, uint32_t node, struct wire_desired *d, struct err *e)
 {
     const struct node *n = model_node(m, node);
     size_t n_buffers = n->n_lends, n_segments = n->n_borrows, n_joins = 0;
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        n_joins += model_circuit(m, i) ? (size_t)model_circuit(m, i)->channels * PATH_SWITCHES_MAX : 0;
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++)
+        n_joins += manages(m, node, i) ? model_switch(m, i)->n_ports / 2 : 0;
     d->buffers = calloc(n_buffers + 1, sizeof *d->buffers);
     d->segments = calloc(n_segments + 1, sizeof *d->segments);
     d->sections = calloc((size_t)n->n_adapters * WIRE_SECTIONS + 1, sizeof *d->sections);
@@ -31,7 +37,8 @@ static void add_buffer(const struct model *m, const struct attachment *a, struct
     const struct adapter *ma = model_adapter(m, a->memory_adapter), *ca = model_adapter(m, a->compute_adapter);
     struct wire_want_buffer *w = &d->buffers[d->n_buffers++];
     memcpy(w->id, a->id, sizeof w->id);
-    w->want = !lifecycle_wants(a, STEP_LEND) ? WIRE_ABSENT : a->buffer_seen ? WIRE_KEEP : WIRE_CREATE;
+    bool make = a->goal == GOAL_PRESENT && !a->buffer_seen;
+    w->want = !lifecycle_wants(a, STEP_LEND) ? WIRE_ABSENT : make ? WIRE_CREATE : WIRE_KEEP;
     w->attempt = a->attempt;
     memcpy(w->adapter, ma->name, sizeof w->adapter);
     memcpy(w->compute_node, model_node(m, a->compute_node)->name, sizeof w->compute_node);
@@ -43,14 +50,15 @@ static void add_buffer(const struct model *m, const struct attachment *a, struct
         memcpy(w->lender_id, a->lender_id, sizeof w->lender_id);
 }
 
-/* A segment of an earlier boot is never made again: it is published as gone, which it is. */
+/* Made only while the attach, or the giving up of a detach, goes on; a segment that was lost is never made again. */
 static void add_segment(const struct model *m, const struct attachment *a, struct wire_desired *d)
 {
     if (a->step < STEP_ONLINE)
         return;
     struct wire_want_segment *w = &d->segments[d->n_segments++];
     memcpy(w->id, a->id, sizeof w->id);
-    w->want = !lifecycle_wants(a, STEP_ONLINE) ? WIRE_ABSENT : a->segment_seen ? WIRE_KEEP : WIRE_CREATE;
+    bool make = a->goal == GOAL_PRESENT && a->state == ATT_PENDING;
+    w->want = !lifecycle_wants(a, STEP_ONLINE) ? WIRE_ABSENT : make ? WIRE_CREATE : WIRE_KEEP;
     w->attempt = a->attempt;
     memcpy(w->adapter, model_adapter(m, a->compute_adapter)->name, sizeof w->adapter);
     w->section = a->section;
@@ -70,21 +78,6 @@ static void add_sections(const struct model *m, const struct adapter *a, struct 
     }
 }
 
-/* Everything on the circuit is in quarantine: its donor's ports stay in reset (rule 5). */
-static bool circuit_quarantined(const struct model *m, uint32_t circuit)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (!a || a->circuit != circuit)
-            continue;
-        if (!a->quarantined)
-            return false;
-        any = true;
-    }
-    return any;
-}
-
 static void add_channel(const struct model *m, uint32_t port, bool up, struct wire_desired *d)
 {
     const struct port *p = model_port(m, port);
@@ -94,33 +87,47 @@ static void add_channel(const struct model *m, uint32_t port, bool up, struct wi
     w->up = up;
 }
 
-/* What the phase of a circuit says of its ends and joins (lifecycle_circuit.c). */
-static void add_circuit(const struct model *m, uint32_t at, uint32_t node, struct wire_desired *d)
+/* The port that the circuit joins this one to, on the same switch; NONE when that is the lower one, which says it. */
+static uint32_t join_of(const struct circuit *c, uint32_t port)
 {
-    const struct circuit *c = model_circuit(m, at);
-    const char *name = model_node(m, node)->name;
-    if (c->phase == PHASE_CLOSED)
-        return;
-    bool compute_said = c->phase >= PHASE_CHANNELS, compute_up = c->phase == PHASE_CHANNELS;
-    bool memory_up = c->phase == PHASE_CHANNELS || c->phase == PHASE_LEAVE_COMPUTE;
-    bool connected = c->phase != PHASE_CLEAR;
-    for (unsigned k = 0; k < c->channels; k++) {
-        const struct leg *l = &c->legs[k];
-        if (compute_said && model_adapter(m, c->compute)->node == node)
-            add_channel(m, l->ports[0], compute_up, d);
-        if (compute_said && model_adapter(m, c->memory)->node == node)
-            add_channel(m, l->ports[l->n_ports - 1], memory_up && !circuit_quarantined(m, at), d);
-        for (unsigned i = 1; i + 2 < l->n_ports; i += 2) {
-            const struct port *a = model_port(m, l->ports[i]), *b = model_port(m, l->ports[i + 1]);
-            const struct sw *s = model_switch(m, a->sw);
-            if (strcmp(s->managed_by, name) != 0)
-                continue;
-            struct wire_want_crossconnect *w = &d->crossconnects[d->n_crossconnects++];
-            memcpy(w->name, s->name, sizeof w->name);
-            w->port_a = a->number < b->number ? a->number : b->number;
-            w->port_b = a->number < b->number ? b->number : a->number;
-            w->connected = connected;
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2) {
+            uint32_t a = c->legs[k].ports[i], b = c->legs[k].ports[i + 1];
+            if (port == a || port == b)
+                return port == (a < b ? a : b) ? (a < b ? b : a) : NONE;
         }
+    return NONE;
+}
+
+/* What the phases of the circuits that end in the adapter say of its channels (lifecycle_circuit.c). */
+static void add_circuits(const struct model *m, uint32_t adapter, struct wire_desired *d)
+{
+    const struct adapter *a = model_adapter(m, adapter);
+    for (unsigned k = 0; k < a->n_ports; k++) {
+        const struct circuit *c = model_circuit(m, model_port(m, a->ports[k])->circuit);
+        if (!c || c->phase < PHASE_CHANNELS)
+            continue;
+        bool compute_up = c->phase == PHASE_CHANNELS;
+        bool memory_up = (c->phase == PHASE_CHANNELS || c->phase == PHASE_LEAVE_COMPUTE) && !c->severed;
+        add_channel(m, a->ports[k], c->compute == adapter ? compute_up : memory_up, d);
+    }
+}
+
+/* Joins are named while they are made and while they are cleared.  In between nobody touches them, not even to make
+ * them again: memory may be in use over them (rule 6). */
+static void add_joins(const struct model *m, uint32_t sw, struct wire_desired *d)
+{
+    const struct sw *s = model_switch(m, sw);
+    for (unsigned n = 0; n < s->n_ports; n++) {
+        const struct circuit *c = model_circuit(m, model_port(m, s->first_port + n)->circuit);
+        uint32_t peer = c && (c->phase == PHASE_JOIN || c->phase == PHASE_CLEAR) ? join_of(c, s->first_port + n) : NONE;
+        if (peer == NONE)
+            continue;
+        struct wire_want_crossconnect *w = &d->crossconnects[d->n_crossconnects++];
+        memcpy(w->name, s->name, sizeof w->name);
+        w->port_a = n + 1;
+        w->port_b = model_port(m, peer)->number;
+        w->connected = c->phase == PHASE_JOIN;
     }
 }
 
@@ -130,19 +137,17 @@ int desired_build(const struct model *m, uint32_t node, struct wire_desired *out
     struct wire_desired d = { 0 };
     if (make_room(m, node, &d, e) < 0)
         return -1;
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (a && a->donor == node)
-            add_buffer(m, a, &d);
-        if (a && a->compute_node == node)
-            add_segment(m, a, &d);
+    for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
+        add_buffer(m, model_attachment(m, i), &d);
+    for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
+        add_segment(m, model_attachment(m, i), &d);
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        add_sections(m, model_adapter(m, n->adapters[i]), &d);
+        add_circuits(m, n->adapters[i], &d);
     }
-    for (unsigned i = 0; i < n->n_adapters; i++)
-        if (model_adapter(m, n->adapters[i]))
-            add_sections(m, model_adapter(m, n->adapters[i]), &d);
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        if (model_circuit(m, i))
-            add_circuit(m, i, node, &d);
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++)
+        if (manages(m, node, i))
+            add_joins(m, i, &d);
     *out = d;
     return 0;
 }

@@ -253,7 +253,7 @@ void fabric_update_port(struct fabric *f, const struct model *m, uint32_t port)
     if (!l)
         return;
     bool up = model_link_usable(m, l);
-    bool open = up && model_port(m, l->a)->circuit == NONE && model_port(m, l->b)->circuit == NONE;
+    bool open = up && model_port_free(model_port(m, l->a)) && model_port_free(model_port(m, l->b));
     f->peer[l->a] = up ? l->b : NONE;
     f->peer[l->b] = up ? l->a : NONE;
     set_open(f, f->port_hop[l->a], open);

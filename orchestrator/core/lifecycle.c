@@ -129,6 +129,8 @@ static bool publish_undo(struct model *m, uint32_t at, enum step step)
     a->revision = m->revision;
     a->updated_ms = m->wall_ms;
     a->progress_ms = m->now_ms;
+    a->retries = 0;
+    a->retry_at_ms = 0;
     if (step == STEP_ONLINE)
         a->tombstone_revision = m->revision;
     if (step == STEP_LEND)
@@ -161,6 +163,7 @@ void lifecycle_turn_back(struct model *m, uint32_t at, enum attachment_state end
     a->ending = ending;
     a->progress_ms = m->now_ms;
     a->updated_ms = m->wall_ms;
+    model_mark_due(m, a->circuit);
 }
 
 void lifecycle_fail(struct model *m, uint32_t at, const char *reason)
@@ -244,17 +247,26 @@ static void verify_circuit(struct model *m, const struct attachment *a)
     }
 }
 
+/* A detach that was given up, but the memory does not come back: it was wanted gone before, so it goes. */
+static void detach_after_all(struct model *m, uint32_t at, const char *reason)
+{
+    lifecycle_set_reason(model_edit_attachment(m, at), reason);
+    lifecycle_turn_back(m, at, ATT_DETACHED);
+    lifecycle_set_state(m, model_edit_attachment(m, at), ATT_DETACHING);
+}
+
 static bool online_advance(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     if (!lifecycle_fresh(m, a->compute_node, a->revision))
         return false;
     if (a->segment_fault[0] && a->segment_fault_attempt == a->attempt) {
-        lifecycle_fail(m, at, a->segment_fault);
+        (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, a->segment_fault);
         return true;
     }
-    if (!a->now_segment || a->blocks_total == 0 || a->blocks_online != a->blocks_total || !a->now_movable ||
-        !a->now_buffer)
+    bool online = a->now_segment && a->blocks_total > 0 && a->blocks_online == a->blocks_total && a->now_movable;
+    bool lent = lifecycle_fresh(m, a->donor, 0) && model_adapter(m, a->memory_adapter)->ok && a->now_buffer;
+    if (!online || !lent)
         return false;
     verify_circuit(m, a);
     struct attachment *x = model_edit_attachment(m, at);
@@ -297,22 +309,22 @@ static bool section_kept(const struct model *m, uint32_t at)
 
 static bool circuit_kept(const struct model *m, uint32_t at)
 {
-    uint32_t circuit = model_attachment(m, at)->circuit;
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (a && i != at && a->circuit == circuit && lifecycle_wants(a, STEP_CONNECT))
+    const struct circuit *c = model_circuit(m, model_attachment(m, at)->circuit);
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        if (i != at && lifecycle_wants(model_attachment(m, i), STEP_CONNECT))
             return true;
-    }
     return false;
 }
 
-/* No block of the range is online, said by the compute node as it is now, in answer to the tombstone. */
+/* No block of the range is online, said by the compute node as it is now, in answer to the tombstone.  A range that the
+ * node does not name proves something only in a later boot: in this one the agent has to name what it was ordered. */
 static bool segment_gone(const struct model *m, const struct attachment *a)
 {
     const struct node *n = model_node(m, a->compute_node);
     if (a->step < STEP_ONLINE || lifecycle_fenced(m, a->compute_node))
         return true;
-    if (!a->tombstone_revision || !lifecycle_fresh(m, a->compute_node, a->tombstone_revision) || a->blocks_online)
+    if (!a->tombstone_revision || !lifecycle_fresh(m, a->compute_node, a->tombstone_revision) || a->blocks_online ||
+        a->now_overlapped)
         return false;
     bool same_boot = !strcmp(n->boot_id, a->compute_boot);
     return a->now_segment ? a->now_quiesced || !same_boot : !same_boot;
@@ -348,6 +360,8 @@ static void finish(struct model *m, uint32_t at)
     lifecycle_set_state(m, a, a->ending);
     a->updated_ms = m->wall_ms;
     wake_both(m, a);
+    if (a->barring && a->compute_boot[0])
+        model_bar_section(m, at);
     model_release(m, at);
 }
 
@@ -359,9 +373,10 @@ void lifecycle_stick(struct model *m, uint32_t at, const char *reason)
         wait *= 2;
     a->retries++;
     a->retry_at_ms = m->now_ms + lifecycle_scaled(m, wait < RETRY_MAX_MS ? wait : RETRY_MAX_MS);
+    if (a->state == ATT_LOST)
+        return; /* what it was lost by says more; it is retried all the same */
     lifecycle_set_reason(a, reason);
-    if (a->state == ATT_DETACHING || a->state == ATT_PENDING)
-        lifecycle_set_state(m, a, ATT_STUCK);
+    lifecycle_set_state(m, a, ATT_STUCK);
 }
 
 bool lifecycle_park(struct model *m, uint32_t at)
@@ -419,11 +434,16 @@ static bool undo_lend(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
-    bool gone = lifecycle_fresh(m, a->donor, a->revision) && ma->ok && !a->now_buffer;
-    if (!gone && !lifecycle_fenced(m, a->donor))
-        return false;
-    finish(m, at);
-    return true;
+    bool fresh = lifecycle_fresh(m, a->donor, a->revision) && ma->ok;
+    if ((fresh && !a->now_buffer && !a->now_id_held) || lifecycle_fenced(m, a->donor)) {
+        finish(m, at);
+        return true;
+    }
+    if (fresh && !a->retry_at_ms && a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt) {
+        lifecycle_stick(m, at, a->buffer_fault);
+        return true;
+    }
+    return false;
 }
 
 /* Which undo comes first, for an attachment that was turned back at 'step'. */
@@ -468,26 +488,26 @@ static bool undo_advance(struct model *m, uint32_t at)
 
 /* ---- the whole ----------------------------------------------------------------------------------------------------
  */
-static bool advance_once(struct model *m)
+/* One round over a circuit and what is on it.  What is lost is noticed first, for all: whether the circuit is still
+ * used by memory that is well depends on it. */
+static bool advance_once(struct model *m, uint32_t circuit)
 {
     bool moved = false;
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        if (model_attachment(m, i))
-            moved |= lifecycle_check_lost(m, i);
-        const struct attachment *a = model_attachment(m, i);
-        if (a)
-            moved |= a->goal == GOAL_PRESENT ? attach_advance(m, i) : undo_advance(m, i);
+    for (uint32_t i = model_circuit(m, circuit)->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        moved |= lifecycle_check_lost(m, i);
+    for (uint32_t i = model_circuit(m, circuit)->first_attachment, next; i != NONE; i = next) {
+        next = model_attachment(m, i)->circuit_next;
+        moved |= model_attachment(m, i)->goal == GOAL_PRESENT ? attach_advance(m, i) : undo_advance(m, i);
     }
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        if (model_circuit(m, i))
-            moved |= circuit_advance(m, i);
-    return moved;
+    return model_circuit(m, circuit) ? circuit_advance(m, circuit) | moved : false;
 }
 
 void lifecycle_advance(struct model *m)
 {
-    while (advance_once(m))
-        ;
+    uint32_t circuit;
+    while (model_take_due(m, &circuit))
+        while (model_circuit(m, circuit) && advance_once(m, circuit))
+            ;
 }
 
 int lifecycle_attach(struct model *m, struct topology *t, const struct place_request *r, const char *id, uint32_t *out,
@@ -502,6 +522,7 @@ int lifecycle_attach(struct model *m, struct topology *t, const struct place_req
     struct attachment *a = model_edit_attachment(m, *out);
     a->progress_ms = m->now_ms;
     a->blocks_total = (unsigned)(a->size_bytes / model_node(m, a->compute_node)->block_bytes);
+    model_mark_due(m, a->circuit);
     model_emit_attachment(m, a, "", attachment_state_names[ATT_PENDING]);
     return 0;
 }
@@ -515,6 +536,7 @@ void lifecycle_try_again(struct model *m, uint32_t at)
     x->retry_at_ms = 0;
     x->progress_ms = m->now_ms;
     wake_both(m, x);
+    model_mark_due(m, x->circuit);
     if (x->state == ATT_STUCK)
         lifecycle_set_state(m, x, ATT_DETACHING);
 }
@@ -551,8 +573,7 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     struct attachment *x = model_edit_attachment(m, at);
     x->goal = GOAL_PRESENT;
     x->tombstone_revision = 0;
-    x->segment_seen = false; /* its blocks are brought online again: the same boot, nothing was released */
-    x->attempt++;
+    x->attempt++; /* blocks that are offline come online again: the same boot, nothing was released */
     x->reason[0] = '\0';
     x->retries = 0;
     x->retry_at_ms = 0;

@@ -9,6 +9,7 @@
 #include "lifecycle_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static uint32_t manager_of(const struct model *m, uint32_t port)
 {
@@ -28,14 +29,29 @@ static bool each_join(const struct model *m, const struct circuit *c,
     return true;
 }
 
+/* The switch was read for a report of its manager that is no older than 'revision'. */
+static bool join_read(const struct model *m, uint32_t port, uint64_t revision)
+{
+    return lifecycle_fresh(m, manager_of(m, port), revision) && model_switch(m, model_port(m, port)->sw)->seen;
+}
+
 static bool joined(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
 {
-    return lifecycle_fresh(m, manager_of(m, a), c->revision) && model_port(m, a)->seen_peer == b;
+    return join_read(m, a, c->revision) && model_port(m, a)->seen_peer == b;
 }
 
 static bool parted(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
 {
-    return lifecycle_fresh(m, manager_of(m, a), c->revision) && model_port(m, a)->seen_peer != b;
+    return join_read(m, a, c->revision) && model_port(m, a)->seen_peer != b;
+}
+
+/* Nobody else is joined to either port: a foreign join is never rewritten (rule 6). */
+static bool joinable(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
+{
+    (void)c;
+    const struct port *pa = model_port(m, a), *pb = model_port(m, b);
+    return join_read(m, a, 0) && (pa->seen_peer == NONE || pa->seen_peer == b) &&
+           (pb->seen_peer == NONE || pb->seen_peer == a);
 }
 
 static unsigned channel_bits(const struct model *m, const struct circuit *c, bool compute_end)
@@ -68,14 +84,64 @@ static bool end_down(const struct model *m, const struct circuit *c, bool comput
     return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & channel_bits(m, c, compute_end));
 }
 
+/* No section that is mapped sends to the ports that the circuit is going to use: what is behind them may be in use by
+ * memory that nobody here knows of.  Zero leads out of port 1 as soon as that leaves reset. */
+static bool ports_quiet(const struct model *m, const struct circuit *c)
+{
+    const struct adapter *a = model_adapter(m, c->compute);
+    unsigned bits = channel_bits(m, c, true);
+    if (!lifecycle_fresh(m, a->node, 0) || !a->ok)
+        return false;
+    for (unsigned k = 0; k < a->n_sections; k++) {
+        uint64_t value = a->sections[k].seen_value, netid = value & 3;
+        unsigned ports = netid == WIRE_NETID_BOTH ? 3 : netid == WIRE_NETID_PORT0 ? 1 : 2;
+        bool leads = value ? !wire_section_is_parked(value, k) : (a->seen_channels & 2) != 0;
+        if (leads && (ports & bits))
+            return false;
+    }
+    return true;
+}
+
 bool circuit_wanted(const struct model *m, uint32_t circuit)
 {
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (a && a->circuit == circuit && lifecycle_wants(a, STEP_CONNECT))
-            return true;
-    }
+    const struct circuit *c = model_circuit(m, circuit);
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        if (lifecycle_wants(model_attachment(m, i), STEP_CONNECT))
+            return !c->severed;
     return false;
+}
+
+bool circuit_frozen(const struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        if (model_attachment(m, i)->quarantined)
+            return true;
+    return false;
+}
+
+/* The donor is lost under every attachment that is in use: its ports go into reset, and stay there (rule 5).  When it
+ * is still in the boot that lent, that cuts off traffic in flight, and they are suspect (rule 6). */
+static bool sever_circuit(struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    const struct node *donor = model_node(m, model_adapter(m, c->memory)->node);
+    bool suspect = false;
+    if (c->severed || !circuit_frozen(m, circuit))
+        return false;
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!a->quarantined && lifecycle_live(m, a))
+            return false;
+        suspect |= a->quarantined && !strcmp(a->donor_boot, donor->boot_id);
+    }
+    struct circuit *x = model_edit_circuit(m, circuit);
+    x->severed = true;
+    x->revision = m->revision;
+    for (unsigned k = 0; suspect && k < x->channels; k++)
+        model_edit_port(m, x->legs[k].ports[x->legs[k].n_ports - 1])->suspect = true;
+    lifecycle_wake(m, model_adapter(m, x->memory)->node);
+    return true;
 }
 
 bool circuit_is_open(const struct circuit *c)
@@ -90,10 +156,10 @@ bool circuit_is_opening(const struct circuit *c)
 
 static void set_state(struct model *m, uint32_t circuit, enum circuit_state state)
 {
-    struct circuit *c = model_edit_circuit(m, circuit);
     char object[ID_SIZE + 12];
-    if (c->state == state)
+    if (model_circuit(m, circuit)->state == state)
         return;
+    struct circuit *c = model_edit_circuit(m, circuit);
     snprintf(object, sizeof object, "circuit/%s", c->id);
     model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "");
     c->state = state;
@@ -113,6 +179,13 @@ static void wake_for(struct model *m, const struct circuit *c, enum circuit_phas
             lifecycle_wake(m, manager_of(m, c->legs[k].ports[i]));
 }
 
+/* What waits for the circuit has not been waiting in vain. */
+static void note_progress(struct model *m, const struct circuit *c)
+{
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        model_touch_attachment(m, i)->progress_ms = m->now_ms;
+}
+
 static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
 {
     static const enum circuit_state state_of[] = {
@@ -127,6 +200,7 @@ static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
     set_state(m, circuit, state_of[phase]);
     struct circuit copy = *model_circuit(m, circuit);
     wake_for(m, &copy, phase);
+    note_progress(m, &copy);
     return true;
 }
 
@@ -137,6 +211,7 @@ static bool channels_advance(struct model *m, uint32_t circuit)
     if (circuit_is_open(c) || !end_up(m, c, true) || !end_up(m, c, false))
         return false;
     set_state(m, circuit, c->verified ? CIRCUIT_UP : CIRCUIT_UNVERIFIED);
+    note_progress(m, model_circuit(m, circuit));
     return true;
 }
 
@@ -144,9 +219,14 @@ bool circuit_advance(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     bool wanted = circuit_wanted(m, circuit), has_joins = c->legs[0].n_ports > 2;
+    if (sever_circuit(m, circuit))
+        return true;
+    if (circuit_frozen(m, circuit) && c->severed)
+        return false;
     switch (c->phase) {
     case PHASE_CLOSED:
-        return wanted && publish(m, circuit, has_joins ? PHASE_JOIN : PHASE_CHANNELS);
+        return wanted && ports_quiet(m, c) && each_join(m, c, joinable) &&
+               publish(m, circuit, has_joins ? PHASE_JOIN : PHASE_CHANNELS);
     case PHASE_JOIN:
         if (!wanted)
             return publish(m, circuit, PHASE_CLEAR);
@@ -166,25 +246,25 @@ bool circuit_advance(struct model *m, uint32_t circuit)
 void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node)
 {
     const struct circuit *c = model_circuit(m, circuit);
-    if (c->phase == PHASE_CHANNELS &&
+    if (c->phase == PHASE_CHANNELS && !c->severed &&
         (model_adapter(m, c->compute)->node == node || model_adapter(m, c->memory)->node == node))
         publish(m, circuit, PHASE_CHANNELS);
 }
 
 void circuit_start(struct model *m, uint32_t circuit)
 {
-    struct circuit *c = model_touch_circuit(m, circuit);
+    const struct circuit *c = model_circuit(m, circuit);
     bool live = false; /* one of its attachments had gone online over it, so it was open before the restart */
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        live |= a && a->circuit == circuit && a->step >= STEP_ONLINE;
-    }
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        live |= model_attachment(m, i)->step >= STEP_ONLINE;
     if (c->phase == PHASE_CLOSED)
-        c->state = CIRCUIT_PLANNED;
+        set_state(m, circuit, CIRCUIT_PLANNED);
     else if (c->phase > PHASE_CHANNELS)
-        c->state = CIRCUIT_CLOSING;
+        set_state(m, circuit, CIRCUIT_CLOSING);
     else
-        c->state = !live || c->phase != PHASE_CHANNELS ? CIRCUIT_CONNECTING
-                   : c->verified                       ? CIRCUIT_UP
-                                                       : CIRCUIT_UNVERIFIED;
+        set_state(m, circuit,
+                  !live || c->phase != PHASE_CHANNELS ? CIRCUIT_CONNECTING
+                  : c->verified                       ? CIRCUIT_UP
+                                                      : CIRCUIT_UNVERIFIED);
+    model_mark_due(m, circuit);
 }

@@ -4,6 +4,8 @@
 
 #include "lifecycle.h"
 
+#define UNREACHABLE_MS 10000 /* a node that is silent for so long is unreachable */
+
 /* The node's last report belongs to its present session and is the result of 'revision' or a later one. */
 bool lifecycle_fresh(const struct model *m, uint32_t node, uint64_t revision);
 bool lifecycle_fenced(const struct model *m, uint32_t node);
@@ -20,6 +22,8 @@ void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node);
 void circuit_start(struct model *m, uint32_t circuit);
 bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
 bool circuit_is_open(const struct circuit *c);    /* observed: channels out of reset and settled */
+/* Something on it is in quarantine: nothing about it changes. */
+bool circuit_frozen(const struct model *m, uint32_t circuit);
 
 /* ---- lifecycle.c, for lifecycle_lost.c and lifecycle_time.c ---- */
 int64_t lifecycle_scaled(const struct model *m, int64_t ms);
@@ -33,6 +37,9 @@ void lifecycle_stick(struct model *m, uint32_t attachment,
                      const char *reason); /* its undo failed: stuck, retried later */
 void lifecycle_try_again(struct model *m, uint32_t attachment);
 bool lifecycle_park(struct model *m, uint32_t attachment); /* publishes the undo of map */
+/* lifecycle_lost.c: blocks of it may be online in the boot that is still running: its borrower may read it any moment
+ */
+bool lifecycle_live(const struct model *m, const struct attachment *a);
 /* lifecycle_lost.c: notices what is gone; true when that changed something. */
 bool lifecycle_check_lost(struct model *m, uint32_t attachment);
 

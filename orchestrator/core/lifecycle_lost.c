@@ -2,17 +2,24 @@
  *
  * Losing the borrower's half starts the undo at once; losing the donor's half under a borrower that may still read it
  * puts the attachment in quarantine: nothing is touched until the borrower rebooted or was fenced (DESIGN, rules 3 to
- * 5). */
+ * 5).  What was ordered before is withdrawn then: taking dead memory offline reads it. */
 #include "lifecycle_internal.h"
 
 #include <string.h>
 
+bool lifecycle_live(const struct model *m, const struct attachment *a)
+{
+    return a->step >= STEP_ONLINE && !a->compute_gone && !lifecycle_fenced(m, a->compute_node) &&
+           !strcmp(a->compute_boot, model_node(m, a->compute_node)->boot_id);
+}
+
 static void lose(struct model *m, uint32_t at, const char *reason)
 {
     const struct attachment *a = model_attachment(m, at);
+    bool was_attached = a->state == ATT_ATTACHED || (a->goal == GOAL_PRESENT && a->segment_seen);
     if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
         return;
-    if (a->state == ATT_ATTACHED || a->state == ATT_STUCK) {
+    if (was_attached || a->state == ATT_STUCK || a->quarantined) {
         lifecycle_set_reason(model_edit_attachment(m, at), reason);
         lifecycle_turn_back(m, at, ATT_LOST);
         lifecycle_set_state(m, model_edit_attachment(m, at), ATT_LOST);
@@ -21,39 +28,54 @@ static void lose(struct model *m, uint32_t at, const char *reason)
     }
 }
 
-/* The donor's half is gone under a borrower that may still read it: nothing is touched until the borrower rebooted. */
+static void quarantine(struct model *m, uint32_t at)
+{
+    struct attachment *a = model_edit_attachment(m, at);
+    a->quarantined = a->barring = true;
+    a->retry_at_ms = 0;
+    if (a->goal == GOAL_ABSENT) {
+        a->undoing = a->step + 1;
+        a->tombstone_revision = 0;
+        a->revision = m->revision;
+    }
+    lifecycle_wake(m, a->donor);
+    lifecycle_wake(m, a->compute_node);
+}
+
 static void lose_donor(struct model *m, uint32_t at, const char *reason)
 {
     const struct attachment *a = model_attachment(m, at);
-    bool live =
-        a->step >= STEP_ONLINE && !a->compute_gone && !strcmp(a->compute_boot, model_node(m, a->compute_node)->boot_id);
-    if (live && !a->quarantined) {
-        model_edit_attachment(m, at)->quarantined = true;
-        lifecycle_wake(m, a->donor);
-    }
+    if (!a->quarantined && lifecycle_live(m, a))
+        quarantine(m, at);
     lose(m, at, reason);
+}
+
+/* The lender answers, and does not have the buffer that we know. */
+static bool buffer_missing(const struct model *m, const struct attachment *a)
+{
+    return a->buffer_seen && !a->release_published && !a->now_buffer && model_adapter(m, a->memory_adapter)->ok &&
+           lifecycle_fresh(m, a->donor, 0);
 }
 
 bool lifecycle_check_lost(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    const struct adapter *ma = model_adapter(m, a->memory_adapter);
-    if (a->ending == ATT_LOST && a->goal == GOAL_ABSENT)
-        return false;
-    if (a->buffer_seen && !a->release_published && !a->now_buffer && ma->ok && lifecycle_fresh(m, a->donor, 0)) {
-        enum attachment_state before = a->state;
-        bool quarantined = a->quarantined;
+    enum attachment_state state = a->state;
+    enum attachment_goal goal = a->goal;
+    bool quarantined = a->quarantined;
+    if (buffer_missing(m, a))
         lose_donor(m, at, "the donor's lender no longer holds the buffer");
-        return model_attachment(m, at)->state != before || model_attachment(m, at)->quarantined != quarantined;
-    }
-    if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
-        (!a->now_segment || !a->blocks_online)) {
+    else if (model_circuit(m, a->circuit)->severed && a->goal == GOAL_PRESENT)
+        lose(m, at, "the circuit is in quarantine");
+    else if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
+             (!a->now_segment || !a->blocks_online))
         lose(m, at, "every block was taken offline on the compute node by someone else");
-        return true;
-    }
-    return false;
+    a = model_attachment(m, at);
+    return a->state != state || a->goal != goal || a->quarantined != quarantined;
 }
 
+/* ---- a node came with a new boot ----------------------------------------------------------------------------------
+ */
 /* A new boot has no block of it, but has to say so; its section is parked before any channel of it comes up. */
 static void reboot_undo(struct model *m, uint32_t at)
 {
@@ -64,52 +86,91 @@ static void reboot_undo(struct model *m, uint32_t at)
     lifecycle_park(m, at);
 }
 
+static void borrower_rebooted(struct model *m, uint32_t at)
+{
+    if (model_attachment(m, at)->step < STEP_ONLINE)
+        return;
+    struct attachment *x = model_edit_attachment(m, at);
+    x->quarantined = false; /* whatever it read is gone with its kernel */
+    x->now_segment = x->now_quiesced = false;
+    x->blocks_online = 0;
+    lose(m, at, "the compute node rebooted");
+    reboot_undo(m, at);
+}
+
+static void donor_gone(struct model *m, uint32_t at, const char *reason)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (!a->buffer_seen || a->release_published)
+        return;
+    model_touch_attachment(m, at)->now_buffer = false;
+    lose_donor(m, at, reason);
+    model_mark_due(m, model_attachment(m, at)->circuit);
+}
+
+static void adapters_reset(struct model *m, uint32_t node)
+{
+    const struct node *n = model_node(m, node);
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        for (unsigned k = 0; k < model_adapter(m, n->adapters[i])->n_ports; k++) {
+            uint32_t port = model_adapter(m, n->adapters[i])->ports[k];
+            if (model_port(m, port)->suspect)
+                model_edit_port(m, port)->suspect = false;
+            model_mark_due(m, model_port(m, port)->circuit);
+            if (model_port(m, port)->circuit != NONE)
+                circuit_rebooted(m, model_port(m, port)->circuit, node);
+        }
+}
+
 void lifecycle_rebooted(struct model *m, uint32_t node)
 {
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (!a)
-            continue;
-        if (a->compute_node == node && a->step >= STEP_ONLINE) {
-            struct attachment *x = model_edit_attachment(m, i);
-            x->quarantined = false; /* whatever it read is gone with its kernel */
-            x->now_segment = x->now_quiesced = false;
-            x->blocks_online = 0;
-            lose(m, i, "the compute node rebooted");
-            reboot_undo(m, i);
-        }
-        a = model_attachment(m, i);
-        if (a && a->donor == node && a->buffer_seen && !a->release_published) {
-            model_touch_attachment(m, i)->now_buffer = false;
-            lose_donor(m, i, "the donor rebooted");
-        }
-    }
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
-        if (model_circuit(m, i))
-            circuit_rebooted(m, i, node);
+    const struct node *n = model_node(m, node);
+    for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
+        borrower_rebooted(m, i);
+    for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
+        donor_gone(m, i, "the donor rebooted");
+    adapters_reset(m, node);
+}
+
+/* ---- an operator's word that a node is off ------------------------------------------------------------------------
+ */
+static void borrower_fenced(struct model *m, uint32_t at)
+{
+    struct attachment *x = model_edit_attachment(m, at);
+    x->barring |= x->step >= STEP_ONLINE;
+    x->quarantined = false;
+    lose(m, at, "the compute node was fenced");
+    model_mark_due(m, model_attachment(m, at)->circuit);
+}
+
+static void donor_fenced(struct model *m, uint32_t at)
+{
+    if (model_attachment(m, at)->buffer_seen)
+        model_edit_attachment(m, at)->barring = true;
+    donor_gone(m, at, "the donor was fenced");
+    if (model_attachment(m, at)->goal == GOAL_PRESENT)
+        lose(m, at, "the donor was fenced");
+    model_mark_due(m, model_attachment(m, at)->circuit);
 }
 
 int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e)
 {
     const struct node *n = model_node(m, node);
+    int64_t silent_ms = m->now_ms - n->last_seen_ms;
     if (strcmp(n->boot_id, boot_id) != 0)
         return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
-    if (n->state == NODE_READY)
+    if (n->state == NODE_FENCED)
+        return 0;
+    if (n->state == NODE_READY || (n->session[0] && silent_ms < lifecycle_scaled(m, UNREACHABLE_MS)))
         return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
     struct node *x = model_edit_node(m, node);
     memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
     x->session[0] = '\0';
     x->reported = false;
     model_set_node_state(m, node, NODE_FENCED, "fenced by an operator");
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (a && a->compute_node == node) {
-            model_edit_attachment(m, i)->quarantined = false;
-            lose(m, i, "the compute node was fenced");
-        } else if (a && a->donor == node && a->buffer_seen && !a->release_published) {
-            model_touch_attachment(m, i)->now_buffer = false;
-            lose_donor(m, i, "the donor was fenced");
-        }
-    }
+    for (uint32_t i = model_node(m, node)->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
+        borrower_fenced(m, i);
+    for (uint32_t i = model_node(m, node)->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
+        donor_fenced(m, i);
     return 0;
 }

@@ -7,14 +7,19 @@
 
 #define ATTACH_LIMIT_MS 120000
 #define UNDO_LIMIT_MS 120000
-#define UNREACHABLE_MS 10000
+#define RETRY_AFTER_START_MS 5000
+#define SCAN_MS 1000 /* every clock is looked at so often, at least */
 
 static void start_node(struct model *m, uint32_t at)
 {
     struct node *n = model_touch_node(m, at);
     n->last_seen_ms = m->now_ms;
     bool fenced = n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id);
-    n->state = fenced ? NODE_FENCED : n->machine_id[0] ? NODE_UNREACHABLE : NODE_NEW;
+    model_set_node_state(m, at,
+                         fenced             ? NODE_FENCED
+                         : n->machine_id[0] ? NODE_UNREACHABLE
+                                            : NODE_NEW,
+                         "the orchestrator was started");
 }
 
 static void start_attachment(struct model *m, uint32_t at)
@@ -25,6 +30,8 @@ static void start_attachment(struct model *m, uint32_t at)
     a->numa_node = -1;
     a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
     a->blocks_online = a->state == ATT_ATTACHED ? a->blocks_total : 0;
+    if (a->state == ATT_STUCK)
+        a->retry_at_ms = m->now_ms + lifecycle_scaled(m, RETRY_AFTER_START_MS);
 }
 
 void lifecycle_start(struct model *m)
@@ -38,6 +45,7 @@ void lifecycle_start(struct model *m)
     for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
         if (model_circuit(m, i))
             circuit_start(m, i);
+    m->scan_at_ms = m->now_ms;
 }
 
 static void earlier(int64_t *next, int64_t at)
@@ -75,7 +83,9 @@ static const char *waits_for(const struct attachment *a)
 static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
 {
     const struct attachment *a = model_attachment(m, at);
-    if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
+    if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING && a->segment_seen) {
+        return; /* a detach that was given up: memory that is in use is not taken away for want of news */
+    } else if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
         int64_t end = a->progress_ms + lifecycle_scaled(m, ATTACH_LIMIT_MS);
         char reason[WIRE_TEXT];
         snprintf(reason, sizeof reason, "no progress at step %s for %d s", step_names[a->step], ATTACH_LIMIT_MS / 1000);
@@ -88,7 +98,7 @@ static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
             lifecycle_try_again(m, at);
         else
             earlier(next, a->retry_at_ms);
-    } else if (a->goal == GOAL_ABSENT && a->state != ATT_LOST && a->state != ATT_STUCK) {
+    } else if (a->goal == GOAL_ABSENT && a->state != ATT_STUCK && !a->quarantined) {
         int64_t end = a->progress_ms + lifecycle_scaled(m, UNDO_LIMIT_MS);
         if (m->now_ms >= end)
             lifecycle_stick(m, at, waits_for(a));
@@ -97,15 +107,23 @@ static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
     }
 }
 
-int64_t lifecycle_tick(struct model *m)
+/* Looks at every clock; those that run out between two scans are at most SCAN_MS late. */
+static int64_t scan(struct model *m)
 {
-    int64_t next = m->now_ms + lifecycle_scaled(m, UNREACHABLE_MS);
+    int64_t next = m->now_ms + lifecycle_scaled(m, SCAN_MS);
     for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
         if (model_node(m, i))
             tick_node(m, i, &next);
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
         if (model_attachment(m, i))
             tick_attachment(m, i, &next);
-    lifecycle_advance(m);
     return next;
+}
+
+int64_t lifecycle_tick(struct model *m)
+{
+    if (m->now_ms >= m->scan_at_ms)
+        m->scan_at_ms = scan(m);
+    lifecycle_advance(m);
+    return m->scan_at_ms;
 }

@@ -154,6 +154,8 @@ void model_free(struct model *m)
         free(m->tables[k].rows);
     }
     name_index_free(m->names);
+    free(m->due.items);
+    free(m->due.member);
     free(m->journal);
     free(m->changes.ring);
     free(m->events);
@@ -261,17 +263,18 @@ ACCESSORS(link, link, MODEL_LINK)
 ACCESSORS(circuit, circuit, MODEL_CIRCUIT)
 ACCESSORS(attachment, attachment, MODEL_ATTACHMENT)
 
-#define TOUCH(type, kind)                                                                                              \
-    struct type *model_touch_##type(struct model *m, uint32_t i)                                                       \
+#define TOUCH(type, name, kind)                                                                                        \
+    struct type *model_touch_##name(struct model *m, uint32_t i)                                                       \
     {                                                                                                                  \
         return (struct type *)model_edit_row(m, kind, i, false);                                                       \
     }
 
-TOUCH(node, MODEL_NODE)
-TOUCH(adapter, MODEL_ADAPTER)
-TOUCH(port, MODEL_PORT)
-TOUCH(circuit, MODEL_CIRCUIT)
-TOUCH(attachment, MODEL_ATTACHMENT)
+TOUCH(node, node, MODEL_NODE)
+TOUCH(adapter, adapter, MODEL_ADAPTER)
+TOUCH(port, port, MODEL_PORT)
+TOUCH(sw, switch, MODEL_SWITCH)
+TOUCH(circuit, circuit, MODEL_CIRCUIT)
+TOUCH(attachment, attachment, MODEL_ATTACHMENT)
 
 /* ---- transactions -------------------------------------------------------------------------------------------------
  */

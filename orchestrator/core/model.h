@@ -92,7 +92,8 @@ struct node {
     /* durable */
     char name[NAME_SIZE];
     char machine_id[ID_SIZE], boot_id[ID_SIZE];
-    char fenced_boot_id[ID_SIZE]; /* refused from now on; empty: none */
+    char fenced_boot_id[ID_SIZE];   /* refused from now on; empty: none */
+    char previous_boot_id[ID_SIZE]; /* the boot before this one: it is over, and refused too */
     char version[32];
     bool cordoned;
     enum enrolment enrolment; /* only an approved node becomes ready */
@@ -101,8 +102,8 @@ struct node {
     uint32_t adapters[WIRE_MAX_ADAPTERS];
     struct wire_label *labels;         /* owned by the row; replaced, never changed in place (model_set_labels) */
     uint64_t free_bytes, locked_bytes; /* of the last report */
+    enum node_state state; /* stored, so that the first event after a restart begins where the last one ended */
     /* volatile */
-    enum node_state state;
     char session[ID_SIZE];     /* empty: not registered since our start */
     uint64_t sequence;         /* of the last report in this session */
     uint64_t applied_revision; /* reported */
@@ -114,6 +115,8 @@ struct node {
     char conflict[WIRE_TEXT];              /* another machine that claims to be this node; empty: none */
     char conflict_boot[ID_SIZE];           /* another boot that registers while this one still reports */
     int64_t conflict_ms, conflict_boot_ms; /* monotonic: when it was said last; since when */
+    unsigned n_drives;
+    uint32_t drives[WIRE_MAX_ADAPTERS]; /* hashed names of the switches that it can drive, as it registered */
     unsigned n_findings;
     unsigned n_unowned;
     struct unowned *unowned;       /* owned by the row, as the labels */
@@ -121,6 +124,7 @@ struct node {
     /* derived, kept incrementally */
     uint64_t lent_bytes, borrowed_bytes; /* sizes of the attachments that hold or reserve */
     uint32_t n_lends, n_borrows;
+    uint32_t first_lend, first_borrow; /* lists: attachment.lend_next, .borrow_next */
 };
 
 struct section {
@@ -130,6 +134,10 @@ struct section {
     uint64_t base;             /* durable; the arena's base; 0: not known yet */
     uint64_t park_revision;    /* durable; the revision that published its parking; 0: not parked by us */
     uint64_t seen_value;       /* volatile; the register as reported */
+    /* durable; a range of it ended in quarantine or by fencing: not used again before both sides rebooted
+     * (model_section_barred).  The boots are hashed; 0: not barred. */
+    uint64_t barred_compute_boot, barred_donor_boot;
+    uint32_t barred_donor; /* node */
 };
 
 struct adapter {
@@ -144,6 +152,7 @@ struct adapter {
     unsigned n_sections;                    /* that the window reaches */
     uint32_t n_circuits;                    /* derived */
     unsigned bonded_circuits;               /* derived: of them bonded */
+    bool failed;                            /* durable: in error, as the last event about it says */
     /* volatile */
     bool seen, ok;
     char error[WIRE_TEXT];
@@ -160,9 +169,11 @@ struct port {
     unsigned number;      /* from 0 on adapters, from 1 on switches */
     uint32_t link;        /* derived; NONE: not cabled */
     uint32_t circuit;     /* derived; the circuit that uses or reserves it */
+    /* durable */
+    bool suspect; /* adapter ports: reset with traffic in flight; not used again before its adapter is reset */
+    enum wire_signal signal; /* switch ports; as last reported, also over a restart */
     /* volatile */
-    enum wire_signal signal; /* switch ports */
-    uint32_t seen_peer;      /* switch ports: the port it is joined to, as reported */
+    uint32_t seen_peer; /* switch ports: the port it is joined to, as reported; means something only if sw.seen */
 };
 
 struct sw {
@@ -172,6 +183,8 @@ struct sw {
     uint32_t first_port; /* its ports are rows first_port .. first_port + n_ports - 1, in order */
     uint64_t latency_ns;
     char managed_by[NAME_SIZE]; /* empty: nobody: joins cannot be made */
+    /* volatile */
+    bool seen; /* its joins were read for the manager's last report */
 };
 
 struct link {
@@ -201,8 +214,10 @@ struct circuit {
     enum circuit_phase phase;
     bool verified;     /* a touch moved the counters since it came up */
     uint64_t revision; /* that published its last opening or closing step */
-    /* volatile */
+    bool severed;      /* its donor was lost under live memory: the donor's ports stay in reset, it only ever closes */
     enum circuit_state state;
+    /* derived */
+    uint32_t first_attachment; /* list: attachment.circuit_next */
 };
 
 struct attachment {
@@ -231,14 +246,18 @@ struct attachment {
     bool section_released;          /* proof: section parked or kept by others */
     bool release_published;         /* point of no return: the donor may let the buffer go */
     bool released;                  /* the donor reported the buffer gone */
-    bool quarantined;               /* range is not used again until both sides rebooted */
+    bool quarantined;               /* the donor's half is gone under a live borrower: nothing is touched */
+    bool barring;                   /* was in quarantine or ended by fencing: its range is barred when it ends */
     char lender_id[ID_SIZE], donor_boot[ID_SIZE], compute_boot[ID_SIZE]; /* incarnations */
     uint64_t effective_addr, physical_addr;
     enum attachment_state ending; /* goal absent: what it will be: detached, failed or lost */
     uint64_t tombstone_revision;  /* that published the segment's absence; 0: not yet */
     char reason[WIRE_TEXT];       /* why it failed, is stuck, was lost */
     /* volatile: the last reports of donor and compute node */
-    bool now_buffer, now_segment, now_movable, now_quiesced, now_touched;
+    bool now_buffer;  /* there, and the one that we know */
+    bool now_id_held; /* the lender has something by this id, whatever it is */
+    bool now_segment, now_movable, now_quiesced, now_touched;
+    bool now_overlapped; /* blocks that are online in its range are reported under another name, or none */
     uint64_t now_effective_addr;
     char now_lender_id[ID_SIZE];
     unsigned buffer_fault_attempt, segment_fault_attempt;
@@ -251,6 +270,7 @@ struct attachment {
     unsigned retries;
     /* derived */
     uint32_t section_next; /* next in its section, by offset */
+    uint32_t circuit_next, circuit_prev, lend_next, lend_prev, borrow_next, borrow_prev;
 };
 
 struct table {
@@ -283,6 +303,12 @@ struct model_changes { /* model_changes.c */
     uint64_t begin, end; /* positions that are still in the ring */
 };
 
+struct index_set { /* of slots of one table */
+    uint32_t *items, n, cap;
+    bool *member;
+    uint32_t n_member;
+};
+
 struct model {
     struct table tables[MODEL_KINDS];
     /* durable */
@@ -294,6 +320,7 @@ struct model {
     uint64_t cabling_version;
     /* set by the caller before each change */
     uint64_t revision; /* of the transaction under way: the one that its commit will have */
+    uint64_t epoch;    /* the orchestrator's; reports of another one prove nothing */
     int64_t now_ms;    /* monotonic, scaled */
     int64_t wall_ms;
     bool recovering;   /* an old database: reports are taken, nothing follows from them (store.h) */
@@ -310,6 +337,8 @@ struct model {
     uint64_t mark_topology, batch_topology, mark_cabling, batch_cabling;
     struct model_changes changes;
     struct name_index *names; /* nodes, switches, adapters, attachments, circuits by name */
+    struct index_set due;     /* circuits that lifecycle_advance() has to look at; a roll-back leaves it as it is */
+    int64_t scan_at_ms;       /* lifecycle_tick(): when every clock is looked at again */
 };
 
 MUST_CHECK int model_new(struct model **out, struct err *e);
@@ -340,6 +369,7 @@ struct attachment *model_edit_attachment(struct model *m, uint32_t i);
 struct node *model_touch_node(struct model *m, uint32_t i);
 struct adapter *model_touch_adapter(struct model *m, uint32_t i);
 struct port *model_touch_port(struct model *m, uint32_t i);
+struct sw *model_touch_switch(struct model *m, uint32_t i);
 struct circuit *model_touch_circuit(struct model *m, uint32_t i);
 struct attachment *model_touch_attachment(struct model *m, uint32_t i);
 
@@ -362,6 +392,12 @@ bool model_link_usable(const struct model *m, const struct link *l);
 uint32_t model_circuit_broken(const struct model *m, const struct circuit *c, uint32_t after);
 /* Attachments over a circuit, one after the other: the first for NONE; NONE at the end. */
 uint32_t model_circuit_next(const struct model *m, uint32_t circuit, uint32_t attachment);
+bool model_port_free(const struct port *p); /* in no circuit, and not suspect */
+/* A range of the section ended in quarantine or by fencing, and one of its sides is still in that boot. */
+bool model_section_barred(const struct model *m, uint32_t adapter, unsigned section);
+/* May lead to a donor: bound to no circuit, and not barred. */
+bool model_section_free(const struct model *m, uint32_t adapter, unsigned section);
+void model_bar_section(struct model *m, uint32_t attachment); /* the range of this attachment, on both sides */
 uint64_t model_capacity_bytes(const struct node *n);
 uint64_t model_lendable_bytes(const struct node *n);
 
@@ -423,6 +459,11 @@ enum model_kind model_change_at(const struct model *m, uint64_t at, uint32_t *in
 MUST_CHECK int model_rebuild(struct model *m, struct err *e);
 /* For loading: puts a row at this very slot. */
 MUST_CHECK int model_load_row(struct model *m, enum model_kind kind, uint32_t index, const void *row, struct err *e);
+
+/* What lifecycle_advance() has to look at. */
+void model_mark_due(struct model *m, uint32_t circuit);   /* NONE: nothing */
+void model_mark_node_due(struct model *m, uint32_t node); /* every circuit that it lends, borrows or switches */
+bool model_take_due(struct model *m, uint32_t *circuit);  /* takes one out; false: none */
 
 /* The oracle: every invariant over the whole model.  -1 with the first violation. */
 MUST_CHECK int model_check(const struct model *m, struct err *e);

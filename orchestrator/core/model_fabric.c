@@ -123,6 +123,7 @@ int model_add_node(struct model *m, const char *name, uint32_t *out, struct err 
     struct node *n = model_edit_node(m, i);
     snprintf(n->name, sizeof n->name, "%s", name);
     n->state = NODE_NEW;
+    n->first_lend = n->first_borrow = NONE;
     name_index_add(m, MODEL_NODE, i);
     *out = i;
     return 0;
@@ -184,7 +185,7 @@ static void add_adapter(struct model *m, uint32_t node, const struct wire_adapte
     a->window_bytes = w->window_bytes;
     a->n_sections = sections_of(w);
     for (unsigned k = 0; k < WIRE_SECTIONS; k++)
-        a->sections[k].circuit = a->sections[k].first_attachment = NONE;
+        a->sections[k].circuit = a->sections[k].first_attachment = a->sections[k].barred_donor = NONE;
     struct node *n = model_edit_node(m, node);
     n->adapters[n->n_adapters++] = i;
 }

@@ -22,6 +22,10 @@ void model_forget_changes(struct model *m); /* everything may have changed */
 
 /* After a link went down or came back: emits circuit.danger for the circuit over it, when that changes. */
 void model_danger_changed(struct model *m, uint32_t link);
+/* model_lists.c: an attachment whose circuit, donor and compute node are in the row joins, and leaves, their lists. */
+enum model_list { LIST_CIRCUIT, LIST_LENDS, LIST_BORROWS };
+void model_list_attachment(struct model *m, uint32_t at);
+void model_unlist_attachment(struct model *m, uint32_t at);
 
 /* Never answers NULL: a model that is half changed cannot go on, so the process ends when memory runs out; what was
  * acknowledged is in the database. */

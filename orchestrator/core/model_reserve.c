@@ -18,6 +18,47 @@ uint64_t model_lendable_bytes(const struct node *n)
     return capacity > n->lent_bytes ? capacity - n->lent_bytes : 0;
 }
 
+/* ---- what is not used again before both sides rebooted ------------------------------------------------------------
+ */
+bool model_port_free(const struct port *p)
+{
+    return p->circuit == NONE && !p->suspect;
+}
+
+static uint64_t hash_boot(const char *boot_id)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *boot_id; boot_id++)
+        h = (h ^ (unsigned char)*boot_id) * UINT64_C(1099511628211);
+    return h ? h : 1;
+}
+
+bool model_section_barred(const struct model *m, uint32_t adapter, unsigned section)
+{
+    const struct adapter *a = model_adapter(m, adapter);
+    const struct section *s = &a->sections[section];
+    const struct node *compute = model_node(m, a->node), *donor = model_node(m, s->barred_donor);
+    if (!s->barred_compute_boot)
+        return false;
+    return hash_boot(compute->boot_id) == s->barred_compute_boot ||
+           (donor && hash_boot(donor->boot_id) == s->barred_donor_boot);
+}
+
+bool model_section_free(const struct model *m, uint32_t adapter, unsigned section)
+{
+    const struct section *s = &model_adapter(m, adapter)->sections[section];
+    return s->circuit == NONE && s->first_attachment == NONE && !model_section_barred(m, adapter, section);
+}
+
+void model_bar_section(struct model *m, uint32_t attachment)
+{
+    const struct attachment *a = model_attachment(m, attachment);
+    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
+    s->barred_compute_boot = hash_boot(a->compute_boot);
+    s->barred_donor = a->donor;
+    s->barred_donor_boot = hash_boot(a->donor_boot);
+}
+
 /* A bonded pair carries half of the reservation on each leg, rounded up. */
 static unsigned leg_gbps(unsigned gbps, unsigned channels)
 {
@@ -53,6 +94,7 @@ static uint32_t add_circuit(struct model *m, const struct reservation *r)
     memcpy(c->legs, r->legs, sizeof c->legs);
     c->cost_ns = r->cost_ns;
     c->state = CIRCUIT_PLANNED;
+    c->first_attachment = NONE;
     name_index_add(m, MODEL_CIRCUIT, at);
     struct circuit copy = *c;
     circuit_ports(m, &copy, at);
@@ -111,11 +153,14 @@ static int check_reservation(const struct model *m, const struct reservation *r,
         return err_set(e, ERR_CONFLICT, "attachment %s is there already", r->id);
     if (!ca || !ma || ca->node != r->compute_node || ma->node != r->donor || r->section >= ca->n_sections)
         return err_set(e, ERR_INTERNAL, "a reservation that does not fit the model");
-    if (model_find_pair_circuit(m, r->compute_adapter, r->memory_adapter) != NONE)
+    const struct circuit *c = model_circuit(m, model_find_pair_circuit(m, r->compute_adapter, r->memory_adapter));
+    if (model_section_barred(m, r->compute_adapter, r->section) || (c && c->severed))
+        return err_set(e, ERR_INTERNAL, "a reservation of what is in quarantine");
+    if (c)
         return 0;
     for (unsigned k = 0; k < r->channels; k++)
         for (unsigned i = 0; i < r->legs[k].n_ports; i++)
-            if (!model_port(m, r->legs[k].ports[i]) || model_port(m, r->legs[k].ports[i])->circuit != NONE)
+            if (!model_port(m, r->legs[k].ports[i]) || !model_port_free(model_port(m, r->legs[k].ports[i])))
                 return err_set(e, ERR_INTERNAL, "a reservation over a port that is taken");
     return 0;
 }
@@ -154,6 +199,7 @@ int model_reserve(struct model *m, const struct reservation *r, uint32_t *out, s
     a->numa_node = -1;
     a->section_next = NONE;
     section_insert(m, at);
+    model_list_attachment(m, at);
     struct node *donor = model_edit_node(m, r->donor);
     donor->lent_bytes += r->size_bytes;
     donor->n_lends++;
@@ -168,6 +214,7 @@ void model_release(struct model *m, uint32_t attachment)
 {
     struct attachment a = *model_attachment(m, attachment);
     section_remove(m, attachment);
+    model_unlist_attachment(m, attachment);
     struct circuit *c = model_edit_circuit(m, a.circuit);
     c->n_attachments--;
     c->reserved_gbps -= leg_gbps(a.bandwidth_gbps, c->channels);
@@ -190,6 +237,7 @@ static void forget_derived(struct model *m)
         struct node *n = (struct node *)model_row(m, MODEL_NODE, i);
         n->lent_bytes = n->borrowed_bytes = 0;
         n->n_lends = n->n_borrows = 0;
+        n->first_lend = n->first_borrow = NONE;
     }
     for (uint32_t i = 0; i < m->tables[MODEL_PORT].n; i++) {
         struct port *p = (struct port *)model_row(m, MODEL_PORT, i);
@@ -207,6 +255,7 @@ static void forget_derived(struct model *m)
         struct circuit *c = (struct circuit *)model_row(m, MODEL_CIRCUIT, i);
         c->n_attachments = 0;
         c->reserved_gbps = 0;
+        c->first_attachment = NONE;
     }
 }
 
@@ -258,6 +307,7 @@ static int rebuild_attachments(struct model *m, struct err *e)
             !borrower->row.live || a->section >= WIRE_SECTIONS)
             return err_set(e, ERR_STORAGE, "attachment %s refers to what is not there", a->id);
         section_insert(m, i);
+        model_list_attachment(m, i);
         c->n_attachments++;
         c->reserved_gbps += leg_gbps(a->bandwidth_gbps, c->channels);
         donor->lent_bytes += a->size_bytes;

@@ -4,7 +4,7 @@
  * so that "not listed" and "listed as gone" read the same.  What a missing object means is lifecycle's to say. */
 #include "observed.h"
 
-#include "lifecycle.h"
+#include "lifecycle_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,12 +30,24 @@ static int check_machine(const struct model *m, const struct wire_registration *
     return 0;
 }
 
-static int check_identity(const struct node *n, const struct wire_registration *r, struct err *e)
+/* A copy of a machine has its name, machine id and credential, but not its boot id.  A boot that another one followed
+ * is over for good; and just after our start, when nobody has reported yet, the boot that we know comes first (later on
+ * the API asks for silence: route_agents.c). */
+#define OTHER_BOOT_SILENT_MS 3000
+
+static int check_identity(const struct model *m, const struct node *n, const struct wire_registration *r, struct err *e)
 {
+    int64_t silent_ms = m->now_ms - n->last_seen_ms;
     if (n->machine_id[0] && strcmp(n->machine_id, r->machine_id) != 0)
         return err_set(e, ERR_IDENTITY_CONFLICT, "node %s is bound to another machine id", n->name);
     if (n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, r->boot_id))
         return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", n->name);
+    if (n->previous_boot_id[0] && !strcmp(n->previous_boot_id, r->boot_id))
+        return err_set(e, ERR_IDENTITY_CONFLICT, "this boot of node %s is over: a later one has registered", n->name);
+    if (n->machine_id[0] && !n->session[0] && n->state != NODE_FENCED && strcmp(n->boot_id, r->boot_id) != 0 &&
+        silent_ms < lifecycle_scaled(m, OTHER_BOOT_SILENT_MS))
+        return err_set(e, ERR_IDENTITY_CONFLICT, "node %s was heard from another boot %lld ms ago", n->name,
+                       (long long)silent_ms);
     return 0;
 }
 
@@ -52,13 +64,37 @@ static void forget_reports(struct model *m, uint32_t node)
     }
 }
 
+static uint32_t hash_text(const char *text)
+{
+    uint32_t h = 2166136261u;
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 16777619u;
+    return h;
+}
+
+/* Its switches: which of them it can drive; their joins are to be read back. */
+static void forget_switches(struct model *m, uint32_t node, const struct wire_registration *r)
+{
+    const char *name = model_node(m, node)->name;
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
+        const struct sw *s = model_switch(m, i);
+        if (!s || strcmp(s->managed_by, name) != 0)
+            continue;
+        model_touch_switch(m, i)->seen = false;
+    }
+    struct node *n = model_touch_node(m, node);
+    n->n_drives = r->n_switches < WIRE_MAX_ADAPTERS ? r->n_switches : WIRE_MAX_ADAPTERS;
+    for (unsigned k = 0; k < n->n_drives; k++)
+        n->drives[k] = hash_text(r->switches[k]);
+}
+
 int observed_register(struct model *m, const struct wire_registration *r, const char *session, uint32_t *out,
                       struct err *e)
 {
     uint32_t at = model_find_node(m, r->name);
     bool is_new = at == NONE;
     char object[NAME_SIZE + 8];
-    if ((!is_new && check_identity(model_node(m, at), r, e) < 0) || check_machine(m, r, e) < 0)
+    if ((!is_new && check_identity(m, model_node(m, at), r, e) < 0) || check_machine(m, r, e) < 0)
         return -1;
     if (is_new && model_add_node(m, r->name, &at, e) < 0)
         return -1;
@@ -71,6 +107,8 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
         model_set_findings(m, at, r->findings, r->n_findings, e) < 0)
         return -1;
     struct node *n = model_edit_node(m, at);
+    if (rebooted)
+        memcpy(n->previous_boot_id, n->boot_id, sizeof n->previous_boot_id);
     memcpy(n->machine_id, r->machine_id, sizeof n->machine_id);
     memcpy(n->boot_id, r->boot_id, sizeof n->boot_id);
     memcpy(n->version, r->version, sizeof n->version);
@@ -84,6 +122,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     n->last_seen_ms = m->now_ms;
     n->desired_revision = m->revision;
     forget_reports(m, at);
+    forget_switches(m, at, r);
     model_emit(m, "node.registered", node_object(model_node(m, at), object), "",
                is_new     ? "new"
                : rebooted ? "booted"
@@ -95,6 +134,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
         model_set_node_state(m, at, NODE_NEW, "registered");
     if (rebooted && !m->recovering) /* else adopt_all() finds out */
         lifecycle_rebooted(m, at);
+    model_mark_node_due(m, at);
     *out = at;
     return 0;
 }
@@ -140,6 +180,23 @@ static void take_adapter(struct model *m, uint32_t node, const struct wire_seen_
     take_error(m, at, s->error_capture);
 }
 
+/* An adapter that fails, or is well again, is an event; so is what it means for the memory that is reached over it. */
+static void note_adapter(struct model *m, uint32_t node, uint32_t at)
+{
+    const struct adapter *a = model_adapter(m, at);
+    const struct node *n = model_node(m, node);
+    char object[2 * NAME_SIZE + 12];
+    bool failed = !a->ok;
+    if (a->failed == failed)
+        return;
+    model_edit_adapter(m, at)->failed = failed;
+    snprintf(object, sizeof object, "adapter/%s/%s", n->name, a->name);
+    model_emit(m, "adapter.state", object, failed ? "ok" : "error", failed ? "error" : "ok",
+               !failed   ? ""
+               : a->seen ? a->error
+                         : "the node does not report it");
+}
+
 static void take_adapters(struct model *m, uint32_t node, const struct wire_observed *o)
 {
     const struct node *n = model_node(m, node);
@@ -149,27 +206,27 @@ static void take_adapters(struct model *m, uint32_t node, const struct wire_obse
     }
     for (size_t i = 0; i < o->n_adapters; i++)
         take_adapter(m, node, &o->adapters[i]);
+    for (unsigned i = 0; i < model_node(m, node)->n_adapters; i++)
+        note_adapter(m, node, model_node(m, node)->adapters[i]);
 }
 
 /* What this node may say of an attachment is forgotten, to be said again. */
 static void forget_attachments(struct model *m, uint32_t node)
 {
-    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
-        const struct attachment *a = model_attachment(m, i);
-        if (!a || (a->donor != node && a->compute_node != node))
-            continue;
-        const struct adapter *ma = model_adapter(m, a->memory_adapter);
+    const struct node *n = model_node(m, node);
+    for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next) {
+        if (!model_adapter(m, model_attachment(m, i)->memory_adapter)->ok)
+            continue; /* a lender that does not answer says nothing */
         struct attachment *x = model_touch_attachment(m, i);
-        if (a->donor == node && ma->ok) { /* a lender that does not answer says nothing */
-            x->now_buffer = false;
-            x->buffer_fault[0] = '\0';
-        }
-        if (a->compute_node == node) {
-            x->now_segment = x->now_movable = x->now_quiesced = x->now_touched = false;
-            x->segment_fault[0] = '\0';
-            x->blocks_before = x->blocks_online;
-            x->blocks_online = 0;
-        }
+        x->now_buffer = x->now_id_held = false;
+        x->buffer_fault[0] = '\0';
+    }
+    for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next) {
+        struct attachment *x = model_touch_attachment(m, i);
+        x->now_segment = x->now_movable = x->now_quiesced = x->now_touched = x->now_overlapped = false;
+        x->segment_fault[0] = '\0';
+        x->blocks_before = x->blocks_online;
+        x->blocks_online = 0;
     }
 }
 
@@ -248,7 +305,9 @@ static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_b
     }
     struct attachment *x = model_touch_attachment(m, at);
     bool own = !x->buffer_seen || !strcmp(x->lender_id, b->lender_id);
-    x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes;
+    x->now_id_held = b->present;
+    x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes &&
+                    b->section == x->section;
     x->now_effective_addr = b->effective_addr;
     memcpy(x->now_lender_id, b->lender_id, sizeof x->now_lender_id);
     if (b->error[0]) {
@@ -268,11 +327,34 @@ static void emit_progress(struct model *m, const struct attachment *a, unsigned 
     model_emit(m, "attachment.progress", object, from, to, "");
 }
 
+/* The report is about the very range of the attachment. */
+static bool same_range(const struct model *m, const struct attachment *a, const struct wire_seen_segment *s)
+{
+    return a->section == s->section && a->offset_bytes == s->offset_bytes && a->size_bytes == s->size_bytes &&
+           !strcmp(model_adapter(m, a->compute_adapter)->name, s->adapter);
+}
+
+/* Blocks that are online somewhere are online for every attachment whose range they touch, whatever they are called. */
+static void note_overlaps(struct model *m, uint32_t node, const struct wire_seen_segment *s, uint32_t owner)
+{
+    const struct adapter *ca = model_adapter(m, model_find_adapter(m, node, s->adapter));
+    if (!ca || s->section >= WIRE_SECTIONS || !s->blocks_online)
+        return;
+    for (uint32_t i = ca->sections[s->section].first_attachment; i != NONE; i = model_attachment(m, i)->section_next) {
+        const struct attachment *a = model_attachment(m, i);
+        if (i != owner && a->offset_bytes < s->offset_bytes + s->size_bytes &&
+            s->offset_bytes < a->offset_bytes + a->size_bytes)
+            model_touch_attachment(m, i)->now_overlapped = true;
+    }
+}
+
 static void take_segment(struct model *m, uint32_t node, const struct wire_seen_segment *s, struct unowned_list *l)
 {
     uint32_t at = s->id[0] ? model_find_attachment(m, s->id) : NONE;
     const struct attachment *a = model_attachment(m, at);
-    if (!a || a->compute_node != node) {
+    bool own = a && a->compute_node == node && same_range(m, a, s);
+    note_overlaps(m, node, s, own ? at : NONE);
+    if (!own) {
         if (s->blocks_online)
             note_segment(l, s);
         return;
@@ -297,6 +379,19 @@ static void take_segment(struct model *m, uint32_t node, const struct wire_seen_
     }
 }
 
+/* The report tells about the switch: the agent drives it, or at least names it. */
+static bool switch_named(const struct node *n, const struct sw *s, const struct wire_observed *o)
+{
+    bool named = false;
+    for (unsigned k = 0; !named && k < n->n_drives; k++)
+        named = n->drives[k] == hash_text(s->name);
+    for (size_t i = 0; !named && i < o->n_pairs; i++)
+        named = !strcmp(o->pairs[i].name, s->name);
+    for (size_t i = 0; !named && i < o->n_signals; i++)
+        named = !strcmp(o->signals[i].name, s->name);
+    return named;
+}
+
 /* The joins of every switch that the node manages, as a map port -> peer. */
 static void take_pairs(struct model *m, uint32_t sw, const struct wire_observed *o)
 {
@@ -304,6 +399,7 @@ static void take_pairs(struct model *m, uint32_t sw, const struct wire_observed 
     CLEANUP(cleanup_free) uint32_t *peers = malloc((s->n_ports + 1) * sizeof *peers);
     if (!peers)
         return; /* the next report comes soon */
+    model_touch_switch(m, sw)->seen = true;
     memset(peers, 0xff, (s->n_ports + 1) * sizeof *peers);
     for (size_t i = 0; i < o->n_pairs; i++) {
         const struct wire_seen_pair *p = &o->pairs[i];
@@ -329,7 +425,7 @@ static void take_signal(struct model *m, const struct wire_seen_signal *g)
         return;
     const struct link *l = model_link(m, p->link);
     enum link_state before = l ? model_link_state(m, l) : LINK_UNKNOWN;
-    model_touch_port(m, at)->signal = g->signal;
+    model_edit_port(m, at)->signal = g->signal;
     if (l)
         model_link_changed(m, p->link, before);
 }
@@ -337,13 +433,17 @@ static void take_signal(struct model *m, const struct wire_seen_signal *g)
 static void take_switches(struct model *m, uint32_t node, const struct wire_observed *o)
 {
     const char *name = model_node(m, node)->name;
-    if (!o->switches_ok)
-        return;
     for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
         const struct sw *s = model_switch(m, i);
-        if (s && !strcmp(s->managed_by, name))
+        if (!s || strcmp(s->managed_by, name) != 0)
+            continue;
+        if (s->seen)
+            model_touch_switch(m, i)->seen = false; /* until it was read again: what is not read proves nothing */
+        if (o->switches_ok && switch_named(model_node(m, node), s, o))
             take_pairs(m, i, o);
     }
+    if (!o->switches_ok)
+        return;
     for (size_t i = 0; i < o->n_signals; i++) {
         const struct sw *s = model_switch(m, model_find_switch(m, o->signals[i].name));
         if (s && !strcmp(s->managed_by, name))
@@ -395,11 +495,12 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
                        n->name, (unsigned long long)n->sequence);
     if (strcmp(n->boot_id, o->boot_id) != 0)
         return err_set(e, ERR_SESSION_STALE, "node %s reports from another boot than it registered", n->name);
-    *changed = n->applied_revision != o->revision || n->free_bytes != o->free_bytes || !n->reported;
+    /* What another epoch published, or what nobody can have published yet, is no answer to us. */
+    uint64_t revision = o->epoch == m->epoch && o->revision < m->revision ? o->revision : 0;
+    *changed = n->applied_revision != revision || n->free_bytes != o->free_bytes || !n->reported;
     struct node *x = model_touch_node(m, node);
     x->sequence = o->sequence;
-    if (o->revision > x->applied_revision)
-        x->applied_revision = o->revision;
+    x->applied_revision = revision;
     x->memory_bytes = o->memory_bytes;
     x->free_bytes = o->free_bytes;
     x->locked_bytes = o->locked_bytes;
@@ -413,5 +514,6 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     enum node_state state = model_node(m, node)->state;
     if ((state == NODE_NEW || state == NODE_UNREACHABLE) && model_node(m, node)->enrolment == ENROLMENT_APPROVED)
         model_set_node_state(m, node, NODE_READY, "reports");
+    model_mark_node_due(m, node);
     return 0;
 }

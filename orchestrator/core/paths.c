@@ -92,7 +92,7 @@ int path_compare(const struct fabric *f, const struct leg *a, const struct leg *
 
 static bool port_free(const struct path_rules *r, uint32_t port)
 {
-    return r->all_free || model_port(r->m, port)->circuit == NONE;
+    return r->all_free || model_port_free(model_port(r->m, port));
 }
 
 /* The cable at this port can be used, from this port's side. */

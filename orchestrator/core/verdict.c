@@ -199,14 +199,13 @@ static bool leg_alive(const struct model *m, struct leg *leg, uint32_t dead[2])
 
 static bool circuit_quarantined(const struct model *m, uint32_t circuit)
 {
-    const struct adapter *a = model_adapter(m, model_circuit(m, circuit)->compute);
-    for (unsigned s = 0; s < a->n_sections; s++) {
-        const struct attachment *x =
-            a->sections[s].circuit == circuit ? model_attachment(m, a->sections[s].first_attachment) : NULL;
-        for (; x; x = model_attachment(m, x->section_next))
-            if (x->quarantined)
-                return true;
-    }
+    const struct circuit *c = model_circuit(m, circuit);
+    if (c->severed)
+        return true;
+    for (const struct attachment *x = model_attachment(m, c->first_attachment); x;
+         x = model_attachment(m, x->circuit_next))
+        if (x->quarantined)
+            return true;
     return false;
 }
 
@@ -272,7 +271,7 @@ static unsigned busy_ports(const struct model *m, const struct adapter *a)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < a->n_ports; i++)
-        n += model_port(m, a->ports[i])->circuit != NONE;
+        n += !model_port_free(model_port(m, a->ports[i]));
     return n;
 }
 
@@ -373,11 +372,11 @@ static bool find_gap(const struct model *m, const struct adapter *a, unsigned se
 }
 
 /* The lowest one that nothing is bound to; n_sections when there is none. */
-static unsigned free_section(const struct adapter *a, uint64_t size)
+static unsigned free_section(const struct model *m, uint32_t adapter, uint64_t size)
 {
+    const struct adapter *a = model_adapter(m, adapter);
     unsigned s = 0;
-    while (s < a->n_sections &&
-           (a->sections[s].circuit != NONE || a->sections[s].first_attachment != NONE || section_size(a, s) < size))
+    while (s < a->n_sections && (!model_section_free(m, adapter, s) || section_size(a, s) < size))
         s++;
     return s;
 }
@@ -390,7 +389,7 @@ static bool find_section(const struct question *q, struct candidate *c)
             c->section = s;
             return true;
         }
-    c->section = free_section(a, q->size_bytes);
+    c->section = free_section(q->m, c->compute, q->size_bytes);
     c->offset_bytes = 0;
     return c->section < a->n_sections;
 }
@@ -398,7 +397,7 @@ static bool find_section(const struct question *q, struct candidate *c)
 bool verdict_new_section(const struct question *q, uint32_t compute_adapter)
 {
     const struct adapter *a = model_adapter(q->m, compute_adapter);
-    return free_section(a, q->size_bytes) < a->n_sections;
+    return free_section(q->m, compute_adapter, q->size_bytes) < a->n_sections;
 }
 
 static void explain_section(const struct question *q, const struct candidate *c, char *detail)
@@ -407,7 +406,7 @@ static void explain_section(const struct question *q, const struct candidate *c,
     char name[PORT_NAME_SIZE], size[UNITS_SIZE_MAX];
     unsigned n_free = 0;
     for (unsigned s = 0; s < a->n_sections; s++)
-        n_free += a->sections[s].circuit == NONE && a->sections[s].first_attachment == NONE;
+        n_free += model_section_free(q->m, c->compute, s);
     explain(q, detail, "none of the %u sections of %s (%u free) has room for %s over this circuit", a->n_sections,
             adapter_name(q->m, c->compute, name), n_free, units_format_size(q->size_bytes, size));
 }

@@ -13,6 +13,7 @@
 void sim_begin(struct sim *s)
 {
     s->m->revision++;
+    s->m->epoch = 1;
     s->m->now_ms = ++s->clock_ms;
     s->m->wall_ms = s->clock_ms;
     model_savepoint(s->m);
@@ -58,6 +59,8 @@ void sim_register(struct sim *s, size_t at)
                                                .window_bytes = 4 * SECTION_BYTES };
         r.adapters[1] = (struct wire_adapter){ .name = "afu1", .role = WIRE_MEMORY, .ports = 2 };
     }
+    if (s->has_switch && at + 1 == s->n_nodes)
+        snprintf(r.switches[r.n_switches++], NAME_SIZE, "ocs1");
     snprintf(session, sizeof session, "s-%.20s-%u", n->name, ++n->session);
     n->sequence = 0;
     n->revision = 0;
@@ -321,6 +324,7 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
                                          .quiesced = x->quiesced,
                                          .numa_node = 1 };
         memcpy(g->id, x->id, sizeof g->id);
+        snprintf(g->adapter, sizeof g->adapter, "afu0");
         if (x->tried) {
             g->attempt = x->tried - 1;
             snprintf(g->error, sizeof g->error, "block refuses");
@@ -397,6 +401,7 @@ void sim_reboot(struct sim *s, size_t at)
     n->next_base = ARENA_FIRST + (uint64_t)n->boot * 64 * SECTION_BYTES / 8;
     memset(n->registers, 0, sizeof n->registers);
     memset(n->channels, 0, sizeof n->channels);
+    s->clock_ms += 4000; /* it was silent for so long */
     sim_register(s, at);
 }
 
