@@ -262,12 +262,12 @@ static int load_adapter_parts(struct store *s, uint32_t slot, struct adapter *a,
         a->ports[number] = (uint32_t)sqlite3_column_int64(ports, 0);
     }
     CLEANUP(db_resetp)
-    sqlite3_stmt *stmt =
-        rc < 0 ? NULL
-               : db_query(&s->db, e,
-                          "SELECT section, used, base, park_revision, barred_compute_boot, barred_donor,"
-                          " barred_donor_boot FROM sections WHERE adapter = ?1",
-                          "i", (int64_t)slot);
+    sqlite3_stmt *stmt = rc < 0
+                             ? NULL
+                             : db_query(&s->db, e,
+                                        "SELECT section, used, base, park_revision, barred_compute_boot, barred_donor,"
+                                        " barred_donor_boot FROM sections WHERE adapter = ?1",
+                                        "i", (int64_t)slot);
     rc = stmt ? 0 : -1;
     while (stmt && (rc = db_step(&s->db, stmt, e)) == 1) {
         struct section *x = &a->sections[sqlite3_column_int(stmt, 0) % WIRE_SECTIONS];
