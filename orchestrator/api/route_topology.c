@@ -78,7 +78,7 @@ static int find_port(const struct model *m, const char *text, const char *field,
     if (port_name_parse(text, &name, &why) < 0)
         return err_field(e, ERR_FIELD_INVALID, field, "%.60s is not a port's name", text);
     *out = model_find_port(m, &name);
-    return *out == NONE ? err_set(e, ERR_NOT_FOUND, "no port %.100s", text) : 0;
+    return *out == NONE ? err_field(e, ERR_NOT_FOUND, field, "%s: there is no port %.100s", field, text) : 0;
 }
 
 static int apply_link(struct request *rq, struct change *ch, struct err *e)

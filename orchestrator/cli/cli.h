@@ -60,6 +60,9 @@ int command_attachment_show(struct cli *c);
 int command_attachment_retry(struct cli *c);
 int command_attachment_cancel(struct cli *c);
 int command_place(struct cli *c);
+int command_simulate(struct cli *c);
+/* Becomes `memlaned --simulate` with these words; comes back only when memlaned cannot be run. */
+int cli_simulate(int argc, char **argv);
 int command_topology_show(struct cli *c);
 int command_topology_apply(struct cli *c);
 int command_event_list(struct cli *c);

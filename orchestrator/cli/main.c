@@ -39,6 +39,8 @@ static const struct command {
     { "attachment cancel", "ID", 1, 1, "", command_attachment_cancel, "give up a detach while that is possible" },
     { "place", "NODE SIZE", 2, 2, "donor avoid channels policy max-cost bandwidth anti-affinity why", command_place,
       "who would lend, over which path, and why not the others; reserves nothing" },
+    { "simulate", "RACK TRACE", 1, 2, "", command_simulate,
+      "replay a trace against a rack file, without a rack (simulate --help)" },
     { "topology show", "", 0, 0, "declared", command_topology_show, "switches and cables with their state" },
     { "topology apply", "FILE", 1, 1, "", command_topology_apply, "declare the cabling (a rack file does)" },
     { "event list", "", 0, 0, "after limit", command_event_list, "what happened" },
@@ -284,6 +286,8 @@ int main(int argc, char **argv)
         return cli_usage("there is no command \"%.60s\"", argv[at]);
     if (!command && at < argc && !help)
         return usage_of_group(argv[at]);
+    if (!help && command && command->run == command_simulate)
+        return cli_simulate(argc - at, argv + at);
     for (int i = 0; i < lead; i++)
         words[n++] = argv[i];
     for (int i = at; command && i < argc; i++)

@@ -72,7 +72,8 @@ static void path_words(const struct question *q, const struct verdict_pair *p, c
     const struct circuit *c = model_circuit(q->m, p->circuit);
     const struct leg *l = &p->legs[0];
     if (c)
-        snprintf(text, WIRE_TEXT, "circuit %s joins them already, %u attachments share it", c->id, c->n_attachments);
+        snprintf(text, WIRE_TEXT, "circuit %s joins them already, with %u attachment%s", c->id, c->n_attachments,
+                 c->n_attachments == 1 ? "" : "s");
     else if (p->has_cost)
         snprintf(text, WIRE_TEXT, "free from %.60s to %.60s, %u links%s", model_port_name(q->m, l->ports[0], a),
                  model_port_name(q->m, l->ports[l->n_ports - 1], b), l->n_ports / 2,

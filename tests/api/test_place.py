@@ -85,6 +85,24 @@ class Place(Rack):
         self.refused(self.admin.post("/v1/placements?whom=n2", body), 422, "field_unknown")
         self.assertNotIn("why", self.admin.post("/v1/placements", body).json)
 
+    def test_a_bad_field_is_named(self):
+        good = {"compute_node": "n1", "size_bytes": GIB}
+        for field, values in {"compute_node": ["n9", "", 7, None], "size_bytes": [0, -1, 1.5, "1", 2**40 + 1, 2**63 - 1, None],
+                              "donor": ["n9", 7, None], "channels": [0, 3, "1", 1.0], "max_cost_ns": [-1, "1", 1.5],
+                              "bandwidth_gbps": [-1, 1.5, 10**7], "policy": ["best", 1, None], "anti_affinity": ["", 1, "a" * 64],
+                              "avoid": ["n2", {}, ["n2"] * 65], "size": [1], "commit": [True]}.items():
+            for value in values:
+                answer = self.admin.post("/v1/placements", {**good, field: value})
+                self.assertEqual(answer.status, 422, (field, value, answer.json))
+                self.assertEqual([f["field"] for f in answer.json["field_errors"]], [field], (value, answer.json))
+        answer = self.admin.post("/v1/placements", {**good, "avoid": ["n2", "n9"]})
+        self.assertEqual(answer.json["field_errors"][0]["field"], "avoid[1]")
+        for field, value in (("a", "n1/afu0/7"), ("b", "nonsense"), ("down", 1), ("up", True)):
+            answer = self.admin.patch("/v1/links", {**{k: LINKS[0][k] for k in "ab"}, "down": True, field: value})
+            self.assertIn(answer.status, (404, 422), answer.json)
+            self.assertEqual(answer.json["field_errors"][0]["field"], field, answer.json)
+        self.assertEqual([x["down"] for x in self.admin.get("/v1/topology").json["links"]], [False, False])
+
     # ---- the command
 
     def place(self, *arguments):

@@ -191,7 +191,28 @@ START_TEST(a_bad_line_is_named_and_the_next_one_read)
     ck_assert_str_eq(error_of(0, "code"), bad[_i].code);
     ck_assert_str_eq(error_of(0, "field"), bad[_i].field);
     ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(answers[0], "error"), "line")), 2);
-    ck_assert_str_eq(text_of(1, "chosen"), "b");
+    json_t *after = json_incref(answers[1]);
+    done();
+    run("pair", "{\"compute_node\":\"a\",\"size_bytes\":1}\n");
+    ck_assert_msg(json_equal(after, answers[0]), "the bad line left something behind");
+    json_decref(after);
+    done();
+}
+END_TEST
+
+START_TEST(a_refused_commit_leaves_nothing_behind_and_is_counted)
+{
+    run("pair", "{\"compute_node\":\"a\",\"size_bytes\":1099511627776,\"commit\":true}\n"
+                "{\"release\":1}\n"
+                "{\"compute_node\":\"a\",\"size_bytes\":1,\"commit\":true}\n"
+                "{\"release\":2}\n"
+                "{\"compute_node\":\"a\",\"size_bytes\":1}\n");
+    ck_assert_str_eq(text_of(0, "chosen"), "null");
+    ck_assert_ptr_null(json_object_get(answers[0], "reserved"));
+    ck_assert_str_eq(error_of(1, "code"), "not_found");
+    ck_assert_str_eq(error_of(1, "field"), "release");
+    ck_assert_int_eq(json_integer_value(json_object_get(answers[2], "reserved")), 2);
+    ck_assert_int_eq(json_integer_value(json_object_get(candidate(4, "b"), "lendable_bytes")), 412316860416);
     done();
 }
 END_TEST
@@ -204,6 +225,7 @@ int main(void)
     tcase_add_test(c, commits_hold_and_releases_give_back);
     tcase_add_test(c, a_failed_link_is_out_at_once);
     tcase_add_test(c, a_node_is_cordoned_lost_and_back);
+    tcase_add_test(c, a_refused_commit_leaves_nothing_behind_and_is_counted);
     tcase_add_loop_test(c, a_bad_line_is_named_and_the_next_one_read, 0, (int)(sizeof bad / sizeof bad[0]));
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
