@@ -105,7 +105,9 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         } else if (a->silent) {
             rc = err_set(&e, ERR_TIMEOUT, "the lender of %s does not answer", w->adapter);
         } else {
+            FAULT_POINT("%s.before", want == WIRE_CREATE ? "lend" : "release");
             rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(a, w, &e);
+            FAULT_POINT("%s.after", want == WIRE_CREATE ? "lend" : "release");
             a->touched = a->relist = true;
             a->silent = rc < 0 && e.code == ERR_TIMEOUT && want == WIRE_ABSENT;
         }
