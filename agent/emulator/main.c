@@ -81,7 +81,7 @@ static int load_box(struct emulator *em, const struct options *o, struct err *e)
     em->box->memory = donor_memory;
     resumed = em->box->state.resumed;
     snprintf(path, sizeof path, "%s/trace.jsonl", o->dir);
-    if (trace_new(&em->trace, path, &em->box->state.head->trace_seq, !resumed, e) < 0)
+    if (trace_new(&em->trace, path, &em->box->state.head->trace_seq, !resumed, TRACE_MAX_BYTES, e) < 0)
         return -1;
     em->box->trace = em->trace;
     for (size_t i = 0; i < em->box->n_nodes; i++)
