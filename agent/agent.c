@@ -4,6 +4,7 @@
 #include "converge.h"
 #include "log.h"
 #include "observe.h"
+#include "orders.h"
 #include "session.h"
 #include "units.h"
 
@@ -17,6 +18,7 @@
 #define BACKOFF_MAX_MS 1000
 #define PREPARE_AFTER_MS 10                      /* of quiet: what comes next is not to wait for it */
 #define REVIVE_MS 100                            /* so long after one pass the kernel's files are as they were */
+#define TEND_MS 10                               /* between two looks at a hot-plug order under way */
 #define RETRY_MS 250                             /* after a pass that left something undone */
 #define PROGRESS_MS 50                           /* between two reports of one long order */
 #define SETTLE_INLINE_NS (20 * INT64_C(1000000)) /* a settle time up to this is waited for before the report */
@@ -211,6 +213,8 @@ static void *job_main(void *arg)
         int64_t wake_at = beat_at < settle_at ? beat_at : settle_at;
         wake_at = wake_at < retry_at ? wake_at : retry_at;
         wake_at = wake_at < prepare_at ? wake_at : prepare_at;
+        if (a->node.job.running)
+            wake_at = time_monotonic_ms() + TEND_MS;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, JOB, wake_at);
         bool stop = a->stop, rescan = a->rescan;
@@ -224,6 +228,10 @@ static void *job_main(void *arg)
             return NULL;
         }
         int64_t now = time_monotonic_ms();
+        if (orders_tend(&a->node, 0))
+            retry_at = now;
+        else if (a->node.job.running && !fresh && !rescan && now < beat_at && now < settle_at && now < retry_at)
+            continue; /* nothing but the order under way */
         bool beat = now >= beat_at, acted = fresh || now >= retry_at;
         struct err e = { 0 };
         if (!fresh && now >= prepare_at) {

@@ -24,9 +24,11 @@ struct child_order {
     char arg[CHILD_ARG_MAX];
 };
 
+static const struct child no_child = { .pid = 0, .order_fd = -1, .tell_fd = -1 };
+
 void children_init(struct children *c)
 {
-    *c = (struct children){ .waiting = { .pid = 0, .order_fd = -1, .tell_fd = -1 } };
+    *c = (struct children){ .waiting = no_child, .running = no_child };
     for (size_t i = 0; i < CHILD_KEEP; i++)
         c->keep[i] = -1;
 }
@@ -107,32 +109,34 @@ static bool reap(pid_t pid, long ms, int *status)
     }
 }
 
-enum heard { HEARD_END, HEARD_DEATH, HEARD_NOTHING };
+enum heard { HEARD_NOTHING, HEARD_END, HEARD_DEATH };
 
-/* Reads messages until the child says that it is done, closes its end, or is silent for too long. */
-static enum heard listen_to(int fd, child_listener *listener, void *arg, long silence_ms)
+/* Reads messages until the child says that it is done, closes its end, or 'until_ms'. */
+static enum heard listen_to(struct children *c, child_listener *listener, void *arg, int64_t until_ms)
 {
     for (;;) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        int64_t until = time_monotonic_ms() + silence_ms;
-        int n;
-        while ((n = poll(&p, 1, (int)(until - time_monotonic_ms()))) < 0 && errno == EINTR)
-            if (time_monotonic_ms() >= until)
-                break;
+        struct pollfd p = { .fd = c->running.tell_fd, .events = POLLIN };
+        int64_t left = until_ms - time_monotonic_ms();
+        int n = poll(&p, 1, left > 0 ? (int)left : 0);
+        if (n < 0 && errno == EINTR && left > 0)
+            continue;
         if (n <= 0)
             return HEARD_NOTHING;
         struct child_message batch[16];
-        ssize_t got = read(fd, batch, sizeof batch);
+        ssize_t got = read(p.fd, batch, sizeof batch);
         if (got < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (got <= 0)
             return HEARD_DEATH;
+        c->heard_ms = time_monotonic_ms();
         for (size_t i = 0; i < (size_t)got / sizeof batch[0]; i++) {
             if (batch[i].kind == CHILD_END)
                 return HEARD_END;
             batch[i].text[sizeof batch[i].text - 1] = '\0';
             listener(arg, &batch[i]);
         }
+        if (left <= 0)
+            return HEARD_NOTHING;
     }
 }
 
@@ -197,28 +201,39 @@ static int start(struct children *c, struct err *e)
         return err_errno(e, ERR_IO, "cannot start a child");
     if (pid == 0)
         child_main(c, order_read, tell_write, parent);
-    c->waiting.pid = pid;
-    c->waiting.order_fd = order_write;
-    c->waiting.tell_fd = tell_read;
+    c->waiting = (struct child){ pid, order_write, tell_read };
     order_write = tell_read = -1;
     return 0;
 }
 
+static void hang_up(struct child *child)
+{
+    close(child->order_fd);
+    close(child->tell_fd);
+    *child = no_child;
+}
+
 void children_dismiss(struct children *c)
 {
-    if (!c->waiting.pid)
+    pid_t pid = c->waiting.pid;
+    if (!pid)
         return;
-    close(c->waiting.order_fd);
-    close(c->waiting.tell_fd);
-    leave(c, c->waiting.pid);
-    c->waiting.pid = 0;
+    hang_up(&c->waiting);
+    leave(c, pid);
+}
+
+void children_end(struct children *c)
+{
+    children_dismiss(c);
+    if (c->running.pid)
+        hang_up(&c->running);
 }
 
 void children_prepare(struct children *c)
 {
     struct err e;
     reap_leaving(c);
-    if (!c->waiting.pid && start(c, &e) < 0)
+    if (!c->waiting.pid && !c->running.pid && start(c, &e) < 0)
         log_warn("child.prepare", "%s", e.detail); /* child_run() tries again, and says so */
 }
 
@@ -244,13 +259,14 @@ static int send_order(struct children *c, const struct child_order *o, struct er
     return err_set(e, ERR_IO, "no child takes the order");
 }
 
-int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,
-              long silence_ms, struct err *e)
+int child_start(struct children *c, child_body *body, const void *arg, size_t arg_size, struct err *e)
 {
     struct child_order o = { .body = body, .arg_size = arg_size };
     int status = 0;
     assert(arg_size <= sizeof o.arg);
     memcpy(o.arg, arg, arg_size);
+    if (c->running.pid)
+        return err_set(e, ERR_BUSY, "process %d is at another order", (int)c->running.pid);
     if (c->wedged != 0) {
         if (!reap(c->wedged, 0, &status))
             return err_set(e, ERR_BUSY, "process %d of an earlier order still hangs in the kernel", (int)c->wedged);
@@ -259,12 +275,44 @@ int child_run(struct children *c, child_body *body, child_listener *listener, vo
     reap_leaving(c);
     if (send_order(c, &o, e) < 0)
         return -1;
-    enum heard heard = listen_to(c->waiting.tell_fd, listener, arg, silence_ms);
-    if (heard == HEARD_END)
-        return 0; /* it waits for the next one */
-    pid_t pid = c->waiting.pid;
-    c->waiting.pid = 0;
-    close(c->waiting.order_fd);
-    close(c->waiting.tell_fd);
-    return end_of(c, pid, heard == HEARD_NOTHING, silence_ms, e);
+    c->running = c->waiting;
+    c->waiting = no_child;
+    c->heard_ms = time_monotonic_ms();
+    return 0;
+}
+
+enum child_state child_listen(struct children *c, child_listener *listener, void *arg, long wait_ms, long silence_ms,
+                              struct err *e)
+{
+    int64_t until = time_monotonic_ms() + wait_ms;
+    for (;;) {
+        int64_t silent_at = c->heard_ms + silence_ms;
+        enum heard heard = listen_to(c, listener, arg, silent_at < until ? silent_at : until);
+        int64_t now = time_monotonic_ms();
+        if (heard == HEARD_END) { /* it waits for the next order */
+            c->waiting = c->running;
+            c->running = no_child;
+            return CHILD_DONE;
+        }
+        bool silent = heard == HEARD_NOTHING && now >= c->heard_ms + silence_ms;
+        if (heard == HEARD_DEATH || silent) {
+            pid_t pid = c->running.pid;
+            hang_up(&c->running);
+            return end_of(c, pid, silent, silence_ms, e) < 0 ? CHILD_FAILED : CHILD_DONE;
+        }
+        if (now >= until)
+            return CHILD_RUNNING;
+    }
+}
+
+int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,
+              long silence_ms, struct err *e)
+{
+    if (child_start(c, body, arg, arg_size, e) < 0)
+        return -1;
+    for (;;) {
+        enum child_state state = child_listen(c, listener, arg, silence_ms, silence_ms, e);
+        if (state != CHILD_RUNNING)
+            return state == CHILD_DONE ? 0 : -1;
+    }
 }

@@ -17,24 +17,31 @@
 
 enum told { TOLD_ONLINE = CHILD_END + 1, TOLD_OFFLINE, TOLD_REFUSED, TOLD_TOUCHED, TOLD_UNTOUCHED, TOLD_DEAD };
 
-struct hotplug {
-    struct hotplug_options o;
-    uint64_t block_bytes;
-    bool probe;
-};
-
-/* One order: the caller's, and a copy for its child, to which 'hp' is what it was when the child was forked. */
+/* What the child is told; to it 'hp' is what it was when it was forked. */
 struct order {
     struct hotplug *hp;
     uint64_t first; /* block number */
     unsigned total, adapter;
     bool online; /* else offline */
-    /* in the caller: */
-    hotplug_progress *progress;
+};
+
+/* The order that is under way, as the caller sees it. */
+struct run {
+    bool busy;
+    struct order order;
+    struct range range;
+    hotplug_progress *progress; /* during hotplug_tend() */
     void *arg;
-    struct hotplug_result *result;
+    struct hotplug_result result;
     unsigned done, refused, next; /* 'next': the block that the child is at, in its order */
     bool dead;
+};
+
+struct hotplug {
+    struct hotplug_options o;
+    uint64_t block_bytes;
+    bool probe;
+    struct run run;
 };
 
 int hotplug_new(struct hotplug **out, const struct hotplug_options *o, struct err *e)
@@ -170,90 +177,110 @@ static void add_why(struct hotplug_result *r, const char *text)
 
 static void listen_order(void *arg, const struct child_message *m)
 {
-    struct order *o = arg;
+    struct run *run = arg;
     switch ((enum told)m->kind) {
     case TOLD_ONLINE:
     case TOLD_OFFLINE:
-        o->done++;
-        o->next++;
-        if (o->progress)
-            o->progress(o->arg, o->online ? o->done : o->total - o->done, o->total);
+        run->done++;
+        run->next++;
+        if (run->progress)
+            run->progress(run->arg, run->order.online ? run->done : run->order.total - run->done, run->order.total);
         break;
     case TOLD_REFUSED:
-        o->refused++;
-        o->next++;
-        add_why(o->result, m->text);
+        run->refused++;
+        run->next++;
+        add_why(&run->result, m->text);
         break;
     case TOLD_TOUCHED:
-        o->result->touched = true;
+        run->result.touched = true;
         break;
     case TOLD_UNTOUCHED:
-        add_why(o->result, m->text);
+        add_why(&run->result, m->text);
         break;
     case TOLD_DEAD:
-        o->dead = true;
-        add_why(o->result, m->text);
+        run->dead = true;
+        add_why(&run->result, m->text);
         break;
     }
 }
 
 /* What the child did not say itself: the block at which it hung or died. */
-static void blame(struct order *o, const struct err *e)
+static void blame(struct run *run, const struct err *e)
 {
-    unsigned index = o->online ? o->next : o->total - 1 - o->next;
+    unsigned total = run->order.total, index = run->order.online ? run->next : total - 1 - run->next;
     char text[120];
-    if (o->next >= o->total)
+    if (run->next >= total)
         return;
-    snprintf(text, sizeof text, "memory%" PRIu64 ": %.80s", o->first + index, e->detail);
-    add_why(o->result, text);
+    snprintf(text, sizeof text, "memory%" PRIu64 ": %.80s", run->order.first + index, e->detail);
+    add_why(&run->result, text);
 }
 
 /* The counts after the order.  What each block was read back as is known when the child said everything. */
-static int count_result(struct order *o, struct range r, struct err *e)
+static int count_result(struct hotplug *hp, struct run *run, struct err *e)
 {
-    struct hotplug_counts *c = &o->result->counts;
-    if (o->done == o->total) {
+    struct hotplug_counts *c = &run->result.counts;
+    const struct order *o = &run->order;
+    if (run->done == o->total) {
         *c = (struct hotplug_counts){ o->total, o->online ? o->total : 0, o->online };
         return 0;
     }
-    return hotplug_read(o->hp, r, c, e);
+    return hotplug_read(hp, run->range, c, e);
 }
 
-static int run_order(struct order *o, struct range r, struct err *e)
+/* The order ended; 'failed' says how, unless the child carried it out as far as it could. */
+static int conclude(struct hotplug *hp, const struct err *failed, struct err *e)
 {
-    if (check_range(o->hp, r, e) < 0)
+    struct run *run = &hp->run;
+    if (failed)
+        blame(run, failed);
+    if (count_result(hp, run, e) < 0)
         return -1;
-    memset(o->result, 0, sizeof *o->result);
-    o->first = r.start_addr / o->hp->block_bytes;
-    o->total = (unsigned)(r.size_bytes / o->hp->block_bytes);
-    struct err failed = { 0 };
-    int rc = child_run(o->hp->o.children, o->online ? online_body : offline_body, listen_order, o, sizeof *o,
-                       o->hp->o.block_timeout_ms, &failed);
-    if (rc < 0)
-        blame(o, &failed);
-    if (count_result(o, r, e) < 0)
-        return -1;
-    if (o->done == o->total && !o->dead)
+    const char *why = run->result.why;
+    if (run->done == run->order.total && !run->dead)
         return 0;
-    const struct hotplug_counts *c = &o->result->counts;
-    if (o->dead)
-        return err_set(e, ERR_HARDWARE, "the memory does not answer: %.180s", o->result->why);
-    return err_set(e, rc < 0 ? failed.code : ERR_BUSY, "%u of %u blocks are %s: %.180s", c->online, c->total,
-                   o->online ? "online" : "still online", o->result->why[0] ? o->result->why : failed.detail);
+    const struct hotplug_counts *c = &run->result.counts;
+    if (run->dead)
+        return err_set(e, ERR_HARDWARE, "the memory does not answer: %.180s", why);
+    return err_set(e, failed ? failed->code : ERR_BUSY, "%u of %u blocks are %s: %.180s", c->online, c->total,
+                   run->order.online ? "online" : "still online", why[0] || !failed ? why : failed->detail);
 }
 
-int hotplug_online(struct hotplug *hp, struct range r, unsigned adapter, hotplug_progress *progress, void *arg,
-                   struct hotplug_result *out, struct err *e)
+int hotplug_start(struct hotplug *hp, struct range r, bool online, unsigned adapter, struct err *e)
 {
-    struct order o = { .hp = hp, .adapter = adapter, .online = true, .progress = progress, .arg = arg, .result = out };
-    return run_order(&o, r, e);
+    if (hp->run.busy)
+        return err_set(e, ERR_BUSY, "another range is being hot-plugged");
+    if (check_range(hp, r, e) < 0)
+        return -1;
+    const struct order o = { .hp = hp,
+                             .first = r.start_addr / hp->block_bytes,
+                             .total = (unsigned)(r.size_bytes / hp->block_bytes),
+                             .adapter = adapter,
+                             .online = online };
+    if (child_start(hp->o.children, online ? online_body : offline_body, &o, sizeof o, e) < 0)
+        return -1;
+    hp->run = (struct run){ .busy = true, .order = o, .range = r };
+    return 0;
 }
 
-int hotplug_offline(struct hotplug *hp, struct range r, hotplug_progress *progress, void *arg,
-                    struct hotplug_result *out, struct err *e)
+bool hotplug_busy(const struct hotplug *hp)
 {
-    struct order o = { .hp = hp, .progress = progress, .arg = arg, .result = out };
-    return run_order(&o, r, e);
+    return hp->run.busy;
+}
+
+bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress *progress, void *arg, struct hotplug_result *out,
+                  int *rc, struct err *e)
+{
+    struct run *run = &hp->run;
+    struct err failed = { 0 };
+    run->progress = progress;
+    run->arg = arg;
+    enum child_state state = child_listen(hp->o.children, listen_order, run, wait_ms, hp->o.block_timeout_ms, &failed);
+    if (state == CHILD_RUNNING)
+        return false;
+    *rc = conclude(hp, state == CHILD_FAILED ? &failed : NULL, e);
+    *out = run->result;
+    run->busy = false;
+    return true;
 }
 
 int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found, void *arg,

@@ -51,12 +51,14 @@ bool hotplug_has_probe(const struct hotplug *hp);
 
 /* Reads every block of the range.  ERR_FIELD_INVALID when it is not whole blocks. */
 MUST_CHECK int hotplug_read(struct hotplug *hp, struct range r, struct hotplug_counts *out, struct err *e);
-/* '*out' is filled on failure too: what is online after all.  'numa_node' -1: found out once the first block exists;
- * 'adapter' as in platform_ops.numa_node. */
-MUST_CHECK int hotplug_online(struct hotplug *hp, struct range r, unsigned adapter, hotplug_progress *progress,
-                              void *arg, struct hotplug_result *out, struct err *e);
-MUST_CHECK int hotplug_offline(struct hotplug *hp, struct range r, hotplug_progress *progress, void *arg,
-                               struct hotplug_result *out, struct err *e);
+/* An order: every block of the range online, or offline.  Started here, carried on by hotplug_tend(); one at a time
+ * (ERR_BUSY).  'adapter' as in platform_ops.numa_node. */
+MUST_CHECK int hotplug_start(struct hotplug *hp, struct range r, bool online, unsigned adapter, struct err *e);
+bool hotplug_busy(const struct hotplug *hp); /* an order is under way */
+/* Hears for at most 'wait_ms' how far it is.  False: still under way.  True: it ended; '*rc' is 0, or -1 with 'e';
+ * '*out' says, on failure too, what is online after all. */
+MUST_CHECK bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress *progress, void *arg,
+                             struct hotplug_result *out, int *rc, struct err *e);
 
 /* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order; those that 'known' answers
  * true for are not even read. */

@@ -134,7 +134,7 @@ void node_prepare(struct node *n)
 
 void node_done(struct node *n)
 {
-    children_dismiss(&n->children);
+    children_end(&n->children);
     for (unsigned i = 0; i < n->n_adapters; i++) {
         afu_free(n->adapters[i].afu);
         free(n->adapters[i].buffers);

@@ -48,6 +48,11 @@ struct segment {
     int64_t recheck_at_ms;
 };
 
+struct node_job { /* the one hot-plug order that is under way */
+    bool running;
+    struct wire_want_segment order;
+};
+
 struct failed_buffer {
     struct wire_want_buffer order;
     char error[WIRE_TEXT];
@@ -69,6 +74,7 @@ struct node {
     struct node_switch switches[WIRE_MAX_ADAPTERS];
     struct segment *segments;
     size_t n_segments, segments_room;
+    struct node_job job;
     struct failed_buffer *failed;
     size_t n_failed;
     int64_t scan_at_ms; /* when the windows are searched for blocks again */
@@ -107,12 +113,15 @@ struct range segments_range(const struct node *n, const struct segment *s);
 void segments_was_read(struct segment *s); /* its counts are fresh */
 /* Reads its blocks. */
 MUST_CHECK int segments_read(struct node *n, struct segment *s, struct err *e);
-/* Is any known block of the section online?  Reads those of all its segments; true when they cannot be read. */
+bool segments_job(const struct node *n, const struct segment *s); /* the hot-plug order under way is its */
+/* Is any known block of the section online, or on its way?  Reads those of all its segments; true when they cannot be
+ * read. */
 bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned section);
 /* Forgets what has no block online, is not listed, and its label; reads again what was not read for long; now and then
  * searches the windows for online blocks that belong to no segment. */
 void segments_keep_fresh(struct node *n, int64_t now_ms);
 void segments_discover(struct node *n); /* labels, then the windows */
 void segments_drop_idle(struct node *n);
+void segments_forgive(struct segment *s); /* its order did not fail, or that does not matter any more */
 
 #endif

@@ -8,6 +8,9 @@
 void orders_begin(struct node *n, const struct wire_desired *d);
 void orders_segments_absent(struct node *n, const struct wire_desired *d);
 void orders_segments_create(struct node *n, const struct wire_desired *d);
+/* The hot-plug order under way, if there is one: hears for at most 'wait_ms' how far it is.  True: it ended, and a pass
+ * may begin what waited for it. */
+bool orders_tend(struct node *n, long wait_ms);
 void orders_buffers_absent(struct node *n, const struct wire_desired *d);
 void orders_buffers_create(struct node *n, const struct wire_desired *d);
 

@@ -96,6 +96,18 @@ int segments_get(struct node *n, const struct wire_want_segment *w, struct segme
     return 0;
 }
 
+bool segments_job(const struct node *n, const struct segment *s)
+{
+    return n->job.running && strcmp(n->job.order.id, s->label.id) == 0;
+}
+
+void segments_forgive(struct segment *s)
+{
+    s->failed = false;
+    s->attempt = 0;
+    s->error[0] = '\0';
+}
+
 void segments_was_read(struct segment *s)
 {
     s->recheck_at_ms = time_monotonic_ms() + RECHECK_MS + (int64_t)s->counts.total * RECHECK_BLOCK_MS;
@@ -122,7 +134,7 @@ bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned s
         struct err e = { 0 };
         if (&n->adapters[s->adapter] != a || s->label.section != section)
             continue;
-        if (segments_read(n, s, &e) < 0 || s->counts.online > 0)
+        if (segments_job(n, s) || segments_read(n, s, &e) < 0 || s->counts.online > 0)
             return true;
     }
     return false;
@@ -134,7 +146,7 @@ void segments_drop_idle(struct node *n)
     for (size_t i = 0; i < n->n_segments; i++) {
         struct segment *s = &n->segments[i];
         struct err e = { 0 };
-        if (s->listed || s->counts.online > 0) {
+        if (s->listed || s->counts.online > 0 || segments_job(n, s)) {
             n->segments[kept++] = *s;
             continue;
         }
@@ -270,7 +282,8 @@ void segments_keep_fresh(struct node *n, int64_t now_ms)
 {
     for (size_t i = 0; i < n->n_segments; i++) {
         struct err e = { 0 };
-        if (now_ms >= n->segments[i].recheck_at_ms && segments_read(n, &n->segments[i], &e) < 0)
+        if (now_ms >= n->segments[i].recheck_at_ms && !segments_job(n, &n->segments[i]) &&
+            segments_read(n, &n->segments[i], &e) < 0)
             log_warn("segment.read", "id=%s: %s", n->segments[i].label.id, e.detail);
     }
     if (now_ms < n->scan_at_ms)

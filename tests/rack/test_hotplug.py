@@ -2,6 +2,7 @@
 progress, the counters, and what an agent and a lender weigh.
 """
 import re
+import time
 import unittest
 
 from harness import GIB, MIB, Rack, eventually
@@ -43,6 +44,25 @@ class Refusals(unittest.TestCase):
                     rack.ctl("block", "a", str(block), "ok")
                     rack.api.call("POST", f"/v1/attachments/{a['id']}/retry")
                     eventually("detached", lambda: rack.attachment(a["id"])["state"] == "detached", 30)
+            rack.assert_clean()
+
+
+class Hang(unittest.TestCase):
+    def test_a_block_that_hangs_delays_no_other_duty_of_its_node(self):
+        """Both nodes lend and borrow: what a lends goes on while an offline of a hangs."""
+        with Rack("pair") as rack:
+            a = rack.attach("a", 1 * GIB)
+            block = int(a["physical_addr"], 16) // rack.node("a")["block_bytes"] + 2
+            rack.ctl("block", "a", str(block), "hang")
+            rack.api.call("DELETE", f"/v1/attachments/{a['id']}")
+            eventually("it hangs", lambda: rack.attachment(a["id"])["blocks_online"] == 3)
+            began = time.monotonic()
+            b = rack.attach("b", 1 * GIB)  # a's lender, a's channels
+            rack.detach(b["id"])
+            self.assertLess(time.monotonic() - began, 10, "the block's limit is 30 s")
+            self.assertEqual(rack.attachment(a["id"])["state"], "detaching")
+            rack.ctl("block", "a", str(block), "ok")
+            eventually("detached", lambda: rack.attachment(a["id"])["state"] == "detached", 40)
             rack.assert_clean()
 
 

@@ -4,11 +4,13 @@
 
 #include "agent_fixture.h"
 #include "observe.h"
+#include "orders.h"
 #include "registers.h"
 #include "units.h"
 
 #include <dlfcn.h>
 #include <libgen.h>
+#include <poll.h>
 #include <sys/mman.h>
 
 #define WINDOW (UINT64_C(2) << 48)
@@ -18,7 +20,7 @@
 
 static struct kernel {
     enum block_state state[8];
-    bool refuses;
+    bool refuses, hangs;
     unsigned n_orders;
 } * kernel;
 
@@ -34,6 +36,8 @@ static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *s
 static int fake_set(uint64_t block, enum block_state to, struct err *e)
 {
     kernel->n_orders++;
+    while (kernel->hangs)
+        poll(NULL, 0, 5);
     if (kernel->refuses)
         return err_set(e, ERR_BUSY, "memory%llu: busy", (unsigned long long)block);
     kernel->state[block - FIRST] = to;
@@ -288,6 +292,90 @@ START_TEST(failed_order_is_tried_again_only_when_its_attempt_grows)
 }
 END_TEST
 
+/* Waits for the end of the order under way; passes on the way change nothing about it. */
+static void tend(void)
+{
+    while (node.job.running)
+        orders_tend(&node, 20);
+}
+
+START_TEST(order_that_hangs_holds_up_only_what_needs_the_hotplug_too)
+{
+    attach();
+    kernel->hangs = true;
+    segment.want = WIRE_ABSENT;
+    apply(true);
+    ck_assert(node.job.running);
+    ck_assert(!node.segments[0].quiesced && !node.segments[0].failed);
+    section.parked = true; /* its section counts as online, even when its blocks are not any more */
+    section.value = wire_section_parked(0) | 1;
+    memset(kernel->state, 0, sizeof kernel->state);
+    apply(true);
+    ck_assert_uint_eq(reg(0), VALUE);
+    section.section = 1; /* another order of the same node is served meanwhile */
+    section.parked = false;
+    section.value = VALUE + (UINT64_C(1) << 40);
+    apply(true);
+    ck_assert_uint_eq(reg(1), section.value);
+    ck_assert(node.job.running);
+    for (int i = 0; i < 4; i++)
+        kernel->state[i] = BLOCK_ONLINE;
+    apply(false); /* listed or not: it is not forgotten */
+    ck_assert_uint_eq(node.n_segments, 1);
+    kernel->hangs = false;
+    tend();
+    ck_assert_uint_eq(node.segments[0].counts.online, 0);
+    ck_assert(node.segments[0].quiesced && node.segments[0].tombstone);
+}
+END_TEST
+
+START_TEST(order_that_never_ends_fails_after_its_deadline)
+{
+    attach();
+    kernel->hangs = true;
+    segment.want = WIRE_ABSENT;
+    apply(true);
+    tend();
+    ck_assert(node.segments[0].failed);
+    ck_assert_ptr_nonnull(strstr(node.segments[0].error, "no progress for 1000 ms"));
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    kernel->hangs = false;
+    segment.attempt++;
+    apply(true);
+    tend();
+    ck_assert_uint_eq(node.segments[0].counts.online, 0);
+}
+END_TEST
+
+START_TEST(two_ranges_follow_each_other)
+{
+    struct wire_want_segment both[] = { segment, segment };
+    strcpy(both[1].id, "a2");
+    both[1].offset_bytes = 4 * BLOCK;
+    struct wire_desired d = { .epoch = 1,
+                              .revision = 1000,
+                              .sections = &section,
+                              .n_sections = 1,
+                              .channels = &channel,
+                              .n_channels = 1,
+                              .segments = both,
+                              .n_segments = 2 };
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = kernel->hangs = true;
+    both[0].want = both[1].want = WIRE_CREATE;
+    converge_apply(&node, &d);
+    ck_assert(node.job.running);
+    ck_assert_str_eq(node.job.order.id, "a1");
+    kernel->hangs = false;
+    tend();
+    ck_assert(!node.segments[1].failed); /* it was not tried, and did not fail */
+    converge_apply(&node, &d);
+    tend();
+    ck_assert_uint_eq(node.segments[0].counts.online + node.segments[1].counts.online, 8);
+}
+END_TEST
+
 START_TEST(absence_is_no_order)
 {
     attach();
@@ -425,6 +513,9 @@ int main(void)
     tcase_add_test(t, detach_goes_backwards_in_one_pass);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
+    tcase_add_test(t, order_that_hangs_holds_up_only_what_needs_the_hotplug_too);
+    tcase_add_test(t, order_that_never_ends_fails_after_its_deadline);
+    tcase_add_test(t, two_ranges_follow_each_other);
     tcase_add_test(t, absence_is_no_order);
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
     tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);

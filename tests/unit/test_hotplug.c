@@ -120,6 +120,16 @@ static void on_progress(void *arg, unsigned online, unsigned total)
     last_progress = online;
 }
 
+static int carry_out(struct range r, bool online, hotplug_progress *progress, struct hotplug_result *out, struct err *e)
+{
+    int rc = 0;
+    if (hotplug_start(hp, r, online, 0, e) < 0)
+        return -1;
+    while (!hotplug_tend(hp, 1000, progress, NULL, out, &rc, e))
+        ;
+    return rc;
+}
+
 static void put(const char *path, const char *text)
 {
     char full[256];
@@ -170,7 +180,7 @@ START_TEST(first_block_is_touched_before_the_second_comes_online)
 {
     struct hotplug_result r;
     struct err e = { 0 };
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, on_progress, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, true, on_progress, &r, &e), 0);
     ck_assert_uint_eq(kernel->touches, 1);
     ck_assert_uint_eq(kernel->online_at_touch, 1);
     ck_assert(r.touched && r.counts.movable);
@@ -185,7 +195,7 @@ START_TEST(memory_that_does_not_answer_stops_after_one_block)
     struct hotplug_result r;
     struct err e = { 0 };
     kernel->touch_result = ERR_HARDWARE;
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), -1);
     ck_assert_int_eq(e.code, ERR_HARDWARE);
     ck_assert_uint_eq(r.counts.online, 1);
     ck_assert_uint_eq(kernel->n_log, 1);
@@ -197,7 +207,7 @@ START_TEST(touch_is_left_out_and_said_where_no_node_can_be_named)
     struct hotplug_result r;
     struct err e = { 0 };
     kernel->touch_result = ERR_UNAVAILABLE;
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), 0);
     ck_assert(!r.touched);
     ck_assert_str_eq(r.why, "nobody answers");
 }
@@ -210,7 +220,7 @@ START_TEST(offline_goes_on_past_blocks_that_refuse_and_names_them)
     for (unsigned i = 0; i < BLOCKS; i++)
         kernel->state[i] = BLOCK_ONLINE;
     kernel->fault[2] = kernel->fault[5] = REFUSES;
-    ck_assert_int_eq(hotplug_offline(hp, whole, on_progress, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out(whole, false, on_progress, &r, &e), -1);
     ck_assert_int_eq(e.code, ERR_BUSY);
     ck_assert_uint_eq(r.counts.online, 2);
     ck_assert_ptr_nonnull(strstr(e.detail, "2 of 8"));
@@ -218,7 +228,7 @@ START_TEST(offline_goes_on_past_blocks_that_refuse_and_names_them)
     ck_assert_ptr_nonnull(strstr(e.detail, "memory8388613"));
     ck_assert_ptr_nonnull(strstr(e.detail, "busy"));
     kernel->fault[2] = kernel->fault[5] = FINE;
-    ck_assert_int_eq(hotplug_offline(hp, whole, NULL, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, false, NULL, &r, &e), 0);
     ck_assert_uint_eq(r.counts.online, 0);
 }
 END_TEST
@@ -230,7 +240,7 @@ START_TEST(block_that_hangs_is_given_up_after_its_deadline_and_named)
     for (unsigned i = 0; i < BLOCKS; i++)
         kernel->state[i] = BLOCK_ONLINE;
     kernel->fault[6] = HANGS;
-    ck_assert_int_eq(hotplug_offline(hp, whole, NULL, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out(whole, false, NULL, &r, &e), -1);
     ck_assert_int_eq(e.code, ERR_TIMEOUT);
     ck_assert_ptr_nonnull(strstr(e.detail, "memory8388614: no progress for 200 ms"));
     ck_assert_uint_eq(r.counts.online, 7);
@@ -243,7 +253,7 @@ START_TEST(child_that_dies_of_dead_memory_is_reported_and_the_agent_lives)
     struct hotplug_result r;
     struct err e = { 0 };
     kernel->fault[3] = DIES;
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), -1);
     ck_assert_int_eq(e.code, ERR_HARDWARE);
     ck_assert_ptr_nonnull(strstr(e.detail, "memory8388611"));
     ck_assert_uint_eq(r.counts.online, 3);
@@ -254,15 +264,15 @@ START_TEST(one_child_carries_out_order_after_order)
 {
     struct hotplug_result r;
     struct err e = { 0 };
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), 0);
     pid_t first = children.waiting.pid;
     ck_assert_int_ne(first, 0);
-    ck_assert_int_eq(hotplug_offline(hp, whole, NULL, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, false, NULL, &r, &e), 0);
     kernel->fault[3] = REFUSES; /* what it was told before does not leak into what it is told now */
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), -1);
     ck_assert_uint_eq(r.counts.online, 3);
     kernel->fault[3] = FINE;
-    ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+    ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), 0);
     ck_assert_uint_eq(r.counts.online, BLOCKS);
     ck_assert_int_eq(children.waiting.pid, first);
 }
@@ -281,14 +291,41 @@ START_TEST(child_that_died_or_hung_is_replaced_for_the_next_order)
             kill(children.waiting.pid, SIGKILL);
             ck_assert_int_eq(waitid(P_PID, (id_t)children.waiting.pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
         } else {
-            ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), -1);
+            ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), -1);
         }
         kernel->fault[1] = FINE;
-        ck_assert_int_eq(hotplug_online(hp, whole, 0, NULL, NULL, &r, &e), 0);
+        ck_assert_int_eq(carry_out(whole, true, NULL, &r, &e), 0);
         ck_assert_uint_eq(r.counts.online, BLOCKS);
     }
     children_dismiss(&children);
     ck_assert_int_eq(children.waiting.pid, 0);
+}
+END_TEST
+
+START_TEST(order_that_hangs_is_left_and_heard_of_later)
+{
+    struct hotplug_result r;
+    struct err e = { 0 };
+    int rc = 0;
+    for (unsigned i = 0; i < BLOCKS; i++)
+        kernel->state[i] = BLOCK_ONLINE;
+    kernel->fault[5] = HANGS;
+    ck_assert_int_eq(hotplug_start(hp, whole, false, 0, &e), 0);
+    while (n_progress < 2)
+        ck_assert(!hotplug_tend(hp, 10, on_progress, NULL, &r, &rc, &e)); /* it hangs: the caller goes on */
+    ck_assert_uint_eq(last_progress, 6);
+    ck_assert(hotplug_busy(hp));
+    ck_assert_int_eq(hotplug_start(hp, whole, true, 0, &e), -1);
+    ck_assert_int_eq(e.code, ERR_BUSY);
+    while (!hotplug_tend(hp, 0, on_progress, NULL, &r, &rc, &e))
+        poll(NULL, 0, 5);
+    ck_assert_int_eq(rc, -1);
+    ck_assert_int_eq(e.code, ERR_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(e.detail, "memory8388613"));
+    ck_assert_uint_eq(r.counts.online, 6);
+    ck_assert(!hotplug_busy(hp));
+    kernel->fault[5] = FINE;
+    ck_assert_int_eq(carry_out(whole, false, NULL, &r, &e), 0);
 }
 END_TEST
 
@@ -299,7 +336,7 @@ START_TEST(ranges_that_are_not_whole_blocks_are_refused)
     struct err e = { 0 };
     ck_assert_int_eq(hotplug_read(hp, (struct range){ FIRST * BLOCK + 4096, BLOCK }, &c, &e), -1);
     ck_assert_int_eq(hotplug_read(hp, (struct range){ FIRST * BLOCK, 0 }, &c, &e), -1);
-    ck_assert_int_eq(hotplug_online(hp, (struct range){ FIRST * BLOCK, BLOCK + 1 }, 0, NULL, NULL, &r, &e), -1);
+    ck_assert_int_eq(carry_out((struct range){ FIRST * BLOCK, BLOCK + 1 }, true, NULL, &r, &e), -1);
     ck_assert_int_eq(e.code, ERR_FIELD_INVALID);
 }
 END_TEST
@@ -407,6 +444,7 @@ int main(void)
     tcase_add_test(t, child_that_dies_of_dead_memory_is_reported_and_the_agent_lives);
     tcase_add_test(t, one_child_carries_out_order_after_order);
     tcase_add_test(t, child_that_died_or_hung_is_replaced_for_the_next_order);
+    tcase_add_test(t, order_that_hangs_is_left_and_heard_of_later);
     tcase_add_test(t, ranges_that_are_not_whole_blocks_are_refused);
     tcase_add_test(t, zone_of_an_online_block_is_told);
     tcase_add_test(f, states_and_zones_are_parsed_strictly);
