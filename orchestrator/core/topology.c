@@ -35,7 +35,8 @@ struct topology {
     /* for decisions: kept from change to change */
     const struct model *m;             /* of the last topology_refresh() */
     uint64_t cabling_version, changes; /* of 'm'; changes: what has been taken in */
-    struct fabric *fabric;             /* NULL: nothing is made yet, nor the three below */
+    uint64_t n_made;
+    struct fabric *fabric; /* NULL: nothing is made yet, nor the three below */
     struct paths *paths;
     struct donors *donors;
     struct reach *reach;
@@ -147,6 +148,11 @@ const struct donors *topology_donors(const struct topology *t)
 struct reach *topology_reach(struct topology *t)
 {
     return t->reach;
+}
+
+uint64_t topology_index_made(const struct topology *t)
+{
+    return t->n_made;
 }
 
 size_t topology_index_bytes(const struct topology *t)
@@ -449,6 +455,7 @@ int topology_refresh(struct topology *t, const struct model *m, struct err *e)
 {
     if (!t->fabric || t->m != m || t->cabling_version != m->cabling_version || !model_changes_known(m, t->changes)) {
         t->m = NULL;
+        t->n_made++;
         forget_graph(t);
         forget_index(t);
         if (make_index(t, m, e) < 0) {

@@ -39,8 +39,9 @@ uint64_t topology_distance_ns(struct topology *t, uint32_t compute_adapter, uint
 /* Whether losing this switch or link (MODEL_SWITCH, MODEL_LINK) splits a component of the fabric. */
 bool topology_splits(struct topology *t, enum model_kind kind, uint32_t index);
 
-/* For tests and figures: whether two hold the same index; what it occupies. */
+/* For tests and figures: whether two hold the same index; how often it was made anew; what it occupies. */
 bool topology_same(const struct topology *a, const struct topology *b);
+uint64_t topology_index_made(const struct topology *t);
 size_t topology_index_bytes(const struct topology *t);
 
 /* Whose memory dies with a node, a link or a switch: the attachments, and the compute nodes that use them (each once,
