@@ -10,7 +10,7 @@
 void lines_init(struct lines *l, uint64_t seed, const struct rack *r, bool node_lines)
 {
     *l = (struct lines){ .g = { seed }, .node_lines = node_lines };
-    l->load = rng_between(&l->g, 1, 24);
+    l->load = rng_between(&l->g, 1, r->n_nodes > 16 ? 64 : 24);
     l->commit_percent = rng_between(&l->g, 20, 80);
     l->limited_percent = rng_percent(&l->g, 30) ? 0 : rng_between(&l->g, 3, 25);
     l->bonded_percent = rng_percent(&l->g, 30) ? 0 : rng_between(&l->g, 10, 100);

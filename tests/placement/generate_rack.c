@@ -6,12 +6,12 @@
 #include <string.h>
 
 #define GIB (UINT64_C(1) << 30)
-#define MAX_NODES 32
+#define MAX_NODES 48
 #define MAX_SWITCHES 24
 #define SWITCH_PORTS 64
 
-const char *const rack_kind_names[N_RACK_KINDS] = { "pair", "ring",      "star",  "many adapters",
-                                                    "tree", "dragonfly", "torus", "block design" };
+const char *const rack_kind_names[N_RACK_KINDS] = { "pair",      "ring",  "star",         "many adapters", "tree",
+                                                    "dragonfly", "torus", "block design", "two tiers" };
 
 /* ---- random numbers (splitmix64) */
 
@@ -284,6 +284,24 @@ static void build_tree(struct builder *b)
     }
 }
 
+/* As in a datacenter: every leaf has a cable (or two) to every spine, every node one compute and one memory adapter on
+ * its leaf; many more donors and ways than on the other racks. */
+static void build_two_tiers(struct builder *b)
+{
+    unsigned n_leaves = rng_between(b->g, 3, 6), n_spines = rng_between(b->g, 3, 8);
+    unsigned per_leaf = rng_between(b->g, 4, 7), n_trunks = rng_percent(b->g, 25) ? 2 : 1;
+    int leaves[6];
+    for (unsigned i = 0; i < n_leaves; i++)
+        leaves[i] = add_switch(b);
+    for (unsigned s = 0; s < n_spines; s++) {
+        int spine = add_switch(b);
+        for (unsigned i = 0; i < n_leaves; i++)
+            trunks(b, spine, leaves[i], n_trunks);
+    }
+    for (unsigned i = 0; i < n_leaves * per_leaf; i++)
+        plug(b, add_node(b, 1, 1, 2), 2, 2, &leaves[i % n_leaves], 1, true);
+}
+
 static void build_dragonfly(struct builder *b)
 {
     unsigned n_groups = rng_between(b->g, 2, 4), size = rng_between(b->g, 1, 3), adapters = rng_between(b->g, 1, 2);
@@ -370,6 +388,9 @@ static void build(struct builder *b, enum rack_kind kind)
         break;
     case TORUS:
         build_torus(b);
+        break;
+    case TWO_TIERS:
+        build_two_tiers(b);
         break;
     default:
         build_block_design(b);
