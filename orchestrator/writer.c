@@ -221,6 +221,9 @@ static void end_batch(struct writer *w, size_t n)
         t->command->done(t->command, t->rc, &t->err);
     }
     atomic_fetch_add(&w->commands, n);
+    /* The next decision finds the index up to date.  What fails here fails again, and is said, where it is asked. */
+    if (topology_refresh(w->topology, w->model, &e) < 0)
+        err_clear(&e);
 }
 
 static void tick(struct writer *w)

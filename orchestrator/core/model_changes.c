@@ -2,9 +2,9 @@
  *
  * A reader remembers the position up to which it has read, and derives anew what depends on the rows since.  That works
  * for roll-backs too: a restored row is one more change.  Any number of readers may share a model; the model knows
- * none of them.  A reader that fell behind by more than the ring has to derive everything, which costs no more than the
- * changes that it missed.  Attachments and circuits are left out: what placement needs of them is in ports, adapters
- * and nodes. */
+ * none of them.  A reader that fell behind by more than the ring has to derive everything, which costs about as
+ * much as the changes that it missed.  Attachments and circuits are left out: what placement needs of them is in ports,
+ * adapters and nodes. */
 #include "model_internal.h"
 
 #include <stdlib.h>

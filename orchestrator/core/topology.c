@@ -451,9 +451,28 @@ static void update_row(struct topology *t, const struct model *m, enum model_kin
         update_port(t, m, model_link(m, i)->a);
 }
 
+/* Too many changes to take them one by one, over the same cabling. */
+static void update_all(struct topology *t, const struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_LINK); i++)
+        if (model_link(m, i))
+            fabric_update_port(t->fabric, m, model_link(m, i)->a);
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        donors_update_node(t->donors, t->fabric, m, i);
+}
+
+static void update_changed(struct topology *t, const struct model *m)
+{
+    for (uint64_t at = t->changes; at < model_changes_end(m); at++) {
+        uint32_t index;
+        enum model_kind kind = model_change_at(m, at, &index);
+        update_row(t, m, kind, index);
+    }
+}
+
 int topology_refresh(struct topology *t, const struct model *m, struct err *e)
 {
-    if (!t->fabric || t->m != m || t->cabling_version != m->cabling_version || !model_changes_known(m, t->changes)) {
+    if (!t->fabric || t->m != m || t->cabling_version != m->cabling_version) {
         t->m = NULL;
         t->n_made++;
         forget_graph(t);
@@ -462,12 +481,10 @@ int topology_refresh(struct topology *t, const struct model *m, struct err *e)
             forget_index(t);
             return -1;
         }
+    } else if (!model_changes_known(m, t->changes)) {
+        update_all(t, m);
     } else {
-        for (uint64_t at = t->changes; at < model_changes_end(m); at++) {
-            uint32_t index;
-            enum model_kind kind = model_change_at(m, at, &index);
-            update_row(t, m, kind, index);
-        }
+        update_changed(t, m);
     }
     t->m = m;
     t->cabling_version = m->cabling_version;

@@ -6,8 +6,9 @@
  *
  * topology_refresh() brings the index (fabric.h, donors.h) up to date with the model: the rows that changed since the
  * last one, also when a roll-back changed them back, each at the cost of a few look-ups.  Only another cabling, or a
- * model that it has not seen, makes everything anew.  Decisions need nothing else.  Reasons and previews also ask the
- * whole graph (topology_reaches() and below), which is made when it is first asked for in a topology_version. */
+ * model that it has not seen, makes everything anew; one model is to be freed after all that have seen it.  Decisions
+ * need nothing else.  Reasons and previews also ask the whole graph (topology_reaches() and below), which is made when
+ * it is first asked for in a topology_version. */
 #ifndef MEMLANE_TOPOLOGY_H
 #define MEMLANE_TOPOLOGY_H
 
