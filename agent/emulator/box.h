@@ -21,6 +21,7 @@
 struct box;
 struct box_node;
 struct box_switch;
+struct vm;    /* vm.h: the node is a virtual machine */
 struct donor; /* donor.h: what a lender has mapped */
 struct trace;
 
@@ -70,8 +71,11 @@ struct box_node {
     bool traffic_cut;    /* the way of a segment under load was lost: segments.c, control.c */
     uint64_t used_bytes; /* cache of what its lenders hold: donor.h */
     int64_t used_mtime_ns;
-    char dir[PATH_MAX];     /* DIR/nodes/NAME */
-    char buffers[PATH_MAX]; /* the real path of its buffers/ */
+    struct vm *vm;                     /* NULL: all of the node is emulated */
+    char memory_path[256];             /* of a machine that lends: the file that is its memory ... */
+    uint64_t memory_addr, memory_size; /* ... from this physical address on */
+    char dir[PATH_MAX];                /* DIR/nodes/NAME */
+    char buffers[PATH_MAX];            /* the real path of its buffers/ */
 };
 
 struct box_switch {

@@ -127,6 +127,8 @@ static int cmd_power(struct emulator *em, char **words, int n, json_t *out, stru
     (void)n;
     if (!node || (on = word_arg(words[2], states, 2, e)) < 0)
         return -1;
+    if (on && node->vm)
+        return err_set(e, ERR_CONFLICT, "%s is a virtual machine: start it", words[1]);
     if (!on)
         power_off(em, node, "ctl");
     else if (power_on(em, node, e) < 0)
@@ -180,7 +182,7 @@ static struct box_adapter *address_arg(struct box_node *node, const char *text, 
         rc = err_set(e, ERR_UNAVAILABLE, "%s is off", node->spec->name);
     else if (!a)
         rc = err_set(e, ERR_FIELD_INVALID, "0x%llx is in no window", (unsigned long long)addr);
-    else if (online && (!blocks_get(node, addr / node->spec->block_bytes, &b) || b.state != BLOCKS_ONLINE))
+    else if (online && !node->vm && (!blocks_get(node, addr / node->spec->block_bytes, &b) || b.state != BLOCKS_ONLINE))
         rc = err_set(e, ERR_CONFLICT, "the memory block of 0x%llx is not online", (unsigned long long)addr);
     if (rc < 0)
         return NULL;

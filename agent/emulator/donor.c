@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,6 +152,42 @@ void donor_each(struct box_adapter *a, void (*each)(void *arg, struct box_adapte
         read_maps(a); /* just attached again after a restart of the emulator */
     for (size_t i = 0; i < a->donor->n_buffers; i++)
         each(arg, a, &a->donor->buffers[i]);
+}
+
+void donor_each_now(struct box_adapter *a, void (*each)(void *arg, struct box_adapter *a, const struct donor_buffer *b),
+                    void *arg)
+{
+    if (a->donor && a->donor->pid != 0)
+        read_maps(a);
+    donor_each(a, each, arg);
+}
+
+void donor_mappings(struct box_adapter *a, uint64_t start, uint64_t end,
+                    void (*each)(void *arg, const struct donor_mapping *m), void *arg)
+{
+    char path[64], perms[5];
+    char *line = NULL;
+    size_t size = 0;
+    unsigned major, minor;
+    uint64_t inode;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)donor_pid(a));
+    f = donor_pid(a) ? fopen(path, "re") : NULL;
+    while (f && getline(&line, &size, f) > 0) {
+        struct donor_mapping m;
+
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64, &m.start, &m.end, perms,
+                   &m.file_offset, &major, &minor, &inode) != 7 ||
+            perms[3] != 's' || m.end <= start || m.start >= end)
+            continue;
+        m.device = makedev(major, minor);
+        m.inode = (ino_t)inode;
+        each(arg, &m);
+    }
+    free(line);
+    if (f)
+        fclose(f);
 }
 
 int donor_memory(const struct box_adapter *a, uint64_t addr, void *data, size_t len, bool write)

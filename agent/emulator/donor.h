@@ -23,6 +23,19 @@ MUST_CHECK bool donor_find(struct box_adapter *a, uint64_t addr, struct donor_bu
 /* Calls 'each' for every buffer in the cached list. */
 void donor_each(struct box_adapter *a, void (*each)(void *arg, struct box_adapter *a, const struct donor_buffer *b),
                 void *arg);
+/* The same, with the list read again first: for one who has to find a buffer that is new. */
+void donor_each_now(struct box_adapter *a, void (*each)(void *arg, struct box_adapter *a, const struct donor_buffer *b),
+                    void *arg);
+
+/* What of which file the donor has mapped, shared, where its adapter's commands go. */
+struct donor_mapping {
+    uint64_t start, end; /* effective addresses */
+    dev_t device;
+    ino_t inode;
+    uint64_t file_offset; /* of 'start' */
+};
+void donor_mappings(struct box_adapter *a, uint64_t start, uint64_t end,
+                    void (*each)(void *arg, const struct donor_mapping *m), void *arg);
 /* box->memory: process_vm_readv and writev on the lender. */
 int donor_memory(const struct box_adapter *a, uint64_t addr, void *data, size_t len, bool write);
 /* What the lenders of a node hold: the sizes of the files in its buffers/. */

@@ -18,6 +18,7 @@ struct emulator {
     struct switches *switches;
     struct sysmem *sysmem;
     struct control *control;
+    struct vm *vms; /* a list */
 };
 
 #endif

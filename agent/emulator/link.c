@@ -5,6 +5,7 @@
 #include "linkproto.h"
 #include "log.h"
 #include "trace.h"
+#include "vm.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ struct client {
 
 struct link {
     struct box *box;
-    struct listener listener;
+    struct listener listener, tcp;
     struct client *clients;
 };
 
@@ -84,7 +85,7 @@ static int32_t hello(struct client *cl, struct link *k, const struct link_reques
     snprintf(adapter, sizeof adapter, "%.63s", names + LINK_NAME_BYTES);
     n = box_node_find(k->box, node);
     a = n ? box_adapter_find(n, adapter) : NULL;
-    if (!a || !n->state->on)
+    if (!a || !n->state->on || (!n->vm && cl->conn->remote)) /* a machine's neighbours are none of its business */
         return LINK_NO_DEV;
     if (*a->error)
         return LINK_INTERNAL_ERROR;
@@ -122,7 +123,7 @@ static int32_t attach(struct client *cl, struct link *k)
         drop_dead_holder(k, a);
     if (a->donor)
         return LINK_NO_MORE_CONTEXTS;
-    if (donor_attach(a, cl->conn->pid, &e) < 0)
+    if (donor_attach(a, a->node->vm ? 0 : cl->conn->pid, &e) < 0)
         return LINK_NO_MEM;
     cl->attached = true;
     trace_adapter(a, "attach", 0, (uint64_t)cl->conn->pid, true);
@@ -138,14 +139,23 @@ static int32_t read_register(struct box_adapter *a, uint64_t offset, uint64_t *v
     return ok ? LINK_OK : *a->error ? LINK_INTERNAL_ERROR : LINK_OUT_OF_BOUNDS;
 }
 
+/* A virtual machine's window cannot lead just anywhere. */
+static bool may_write(struct box_adapter *a, uint64_t offset, uint64_t value)
+{
+    uint64_t section = (offset - ADAPTER_SECTION0) / 8;
+
+    return a->spec->role != WIRE_COMPUTE || offset < ADAPTER_SECTION0 || section >= ADAPTER_SECTIONS ||
+           vm_allows(a, (unsigned)section, value);
+}
+
 static int32_t write_register(struct box_adapter *a, uint64_t offset, uint64_t value)
 {
-    bool ok = !*a->error && adapter_write(a->regs, offset, value);
+    bool ok = !*a->error && (!a->node->vm || may_write(a, offset, value)) && adapter_write(a->regs, offset, value);
 
     trace_adapter(a, "write", offset, value, ok);
     if (ok && offset < ADAPTER_STATUS) /* sections, channels, control */
         box_changed(a->node->box, a);
-    return ok ? LINK_OK : *a->error ? LINK_INTERNAL_ERROR : LINK_OUT_OF_BOUNDS;
+    return ok ? LINK_OK : *a->error || a->node->vm ? LINK_INTERNAL_ERROR : LINK_OUT_OF_BOUNDS;
 }
 
 static int32_t take_event(struct box_adapter *a, struct link_answer *out)
@@ -181,6 +191,7 @@ static ssize_t client_input(struct conn *c, const char *data, size_t len)
     struct link_request r;
     struct link_answer answer = { 0 };
     size_t need = sizeof r;
+    unsigned delay_ms;
 
     if (!cl)
         return -1;
@@ -194,6 +205,10 @@ static ssize_t client_input(struct conn *c, const char *data, size_t len)
         need += 2 * LINK_NAME_BYTES;
     if (len < need || (cl->adapter && !conn_waited(c, cl->adapter->node->slow_ms)))
         return 0;
+    if (cl->adapter && cl->adapter->node->vm && (delay_ms = vm_delay_ms(cl->adapter->node->vm)) > 0) {
+        c->resumed = false;
+        return conn_waited(c, delay_ms) ? -1 : 0;
+    }
     answer.status = r.op == LINK_HELLO ? hello(cl, k, &r, data + sizeof r, &answer) : serve(cl, k, &r, &answer);
     answer.status = (int32_t)htole32((uint32_t)answer.status);
     answer.tag = r.tag; /* as it came */
@@ -212,10 +227,16 @@ int link_new(struct link **out, struct box *b, struct loop *l, const char *path,
     if (!k)
         return err_set(e, ERR_INTERNAL, "out of memory");
     k->box = b;
+    k->tcp.source.fd = -1;
     if (listener_open(&k->listener, l, path, &client_ops, k, e) < 0)
         return -1;
     *out = TAKE(k);
     return 0;
+}
+
+int link_listen_tcp(struct link *k, struct loop *l, uint16_t *port, struct err *e)
+{
+    return listener_open_tcp(&k->tcp, l, port, &client_ops, k, e);
 }
 
 void link_free(struct link *k)
@@ -225,6 +246,7 @@ void link_free(struct link *k)
     while (k->clients)
         conn_close(k->clients->conn);
     listener_close(&k->listener);
+    listener_close(&k->tcp);
     free(k);
 }
 

@@ -5,6 +5,7 @@
 #include "units.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -328,7 +329,8 @@ static void accept_ready(struct loop_source *s, uint32_t events)
     if (fd < 0)
         return;
     c = calloc(1, sizeof *c);
-    if (!c || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || (cred.uid != 0 && cred.uid != geteuid())) {
+    if (!c || (!li->tcp && (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 ||
+                            (cred.uid != 0 && cred.uid != geteuid())))) {
         free(c);
         close(fd);
         return;
@@ -338,6 +340,7 @@ static void accept_ready(struct loop_source *s, uint32_t events)
     c->ops = li->ops;
     c->owner = li->owner;
     c->pid = cred.pid;
+    c->remote = li->tcp;
     c->pause.fire = resume;
     if (loop_add(li->loop, &c->source, EPOLLIN | EPOLLRDHUP, &e) < 0) {
         log_warn("conn.accept", "%s", e.detail);
@@ -370,11 +373,34 @@ int listener_open(struct listener *out, struct loop *l, const char *path, const 
     return loop_add(l, &out->source, EPOLLIN, e);
 }
 
+int listener_open_tcp(struct listener *out, struct loop *l, uint16_t *port, const struct conn_ops *ops, void *owner,
+                      struct err *e)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(*port) };
+    socklen_t len = sizeof addr;
+    int on = 1;
+
+    addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *out = (struct listener){ .source = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+                                          .ready = accept_ready },
+                              .loop = l,
+                              .ops = ops,
+                              .owner = owner,
+                              .tcp = true };
+    if (out->source.fd < 0 || setsockopt(out->source.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        bind(out->source.fd, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(out->source.fd, 128) < 0 ||
+        getsockname(out->source.fd, (struct sockaddr *)&addr, &len) < 0)
+        return err_errno(e, ERR_IO, "port %u of the loopback", *port);
+    *port = ntohs(addr.sin_port);
+    return loop_add(l, &out->source, EPOLLIN, e);
+}
+
 void listener_close(struct listener *li)
 {
-    if (!li->path[0] || li->source.fd < 0)
+    if ((!li->path[0] && !li->tcp) || li->source.fd < 0)
         return;
     close(li->source.fd);
     li->source.fd = -1;
-    unlink(li->path);
+    if (!li->tcp)
+        unlink(li->path);
 }

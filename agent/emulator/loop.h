@@ -54,6 +54,7 @@ struct conn {
     void *owner; /* the listener's */
     void *user;  /* the protocol's own */
     pid_t pid;   /* of the peer; 0: unknown */
+    bool remote; /* came over TCP */
     bool closed, paused, resumed;
     struct loop_timer pause;
     size_t n_in, n_out, sent, out_size;
@@ -67,12 +68,16 @@ struct listener {
     struct loop *loop;
     const struct conn_ops *ops;
     void *owner;
-    char path[108];
+    bool tcp;
+    char path[108]; /* empty: TCP */
 };
 
 /* Binds a Unix stream socket, mode 0600, in place of an old one. */
 MUST_CHECK int listener_open(struct listener *out, struct loop *l, const char *path, const struct conn_ops *ops,
                              void *owner, struct err *e);
+/* The same on a TCP port of the loopback address; '*port' 0: any, and which one afterwards. */
+MUST_CHECK int listener_open_tcp(struct listener *out, struct loop *l, uint16_t *port, const struct conn_ops *ops,
+                                 void *owner, struct err *e);
 void listener_close(struct listener *li); /* unlinks; ignores one that was never opened */
 
 void conn_send(struct conn *c, const void *data, size_t len); /* closes a peer that does not read */

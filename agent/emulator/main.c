@@ -8,6 +8,7 @@
 #include "segments.h"
 #include "setup.h"
 #include "units.h"
+#include "vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,10 +26,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define VMS_MAX 16
+
 struct options {
     struct setup_options setup;
     const char *dir;
     bool resume;
+    const char *vms[VMS_MAX];
+    unsigned n_vms;
+    bool link_tcp;
+    uint16_t link_port;
     char lender[PATH_MAX], library[PATH_MAX];
 };
 
@@ -38,6 +45,8 @@ static int usage(FILE *f, int status)
         f,
         "usage: memlane-emulator run --rack FILE --dir DIR [--resume] [--agent-url URL] [--join-token-file FILE]\n"
         "           [--lender-program PATH] [--ocxl-library PATH] [--lender-backing sparse|locked] [--settle-ms N]\n"
+        "           [--vm NODE,qmp=SOCKET[,window=FILE][,memory=FILE@ADDR][,numa=N]]... [--link-port PORT]\n"
+        "           [--own-lenders NODE[,NODE...]]\n"
         "           [--log-level error|warn|info|debug]\n"
         "       memlane-emulator ctl --dir DIR COMMAND...\n"
         "       memlane-emulator --version\n\ncommands:\n%s",
@@ -49,6 +58,7 @@ static int usage(FILE *f, int status)
 static void emulator_done(struct emulator *em)
 {
     control_free(em->control);
+    vms_free(em);
     if (em->box)
         em->box->changed = NULL;
     switches_free(em->switches);
@@ -89,6 +99,20 @@ static int load_box(struct emulator *em, const struct options *o, struct err *e)
     return setup_make(em->box, &o->setup, !resumed, e);
 }
 
+/* The port stands in DIR/link.port. */
+static int listen_to_machines(struct emulator *em, const struct options *o, struct err *e)
+{
+    char path[PATH_MAX + 32], text[16];
+    uint16_t port = o->link_port;
+
+    snprintf(path, sizeof path, "%s/link.port", o->dir);
+    if (link_listen_tcp(em->link, em->loop, &port, e) < 0)
+        return -1;
+    int len = snprintf(text, sizeof text, "%u\n", port);
+    CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    return fd >= 0 && write(fd, text, (size_t)len) == len ? 0 : err_errno(e, ERR_IO, "%s", path);
+}
+
 static int start(struct emulator *em, const struct options *o, struct err *e)
 {
     char path[PATH_MAX + 32];
@@ -103,6 +127,11 @@ static int start(struct emulator *em, const struct options *o, struct err *e)
         return -1;
     snprintf(path, sizeof path, "%s/emulator.sock", o->dir);
     if (link_new(&em->link, em->box, em->loop, path, e) < 0 || switches_new(&em->switches, em->box, em->loop, e) < 0)
+        return -1;
+    for (unsigned i = 0; i < o->n_vms; i++)
+        if (vm_add(em, o->vms[i], e) < 0)
+            return -1;
+    if (o->link_tcp && listen_to_machines(em, o, e) < 0)
         return -1;
     snprintf(path, sizeof path, "%s/ctl.sock", o->dir);
     return control_new(&em->control, em, path, e);
@@ -210,6 +239,9 @@ static int parse_run(int argc, char **argv, struct options *o)
         { "lender-backing", required_argument, NULL, 'b' },
         { "settle-ms", required_argument, NULL, 's' },
         { "log-level", required_argument, NULL, 'l' },
+        { "vm", required_argument, NULL, 'v' },
+        { "link-port", required_argument, NULL, 'L' },
+        { "own-lenders", required_argument, NULL, 'O' },
         { NULL, 0, NULL, 0 },
     };
     enum log_level level;
@@ -251,6 +283,20 @@ static int parse_run(int argc, char **argv, struct options *o)
             if (units_parse_u64(optarg, &ms, &e) < 0 || ms > 60000)
                 return -1;
             o->setup.settle_ms = (unsigned)ms;
+            break;
+        case 'v':
+            if (o->n_vms == VMS_MAX)
+                return -1;
+            o->vms[o->n_vms++] = optarg;
+            break;
+        case 'O':
+            o->setup.own_lenders = optarg;
+            break;
+        case 'L':
+            if (units_parse_u64(optarg, &ms, &e) < 0 || ms > UINT16_MAX)
+                return -1;
+            o->link_tcp = true;
+            o->link_port = (uint16_t)ms;
             break;
         case 'l':
             if (!log_level_parse(optarg, &level))

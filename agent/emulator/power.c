@@ -7,6 +7,7 @@
 #include "segments.h"
 #include "setup.h"
 #include "units.h"
+#include "vm.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -93,6 +94,8 @@ void power_off(struct emulator *em, struct box_node *n, const char *why)
         return;
     log_warn("node.off", "node=%s reason=%s", n->spec->name, why);
     n->state->on = false;
+    if (n->vm)
+        vm_power_off(n->vm);
     trace_event(em->trace, n->spec->name, "", "power_off", 0, 0, true);
     link_drop_node(em->link, n, kill_process, NULL);
     switches_drop_node(em->switches, n, kill_process, NULL);

@@ -196,6 +196,17 @@ static void write_adapters(FILE *f, const struct box_node *n)
     }
 }
 
+/* Whether 'name' is in a list of names with commas between them. */
+static bool listed(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (const char *p = list; p && (p = strstr(p, name)); p += len)
+        if ((p == list || p[-1] == ',') && (p[len] == ',' || p[len] == '\0'))
+            return true;
+    return false;
+}
+
 static void write_agent_section(FILE *f, const struct box_node *n, const struct setup_options *o)
 {
     const char *dir = n->dir;
@@ -210,8 +221,10 @@ static void write_agent_section(FILE *f, const struct box_node *n, const struct 
         f,
         "state_dir=%s/state\nrun_dir=%s/run\nsysfs_root=%s/sys\nprocfs_root=%s/proc\nmachine_id_file=%s/machine-id\n",
         dir, dir, dir, dir, dir);
-    fprintf(f, "ocxl_library=%s\nlender_program=%s\nlender_backing=%s\nlender_backing_dir=%s/buffers\n",
-            o->ocxl_library, o->lender_program, o->lender_backing, dir);
+    if (!listed(o->own_lenders, n->spec->name))
+        fprintf(f, "lender_program=%s\n", o->lender_program);
+    fprintf(f, "ocxl_library=%s\nlender_backing=%s\nlender_backing_dir=%s/buffers\n", o->ocxl_library, o->lender_backing,
+            dir);
     fprintf(f, "platform=emulated\nsettle_ms=%u\n", o->settle_ms);
     if (n->spec->n_labels > 0)
         fprintf(f, "labels=");

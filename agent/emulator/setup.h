@@ -10,6 +10,7 @@ struct setup_options {
     const char *agent_url, *join_token_file; /* NULL: left out of agent.conf */
     const char *lender_program, *ocxl_library, *lender_backing;
     unsigned settle_ms;
+    const char *own_lenders; /* names, separated by commas, of nodes whose agents start no lender; NULL: none */
 };
 
 /* DIR, its folders, rack.json, nodes/NAME/... with device files and agent.conf; fills dir and buffers of every node.
