@@ -7,6 +7,7 @@ Everything that is downloaded or made is kept below build/.
 """
 import base64
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -111,16 +112,18 @@ def fill_root(root, arch, extra):
     for folder in ("bin", "usr/bin", "lib/modules", "lib64", f"lib/{triplet}", "usr/lib/memlane"):
         (root / folder).mkdir(parents=True)
     shutil.copy("/bin/busybox" if arch == "amd64" else sysroot / "bin" / "busybox", root / "bin" / "busybox")
-    elves = [bin_dir / "bin" / name for name in ("memlane-agent", "memlane-lender")] + list(extra)
+    elves = {f"usr/bin/{name}": bin_dir / "bin" / name for name in ("memlane-agent", "memlane-lender")}
+    elves.update(extra)
     strip = "strip" if arch == "amd64" else "powerpc64le-linux-gnu-strip"
-    for program in elves:
-        subprocess.run([strip, "-o", root / "usr/bin" / program.name, program], check=True)
+    for place, program in elves.items():
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([strip, "-o", root / place, program], check=True)
     drop_in = bin_dir / "lib" / "emulated" / "libocxl.so"
     shutil.copy(drop_in, root / "usr/lib/memlane/libocxl.so")
-    libraries = needed_libraries([*elves, drop_in], sysroot, triplet)
+    libraries = needed_libraries([*elves.values(), drop_in], sysroot, triplet)
     if arch == "ppc64el":  # the real one, too
         libraries["libocxl.so.1"] = (sysroot / "usr/lib" / triplet / "libocxl.so.1").resolve()
-    loader = pathlib.Path(interpreter(elves[0]))
+    loader = pathlib.Path(interpreter(bin_dir / "bin" / "memlane-agent"))
     for name, path in libraries.items():
         where = loader.parent if name == loader.name else pathlib.Path("/lib", triplet)
         shutil.copy(path, root / where.relative_to("/") / name)
@@ -136,7 +139,8 @@ def fill_root(root, arch, extra):
 
 
 def make_image(arch, extra=()):
-    """(kernel, initramfs) of an architecture, made anew when a program changed."""
+    """(kernel, initramfs) of an architecture, made anew when a program changed.  extra: {path in the machine: ELF file}"""
+    extra = dict(extra)
     bin_dir, _ = programs(arch)
     kernel_dir = REPO / "build" / arch / "kernel"
     name = (kernel_dir / "version").read_text().strip()
@@ -147,7 +151,7 @@ def make_image(arch, extra=()):
             subprocess.run(["powerpc64le-linux-gnu-strip", "-o", stripped.with_suffix(".new"), kernel], check=True)
             stripped.with_suffix(".new").rename(stripped)
         kernel = stripped
-    sources = [bin_dir / "bin/memlane-agent", bin_dir / "bin/memlane-lender", bin_dir / "lib/emulated/libocxl.so", *extra,
+    sources = [bin_dir / "bin/memlane-agent", bin_dir / "bin/memlane-lender", bin_dir / "lib/emulated/libocxl.so", *extra.values(),
                pathlib.Path(__file__), kernel]
     stamp = hashlib.sha256("\n".join(f"{p} {p.stat().st_mtime_ns} {p.stat().st_size}" for p in sources).encode()).hexdigest()
     image = REPO / "build" / arch / f"initramfs-{stamp[:16]}.lz4"
@@ -157,8 +161,8 @@ def make_image(arch, extra=()):
             fill_root(root, arch, extra)
             new = image.with_name(f"new-{os.getpid()}.lz4")
             pack(root, new)
-            for old in image.parent.glob("initramfs-*.lz4"):
-                old.unlink()
+            for old in sorted(image.parent.glob("initramfs-*.lz4"), key=lambda p: p.stat().st_mtime)[:-3]:
+                old.unlink(missing_ok=True)
             new.rename(image)
         finally:
             shutil.rmtree(root, ignore_errors=True)
@@ -171,6 +175,11 @@ def free_port():
     with contextlib.closing(socket.socket()) as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def die_with_parent():
+    """In the child: a machine never outlives the program that started it, however that ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def backing(name, size, path):
@@ -258,7 +267,8 @@ class Machine:
         argv += ["-nographic", "-nodefaults", "-no-reboot", "-qmp", f"unix:{self.qmp_path},server=on,wait=off",
                  "-serial", f"file:{self.console_path}"]
         with open(self.directory / f"{self.name}.qemu.log", "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                            preexec_fn=die_with_parent)
 
     def end(self):
         if self.process is None:
@@ -321,6 +331,21 @@ class Machine:
 
     def read_bytes(self, path):
         return base64.b64decode(self.run(f"base64 {shlex.quote(path)}"))
+
+    def qmp(self, command, arguments):
+        """One command to QEMU; its answer."""
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as s:
+            s.settimeout(30)
+            s.connect(str(self.qmp_path))
+            lines = s.makefile("r")
+            lines.readline()
+            for name, words in (("qmp_capabilities", {}), (command, arguments)):
+                s.sendall(json.dumps({"execute": name, "arguments": words}).encode() + b"\n")
+                while "event" in (answer := json.loads(lines.readline())):
+                    pass
+        if "error" in answer:
+            raise MachineError(f"{self.name}: {command}: {answer['error']['desc']}")
+        return answer["return"]
 
     def meminfo(self):
         """/proc/meminfo in bytes."""

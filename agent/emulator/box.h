@@ -56,6 +56,7 @@ struct box_adapter {
     struct segment *segments;
     /* memory */
     struct donor *donor;           /* attached process; NULL: none */
+    int translator_fd;             /* to the drop-in in a machine that lends (linkproto.h); 0: none */
     uint64_t fault_addr, n_faults; /* translation faults that nobody has fetched yet */
 };
 

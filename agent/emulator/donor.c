@@ -1,13 +1,19 @@
 /* donor.c - see donor.h */
 #include "donor.h"
 
+#include "linkproto.h"
+#include "log.h"
+
 #include <dirent.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
@@ -20,6 +26,7 @@ struct donor {
     struct donor_buffer *buffers;
 };
 
+#define TRANSLATE_MS 1000
 #define MTIME_TRUST_NS                                                                                                 \
     INT64_C(50000000) /* file times tick coarsely: trust a directory that has not changed for this long */
 
@@ -162,6 +169,62 @@ void donor_each_now(struct box_adapter *a, void (*each)(void *arg, struct box_ad
     donor_each(a, each, arg);
 }
 
+/* ---- a lender in a virtual machine ---- */
+/* Asks the drop-in, and waits for it: 1 s at most.  The bytes that follow 'addr' there, physical address in '*physical'
+ * (0: none is lent); 0: no answer. */
+static uint64_t translate(struct box_adapter *a, uint64_t addr, uint64_t len, uint64_t *physical)
+{
+    struct link_request r = { .op = htole32(LINK_TRANSLATE), .offset = htole64(addr), .value = htole64(len) };
+    struct pollfd p = { .fd = a->translator_fd, .events = POLLIN };
+    struct link_answer answer;
+
+    if (send(p.fd, &r, sizeof r, MSG_NOSIGNAL) != (ssize_t)sizeof r || poll(&p, 1, TRANSLATE_MS) != 1 ||
+        recv(p.fd, &answer, sizeof answer, MSG_WAITALL) != (ssize_t)sizeof answer) {
+        log_warn("donor.translate", "adapter=%s/%s: no answer", a->node->spec->name, a->spec->name);
+        shutdown(p.fd, SHUT_RDWR); /* an answer that comes late is nobody's; the drop-in connects again */
+        a->translator_fd = 0;
+        return 0;
+    }
+    *physical = answer.status == LINK_OK ? le64toh(answer.value) : 0;
+    return le64toh(answer.more);
+}
+
+/* What of the machine's own file its lender's pages are; memory that is none of the file has no inode. */
+static void machine_mappings(struct box_adapter *a, uint64_t start, uint64_t end,
+                             void (*each)(void *arg, const struct donor_mapping *m), void *arg)
+{
+    const struct box_node *n = a->node;
+    uint64_t physical, run;
+    struct stat st;
+
+    if (stat(n->memory_path, &st) < 0)
+        return;
+    for (; start < end && (run = translate(a, start, end - start, &physical)) > 0; start += run) {
+        struct donor_mapping m = { .start = start, .end = start + run };
+
+        if (physical == 0)
+            continue;
+        if (physical >= n->memory_addr && run <= n->memory_size && physical - n->memory_addr <= n->memory_size - run) {
+            m.device = st.st_dev;
+            m.inode = st.st_ino;
+            m.file_offset = physical - n->memory_addr;
+        }
+        each(arg, &m);
+    }
+}
+
+static int machine_memory(struct box_adapter *a, uint64_t addr, void *data, size_t len, bool write)
+{
+    const struct box_node *n = a->node;
+    CLEANUP(cleanup_close) int fd = open(n->memory_path, O_RDWR | O_CLOEXEC);
+    uint64_t physical = 0, run = fd < 0 ? 0 : translate(a, addr, len, &physical);
+    off_t at = (off_t)(physical - n->memory_addr);
+
+    if (run < len || physical < n->memory_addr || physical - n->memory_addr > n->memory_size - len)
+        return -1;
+    return (write ? pwrite(fd, data, len, at) : pread(fd, data, len, at)) == (ssize_t)len ? 0 : -1;
+}
+
 void donor_mappings(struct box_adapter *a, uint64_t start, uint64_t end,
                     void (*each)(void *arg, const struct donor_mapping *m), void *arg)
 {
@@ -172,6 +235,10 @@ void donor_mappings(struct box_adapter *a, uint64_t start, uint64_t end,
     uint64_t inode;
     FILE *f;
 
+    if (a->translator_fd > 0) {
+        machine_mappings(a, start, end, each, arg);
+        return;
+    }
     snprintf(path, sizeof path, "/proc/%d/maps", (int)donor_pid(a));
     f = donor_pid(a) ? fopen(path, "re") : NULL;
     while (f && getline(&line, &size, f) > 0) {
@@ -198,7 +265,7 @@ int donor_memory(const struct box_adapter *a, uint64_t addr, void *data, size_t 
     ssize_t n;
 
     if (pid == 0)
-        return -1;
+        return a->translator_fd > 0 ? machine_memory((struct box_adapter *)a, addr, data, len, write) : -1;
     n = write ? process_vm_writev(pid, &local, 1, &remote, 1, 0) : process_vm_readv(pid, &local, 1, &remote, 1, 0);
     return n == (ssize_t)len ? 0 : -1;
 }

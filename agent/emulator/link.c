@@ -16,7 +16,8 @@
 struct client {
     struct conn *conn;
     struct box_adapter *adapter; /* NULL before HELLO */
-    bool attached;
+    bool attached, translates;
+    int fd; /* the connection's, known also when it is closed already */
     struct client *next;
 };
 
@@ -42,6 +43,7 @@ static struct client *client_of(struct conn *c)
     if (!cl)
         return NULL;
     cl->conn = c;
+    cl->fd = c->source.fd;
     cl->next = k->clients;
     k->clients = cl;
     c->user = cl;
@@ -60,7 +62,10 @@ static void client_closed(struct conn *c)
             *at = cl->next;
             break;
         }
-    if (cl->adapter) {
+    if (cl->translates) {
+        if (cl->adapter->translator_fd == cl->fd)
+            cl->adapter->translator_fd = 0;
+    } else if (cl->adapter) {
         cl->adapter->n_open--;
         trace_adapter(cl->adapter, "close", 0, cl->attached, true);
     }
@@ -72,8 +77,7 @@ static void client_closed(struct conn *c)
     c->user = NULL;
 }
 
-static int32_t hello(struct client *cl, struct link *k, const struct link_request *r, const char *names,
-                     struct link_answer *out)
+static int32_t find_adapter(struct client *cl, struct link *k, const struct link_request *r, const char *names)
 {
     char node[LINK_NAME_BYTES], adapter[LINK_NAME_BYTES];
     struct box_adapter *a;
@@ -90,6 +94,22 @@ static int32_t hello(struct client *cl, struct link *k, const struct link_reques
     if (*a->error)
         return LINK_INTERNAL_ERROR;
     cl->adapter = a;
+    return LINK_OK;
+}
+
+static int32_t hello(struct client *cl, struct link *k, const struct link_request *r, const char *names,
+                     struct link_answer *out)
+{
+    int32_t rc = find_adapter(cl, k, r, names);
+    struct box_adapter *a = cl->adapter;
+
+    if (rc != LINK_OK)
+        return rc;
+    cl->translates = r->op == LINK_TRANSLATOR;
+    if (cl->translates) {
+        a->translator_fd = cl->fd;
+        return LINK_OK;
+    }
     a->n_open++;
     trace_adapter(a, "open", 0, (uint64_t)cl->conn->pid, true);
     out->value = a->spec->role == WIRE_MEMORY;
@@ -201,7 +221,9 @@ static ssize_t client_input(struct conn *c, const char *data, size_t len)
     r.op = le32toh(r.op);
     r.offset = le64toh(r.offset);
     r.value = le64toh(r.value);
-    if (r.op == LINK_HELLO)
+    bool first = r.op == LINK_HELLO || r.op == LINK_TRANSLATOR;
+
+    if (first)
         need += 2 * LINK_NAME_BYTES;
     if (len < need || (cl->adapter && !conn_waited(c, cl->adapter->node->slow_ms)))
         return 0;
@@ -209,7 +231,7 @@ static ssize_t client_input(struct conn *c, const char *data, size_t len)
         c->resumed = false;
         return conn_waited(c, delay_ms) ? -1 : 0;
     }
-    answer.status = r.op == LINK_HELLO ? hello(cl, k, &r, data + sizeof r, &answer) : serve(cl, k, &r, &answer);
+    answer.status = first ? hello(cl, k, &r, data + sizeof r, &answer) : serve(cl, k, &r, &answer);
     answer.status = (int32_t)htole32((uint32_t)answer.status);
     answer.tag = r.tag; /* as it came */
     answer.value = htole64(answer.value);

@@ -13,11 +13,15 @@
 #define LINK_NAME_BYTES 64
 
 enum link_op {
-    LINK_HELLO = 1, /* answer: value = role (0 compute, 1 memory), more = size of the global MMIO area */
-    LINK_ATTACH,    /* joins the adapter to the caller's address space */
-    LINK_READ,      /* offset -> value */
-    LINK_WRITE,     /* offset, value */
-    LINK_EVENT,     /* fetches translation faults: value = last address, more = how many */
+    LINK_HELLO = 1,  /* answer: value = role (0 compute, 1 memory), more = size of the global MMIO area */
+    LINK_ATTACH,     /* joins the adapter to the caller's address space */
+    LINK_READ,       /* offset -> value */
+    LINK_WRITE,      /* offset, value */
+    LINK_EVENT,      /* fetches translation faults: value = last address, more = how many */
+    LINK_TRANSLATOR, /* in place of HELLO, with the same names: from its answer on the emulator asks and the drop-in
+                        answers */
+    LINK_TRANSLATE,  /* asked by the emulator: offset = effective address, value = how far.  OK: value = physical
+                      * address, more =  bytes that follow there; NO_CONTEXT: nothing for 'more' bytes */
 };
 
 struct link_request {

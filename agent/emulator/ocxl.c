@@ -4,7 +4,7 @@
  * A device file of an emulated node holds one line, "unix:SOCKET NODE ADAPTER" or "tcp:HOST:PORT NODE ADAPTER"; an open
  * adapter is one connection (ocxl_call.h).  Handles may be used from several threads.  It links nothing of Memlane.
  * What makes no sense without hardware (interrupts, mapping the area by hand) is refused. */
-#include "ocxl_call.h"
+#include "ocxl_translate.h"
 
 #include <endian.h>
 #include <stdio.h>
@@ -114,6 +114,7 @@ EXPORT ocxl_err ocxl_afu_close(struct ocxl_afu *afu)
 {
     if (!afu)
         return LINK_INVALID_ARGS;
+    ocxl_translator_stop(afu->translator);
     ocxl_call_hang_up(afu);
     pthread_mutex_destroy(&afu->mutex);
     free(afu);
@@ -133,6 +134,8 @@ EXPORT ocxl_err ocxl_afu_attach(struct ocxl_afu *afu, uint64_t flags)
         rc = ocxl_call(afu, LINK_ATTACH, 0, 0, &answer);
     if (rc == LINK_OK)
         afu->attached = true;
+    if (rc == LINK_OK && afu->memory_role && strncmp(afu->address, "tcp:", 4) == 0)
+        afu->translator = ocxl_translator_start(afu);
     pthread_mutex_unlock(&afu->mutex);
     return rc;
 }

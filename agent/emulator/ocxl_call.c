@@ -140,7 +140,7 @@ static ocxl_err exchange(struct ocxl_afu *afu, enum link_op op, uint64_t offset,
     };
     size_t len = sizeof message.request;
 
-    if (op == LINK_HELLO) {
+    if (op == LINK_HELLO || op == LINK_TRANSLATOR) {
         memcpy(message.names[0], afu->node, LINK_NAME_BYTES);
         memcpy(message.names[1], afu->adapter, LINK_NAME_BYTES);
         len = sizeof message;
@@ -172,6 +172,21 @@ ocxl_err ocxl_call_open(struct ocxl_afu *afu)
     }
     if (rc != LINK_OK)
         ocxl_call_hang_up(afu);
+    return rc;
+}
+
+ocxl_err ocxl_call_open_translator(struct ocxl_afu *afu)
+{
+    struct timeval forever = { 0 };
+    struct link_answer answer;
+    ocxl_err rc;
+
+    afu->fd = dial(afu->address);
+    if (afu->fd < 0)
+        return LINK_NO_DEV;
+    rc = exchange(afu, LINK_TRANSLATOR, LINK_VERSION, LINK_MAGIC, &answer);
+    if (rc == LINK_OK)
+        setsockopt(afu->fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
     return rc;
 }
 

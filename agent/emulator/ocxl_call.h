@@ -30,6 +30,7 @@ struct ocxl_afu {
     pthread_mutex_t mutex;
     int fd; /* -1: to be connected again */
     bool attached, memory_role;
+    struct ocxl_translator *translator; /* attached from inside a virtual machine */
     uint32_t tag;
     uint64_t area_bytes;
     ocxl_identifier identifier;
@@ -38,7 +39,8 @@ struct ocxl_afu {
     struct ocxl_mmio_area areas[MMIO_AREAS];
 };
 
-ocxl_err ocxl_call_open(struct ocxl_afu *afu); /* connects; hangs up again when the emulator refuses */
+ocxl_err ocxl_call_open(struct ocxl_afu *afu);            /* connects; hangs up again when the emulator refuses */
+ocxl_err ocxl_call_open_translator(struct ocxl_afu *afu); /* connects to answer, not to ask */
 ocxl_err ocxl_call(struct ocxl_afu *afu, enum link_op op, uint64_t offset, uint64_t value, struct link_answer *answer);
 void ocxl_call_hang_up(struct ocxl_afu *afu);
 

@@ -223,8 +223,8 @@ static void write_agent_section(FILE *f, const struct box_node *n, const struct 
         dir, dir, dir, dir, dir);
     if (!listed(o->own_lenders, n->spec->name))
         fprintf(f, "lender_program=%s\n", o->lender_program);
-    fprintf(f, "ocxl_library=%s\nlender_backing=%s\nlender_backing_dir=%s/buffers\n", o->ocxl_library, o->lender_backing,
-            dir);
+    fprintf(f, "ocxl_library=%s\nlender_backing=%s\nlender_backing_dir=%s/buffers\n", o->ocxl_library,
+            o->lender_backing, dir);
     fprintf(f, "platform=emulated\nsettle_ms=%u\n", o->settle_ms);
     if (n->spec->n_labels > 0)
         fprintf(f, "labels=");

@@ -17,6 +17,7 @@
 #define TICK_MS 25
 #define UNPLUG_WAIT_MS 1500  /* an access of the agent waits at most this long for a DIMM that goes */
 #define UNPLUG_AGAIN_MS 1000 /* the guest refused: asked again */
+#define CHECK_TICKS 40       /* between two looks at where a window leads */
 #define DIMMS_MAX 64
 
 enum dimm_state {
@@ -44,7 +45,9 @@ struct vm {
     struct vm *next;
     char qmp_path[108];
     bool has_window, wrong;
+    unsigned n_ticks;
     struct stat window;
+    uint64_t window_start; /* where in the file it begins */
     unsigned numa_node, n_serials;
     struct dimm dimms[DIMMS_MAX];
 };
@@ -62,8 +65,8 @@ static void check_mapping(void *arg, const struct donor_mapping *m)
 
     if (m->end <= c->start || m->start >= c->end)
         return;
-    bool right =
-        m->device == c->vm->window.st_dev && m->inode == c->vm->window.st_ino && m->file_offset == m->start - c->start;
+    bool right = m->device == c->vm->window.st_dev && m->inode == c->vm->window.st_ino &&
+                 m->file_offset == m->start - c->start + c->vm->window_start;
     *(right ? &c->n_right : &c->n_wrong) += 1;
 }
 
@@ -245,7 +248,8 @@ static void tick(struct loop_timer *t)
 
     if (qmp_is_up(vm->qmp) && vm->node->state->on) {
         if (vm->has_window) {
-            check_windows(vm);
+            if (vm->n_ticks++ % CHECK_TICKS == 0)
+                check_windows(vm);
         } else {
             unplug_all(vm);
             plug_all(vm);
@@ -323,7 +327,7 @@ void vm_power_off(struct vm *vm)
 }
 
 /* ---- options ---- */
-static int set_option(struct vm *vm, const char *key, const char *value, struct err *e)
+static int set_option(struct vm *vm, const char *key, char *value, struct err *e)
 {
     struct stat st;
     uint64_t n;
@@ -333,6 +337,10 @@ static int set_option(struct vm *vm, const char *key, const char *value, struct 
         return 0;
     }
     if (strcmp(key, "window") == 0) {
+        char *at = strrchr(value, '@');
+
+        if (at && units_parse_addr(at + 1, &vm->window_start, e) == 0)
+            *at = '\0';
         if (stat(value, &vm->window) < 0)
             return err_errno(e, ERR_IO, "%s", value);
         vm->has_window = true;

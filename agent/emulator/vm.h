@@ -16,8 +16,8 @@
 
 struct vm;
 
-/* 'text': NODE,qmp=SOCKET[,window=FILE][,memory=FILE@ADDR][,numa=N] (numa: of the DIMMs, 1).  Call before the loop
- * runs. */
+/* 'text': NODE,qmp=SOCKET[,window=FILE[@0xOFFSET]][,memory=FILE@ADDR][,numa=N] (numa: of the DIMMs, 1).  Call before
+ * the loop runs. */
 MUST_CHECK int vm_add(struct emulator *em, const char *text, struct err *e);
 void vms_free(struct emulator *em);
 

@@ -1,11 +1,14 @@
 #include "backing.h"
 
 #include "names.h"
+#include "units.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -49,14 +52,23 @@ static int open_dir(struct backing *b, const char *path, struct err *e)
     return remove_leftovers(b->dir_fd, e);
 }
 
-static int open_file(struct backing *b, const char *path, struct err *e)
+/* "FILE" or "FILE@0xOFFSET": from where in it the pieces are cut. */
+static int open_file(struct backing *b, const char *text, struct err *e)
 {
     struct stat st;
+    struct err no_offset;
+    char path[PATH_MAX];
+    if (strlen(text) >= sizeof path)
+        return err_set(e, ERR_FIELD_INVALID, "the arena file's name is too long");
+    memcpy(path, text, strlen(text) + 1);
+    char *at = strrchr(path, '@');
+    if (at && units_parse_addr(at + 1, &b->file_start, &no_offset) == 0)
+        *at = '\0';
     b->file_fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     if (b->file_fd < 0 || fstat(b->file_fd, &st) < 0 || flock(b->file_fd, LOCK_EX | LOCK_NB) < 0)
         return err_errno(e, ERR_IO, "cannot open and lock %s", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, ERR_FIELD_INVALID, "%s is no file", path);
+    if (!S_ISREG(st.st_mode) || b->file_start % b->unit || b->file_start > (uint64_t)st.st_size)
+        return err_set(e, ERR_FIELD_INVALID, "%.120s is no file, or no arena can begin there", text);
     b->file_bytes = (uint64_t)st.st_size;
     return 0;
 }
@@ -114,7 +126,7 @@ static int create_file(const struct backing *b, const char *id, struct piece *p,
 int backing_create(struct backing *b, const char *id, uint64_t offset, uint64_t size_bytes, struct piece *out,
                    struct err *e)
 {
-    struct piece p = { .fd = -1, .offset = b->file_fd >= 0 ? offset : 0, .size_bytes = size_bytes };
+    struct piece p = { .fd = -1, .offset = b->file_fd >= 0 ? b->file_start + offset : 0, .size_bytes = size_bytes };
     if ((b->file_fd >= 0 ? create_piece : create_file)(b, id, &p, e) < 0)
         return -1;
     *out = p;

@@ -12,6 +12,7 @@
 struct backing {
     int dir_fd;          /* files are here; -1: memfd */
     int file_fd;         /* the one file for all; -1: each has its own */
+    uint64_t file_start; /* where in it the pieces begin */
     uint64_t file_bytes; /* its size */
     uint64_t unit;       /* offsets and sizes are multiples of it: the page's size */
 };
@@ -21,10 +22,11 @@ struct piece {
     uint64_t offset, size_bytes; /* in the file */
 };
 
-/* 'dir', 'file': NULL for none.  What a dead lender left in 'dir' is removed. */
+/* 'dir', 'file' (FILE or FILE@0xOFFSET): NULL for none.  What a dead lender left in 'dir' is removed. */
 MUST_CHECK int backing_open(struct backing *out, const char *dir, const char *file, struct err *e);
 void backing_close(struct backing *b);
-/* An empty piece; 'offset' is where it lies in the one file, when there is one.  ERR_IO, ERR_TOO_MANY. */
+/* An empty piece; 'offset' is where it lies behind the start of the one file, when there is one.  ERR_IO, ERR_TOO_MANY.
+ */
 MUST_CHECK int backing_create(struct backing *b, const char *id, uint64_t offset, uint64_t size_bytes,
                               struct piece *out, struct err *e);
 /* Gives all of its pages back, and looks: ERR_BUSY when it is not empty in the end. */

@@ -38,7 +38,7 @@ static const char usage[] =
     "  --backing locked   memory is populated and locked (default)\n"
     "  --backing sparse   memory is neither populated nor locked: emulated racks only\n"
     "  --backing-dir DIR  files of buffers, on tmpfs or hugetlbfs; without it they are anonymous\n"
-    "  --arena-file FILE  one file for all of them, each at its offset in the arena, which can be one only\n"
+    "  --arena-file FILE[@0xOFFSET]  one file for all of them, each at its offset in the arena, which can be one only\n"
     "  --numa-nodes LIST  locked memory comes from these NUMA nodes (0,2-5); without it from those with processors\n";
 
 static int parse_options(struct options *o, int argc, char **argv)

@@ -4,6 +4,7 @@ import mmap
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,17 @@ MIB, GIB = 1 << 20, 1 << 30
 SLOW = float(os.environ.get("MEMLANE_KERNEL_SLOW", "1"))  # multiplies what is waited for, on a machine that is busy with other things
 
 
+BLOCK_TIMEOUT_MS = int(5000 * SLOW)
+
+
 class Platform:
     """What differs between the machines that borrow."""
 
     def __init__(self, name, arch, block, local, window_addr, window):
         self.name, self.arch, self.block, self.local = name, arch, block, local
+        self.piece = min(block, 256 * MIB)  # what programs in the machine use, at most: filling it takes time
+        self.numa = 0 if name == "powernv9" else 1
+        self.file_offset = local if name == "powernv9" else 0  # of the window, in the file that backs the machine
         self.window_addr, self.window = window_addr, window
 
     def adapter(self):
@@ -41,6 +48,19 @@ X86 = Platform("x86", "amd64", 128 * MIB, 512 * MIB, 4 * GIB, 6 * GIB)
 LINKS = [{"a": "m/afu0/0", "b": "d/afu1/0", "latency_ns": 20, "gbps": 100}]
 
 
+UP = []  # rigs that are up
+
+
+def ended_by_signal(*_):
+    """Whatever the test runner does with exceptions: no machine and no rack stays."""
+    for rig in UP:
+        rig.stack.close()
+    os._exit(1)
+
+
+signal.signal(signal.SIGTERM, ended_by_signal)
+
+
 class Rig:
     def __init__(self, platform, policy="offline", cmdline="", extra=(), rack_options=()):
         self.platform, self.policy, self.cmdline, self.extra = platform, policy, cmdline, extra
@@ -55,8 +75,9 @@ class Rig:
             vm, options = f"m,qmp={self.dir}/m.qmp", []
             if self.platform is not X86:
                 self.arena = self.make_arena(stack)
-                vm += f",window={self.arena}"
-                options = ["--arena", f"d={self.arena}"]
+                place = f"{self.arena}@{self.platform.file_offset:#x}"
+                vm += f",window={place}"
+                options = ["--arena", f"d={place}"]
             rack_file = machines.rack_file(self.dir / "rack.json", self.platform.nodes(), LINKS)
             self.rack = stack.enter_context(Rack(str(rack_file), ["--vm", vm, *options, *self.rack_options], check_trace=False))
             self.machine = stack.enter_context(self.make_machine())
@@ -65,11 +86,13 @@ class Rig:
             subprocess.run(command, check=True)
             self.wait_ready()
             self.stack = stack.pop_all()
+            UP.append(self)
         return self
 
     def __exit__(self, *error):
         if error[0]:
             self.save_log()
+        UP.remove(self)
         self.stack.__exit__(*error)
 
     def save_log(self):
@@ -78,12 +101,12 @@ class Rig:
         print(f"console of {self.platform.name}:{self.machine.log(30)}", file=sys.stderr)
 
     def make_arena(self, stack):
-        """The file that is both the machine's window and the donor's arena.  On powernv9 it is all of the machine's memory, and
-        the arena is a view of its upper part: QEMU cannot map a part of a file there, so the machine's own part comes first."""
+        """The file that is both the machine's window and the donor's arena.  On powernv9 it is all of the machine's memory: the
+        machine's own part comes first."""
         path = pathlib.Path("/dev/shm", f"memlane-{self.dir.name}")
         stack.callback(lambda: path.unlink(missing_ok=True))
         with open(path, "wb") as file:
-            file.truncate(self.platform.window)
+            file.truncate(self.platform.file_offset + self.platform.window)
         return path
 
     def make_machine(self):
@@ -94,7 +117,7 @@ class Rig:
             platform = machines.pseries([(p.local, None), (p.window, self.arena)], p.local)
         else:
             platform = machines.powernv9(p.local + p.window, self.arena, p.local)
-        files = machines.agent_conf("m", [p.adapter()])
+        files = machines.agent_conf("m", [p.adapter()], block_timeout_ms=BLOCK_TIMEOUT_MS)
         files["join.token"] = (self.rack.dir / "join.token").read_text()
         link_port = int((self.rack.dir / "link.port").read_text())
         return machines.Machine("m", p.arch, platform, self.dir, self.rack.port, link_port, files, self.cmdline, self.policy, self.extra)
@@ -110,6 +133,6 @@ class Rig:
     @contextlib.contextmanager
     def donor_memory(self, a):
         """The donor's buffer of an attachment, mapped; what is at 0 is what the machine has at physical_addr."""
-        path, offset = (self.arena, a["offset_bytes"]) if self.arena else (self.rack.buffer_file(a), 0)
+        path, offset = (self.arena, self.platform.file_offset + a["offset_bytes"]) if self.arena else (self.rack.buffer_file(a), 0)
         with open(path, "r+b") as file, mmap.mmap(file.fileno(), a["size_bytes"], offset=offset) as memory:
             yield memory

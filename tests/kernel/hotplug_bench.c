@@ -1,0 +1,111 @@
+/* hotplug_bench.c - the agent's hot-plug code against a shell loop that does the same writes, on this machine's real
+ * kernel.
+ *
+ *   hotplug-bench START BYTES ROUNDS
+ *
+ * The blocks of the range have to be there, offline, and nobody else's.  Each round onlines and offlines all of them
+ * twice: by hotplug.h (child, zones, touch, read back), and by `sh`.  Prints a line a round and "ratio R": the medians'
+ * quotient. */
+#include "hotplug.h"
+#include "units.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ROUNDS_MAX 32
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static int by_agent(struct hotplug *hp, struct range r, struct err *e)
+{
+    struct hotplug_result result;
+    if (hotplug_online(hp, r, 0, NULL, NULL, &result, e) < 0)
+        return -1;
+    return hotplug_offline(hp, r, NULL, NULL, &result, e);
+}
+
+static int by_shell(struct range r, uint64_t block_bytes)
+{
+    char script[512];
+    uint64_t first = r.start_addr / block_bytes, last = first + r.size_bytes / block_bytes - 1;
+    snprintf(script, sizeof script,
+             "cd /sys/devices/system/memory; i=%" PRIu64 "; while [ $i -le %" PRIu64 " ]; do "
+             "echo online_movable >memory$i/state || exit 1; i=$((i+1)); done; i=%" PRIu64 "; while [ $i -ge %" PRIu64
+             " ]; do "
+             "echo offline >memory$i/state || exit 1; i=$((i-1)); done",
+             first, last, last, first);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", script, (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return status;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *v, unsigned n)
+{
+    qsort(v, n, sizeof *v, compare);
+    return v[n / 2];
+}
+
+static int run(struct hotplug *hp, struct range r, unsigned rounds, struct err *e)
+{
+    double agent[ROUNDS_MAX], shell[ROUNDS_MAX];
+    for (unsigned i = 0; i < rounds; i++) {
+        double a = now_ms();
+        if (by_agent(hp, r, e) < 0)
+            return -1;
+        double b = now_ms();
+        if (by_shell(r, hotplug_block_bytes(hp)) != 0)
+            return err_set(e, ERR_IO, "the shell loop failed");
+        double c = now_ms();
+        agent[i] = b - a;
+        shell[i] = c - b;
+        printf("agent %.0f ms, shell %.0f ms\n", agent[i], shell[i]);
+        fflush(stdout);
+    }
+    printf("ratio %.3f\n", median(agent, rounds) / median(shell, rounds));
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = { 0 };
+    struct sysfs sys;
+    struct platform platform;
+    struct children children;
+    struct hotplug *hp;
+    if (argc != 4)
+        return 2;
+    struct range r = { strtoull(argv[1], NULL, 0), strtoull(argv[2], NULL, 0) };
+    unsigned rounds = (unsigned)strtoul(argv[3], NULL, 10);
+    if (rounds == 0 || rounds > ROUNDS_MAX)
+        return 2;
+    children_init(&children);
+    struct hotplug_options o = { .sys = &sys, .platform = &platform, .children = &children, .block_timeout_ms = 30000 };
+    if (sysfs_init(&sys, "/sys", &e) == 0)
+        children.keep[0] = sys.root_fd;
+    if (e.code != 0 || platform_init(&platform, "linux", &sys, NULL, 1, &e) < 0 || hotplug_new(&hp, &o, &e) < 0 ||
+        run(hp, r, rounds, &e) < 0) {
+        fprintf(stderr, "hotplug-bench: %s\n", e.detail);
+        return 1;
+    }
+    return 0;
+}
