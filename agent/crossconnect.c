@@ -27,6 +27,8 @@ struct crossconnect {
     pid_t pid; /* of a program that was started; 0: none */
     char buf[4096];
     size_t from, to; /* what was read and not yet taken from 'buf' */
+    int64_t silent_until_ms;
+    struct err silent; /* what it did, or rather did not, last time */
 };
 
 int crossconnect_new(struct crossconnect **out, const char *name, const char *address, long timeout_ms, struct err *e)
@@ -180,8 +182,8 @@ static int talk(struct crossconnect *x, const char *request, on_line *line_fn, v
 }
 
 /* A kept connection may have died unnoticed: then once more over a new one.  Every request may be repeated. */
-static int ask(struct crossconnect *x, const char *request, on_line *line_fn, void (*reset)(void *arg), void *arg,
-               struct err *e)
+static int ask_now(struct crossconnect *x, const char *request, on_line *line_fn, void (*reset)(void *arg), void *arg,
+                   struct err *e)
 {
     bool kept, was_connected = x->fd >= 0;
     if (talk(x, request, line_fn, arg, &kept, e) == 0)
@@ -198,6 +200,23 @@ static int ask(struct crossconnect *x, const char *request, on_line *line_fn, vo
     if (!kept)
         hang_up(x);
     return rc;
+}
+
+/* A switch that let its deadline pass is not asked again for twice that time, so that it does not hold up the rest. */
+static int ask(struct crossconnect *x, const char *request, on_line *line_fn, void (*reset)(void *arg), void *arg,
+               struct err *e)
+{
+    if (time_monotonic_ms() < x->silent_until_ms) {
+        *e = x->silent;
+        return -1;
+    }
+    if (ask_now(x, request, line_fn, reset, arg, e) == 0)
+        return 0;
+    if (e->code == ERR_TIMEOUT) {
+        x->silent = *e;
+        x->silent_until_ms = time_monotonic_ms() + 2 * x->timeout_ms;
+    }
+    return -1;
 }
 
 int crossconnect_connect(struct crossconnect *x, unsigned a, unsigned b, struct err *e)

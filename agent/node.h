@@ -31,6 +31,7 @@ struct node_adapter {
 struct node_switch {
     const struct switch_config *config;
     struct crossconnect *x;
+    char error[WIRE_TEXT]; /* why it could not be read last; empty: it could */
 };
 
 struct segment {

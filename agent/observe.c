@@ -4,6 +4,8 @@
 #include "log.h"
 #include "units.h"
 
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -274,10 +276,13 @@ static int see_switch(struct node_switch *s, struct wire_observed *o, struct err
     struct err failed = { 0 };
     if (crossconnect_list(s->x, &pairs, &n_pairs, &failed) < 0 ||
         crossconnect_signals(s->x, &signals, &n_signals, &failed) < 0) {
-        log_warn("switch.read", "%s", failed.detail);
+        if (!s->error[0])
+            log_warn("switch.read", "%s", failed.detail);
+        snprintf(s->error, sizeof s->error, "%.199s", failed.detail);
         o->switches_ok = false;
         return 0;
     }
+    s->error[0] = '\0';
     if ((n_pairs > 0 && !grow((void **)&o->pairs, o->n_pairs, n_pairs, sizeof *o->pairs)) ||
         (n_signals > 0 && !grow((void **)&o->signals, o->n_signals, n_signals, sizeof *o->signals)))
         return err_set(e, ERR_INTERNAL, "out of memory");
@@ -318,6 +323,45 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
     return 0;
 }
 
+static PRINTF(4, 5) void add_finding(struct wire_observed *o, const char *code, const char *advice, const char *fmt,
+                                     ...)
+{
+    if (o->n_findings == WIRE_MAX_FINDINGS)
+        return;
+    struct wire_finding *w = &o->findings[o->n_findings++];
+    memset(w, 0, sizeof *w);
+    w->severity = WIRE_ERROR;
+    snprintf(w->code, sizeof w->code, "%s", code);
+    snprintf(w->advice, sizeof w->advice, "%s", advice);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(w->detail, sizeof w->detail, fmt, args);
+    va_end(args);
+}
+
+/* What was found at the last complete reading, and what is wrong just now. */
+static int see_findings(const struct node *n, struct wire_observed *o, struct err *e)
+{
+    if (!(o->findings = malloc(WIRE_MAX_FINDINGS * sizeof *o->findings)))
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    memcpy(o->findings, n->findings, n->n_findings * sizeof *n->findings);
+    o->n_findings = n->n_findings;
+    for (unsigned i = 0; i < n->n_switches; i++)
+        if (n->switches[i].error[0])
+            add_finding(o, "switch_unreachable", "is the switch on, and the address in [switch] right?", "%.199s",
+                        n->switches[i].error);
+    for (size_t i = 0; i < o->n_adapters; i++) {
+        const struct wire_seen_adapter *a = &o->adapters[i];
+        if (!a->ok)
+            add_finding(o, "adapter_failed", "look at the card, its driver, and its lender", "adapter %s: %.120s",
+                        a->name, a->error);
+        else if (a->error_capture)
+            add_finding(o, "adapter_error", "find the cause, then reset the adapter: its ports are suspect until then",
+                        "adapter %s captured an error: 0x%" PRIx64, a->name, a->error_capture);
+    }
+    return 0;
+}
+
 int observe(struct node *n, enum observe_what what, struct wire_observed *out, struct err *e)
 {
     if (what == OBSERVE_ALL)
@@ -326,10 +370,8 @@ int observe(struct node *n, enum observe_what what, struct wire_observed *out, s
     struct wire_observed o = { .epoch = n->epoch, .revision = n->revision };
     memcpy(o.boot_id, n->boot_id, sizeof o.boot_id);
     memcpy(o.instance, n->instance, sizeof o.instance);
-    o.n_findings = n->n_findings;
     if (see_adapters(n, what, &o, e) < 0 || see_buffers(n, &o, e) < 0 || see_segments(n, &o, e) < 0 ||
-        see_switches(n, &o, e) < 0 || (memory && look_at_memory(n, e) < 0) ||
-        copy_list((void **)&o.findings, n->findings, n->n_findings, sizeof *n->findings, e) < 0) {
+        see_switches(n, &o, e) < 0 || (memory && look_at_memory(n, e) < 0) || see_findings(n, &o, e) < 0) {
         wire_observed_done(&o);
         return -1;
     }

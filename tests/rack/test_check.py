@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-from harness import BUILD, Rack
+from harness import BUILD, Rack, eventually
 
 AGENT = str(BUILD / "bin" / "memlane-agent")
 
@@ -52,6 +52,40 @@ class Check(unittest.TestCase):
                     "no_adapter":
                 self.assertIn(words, text)
             self.assertNotIn("Traceback", text)
+
+
+class Odd(unittest.TestCase):
+    """What goes wrong on a node is said in the API, with what to do, and ends when it is over."""
+
+    def findings(self, rack, node):
+        return {f["code"]: f for f in rack.node(node)["findings"] if f["severity"] == "error"}
+
+    def test_an_adapter_that_fails_and_one_that_is_well_again(self):
+        with Rack("pair", check_trace=False) as rack:
+            rack.ctl("adapter", "a/afu0", "error")
+            found = eventually("said", lambda: self.findings(rack, "a").get("adapter_failed"))
+            self.assertIn("afu0", found["detail"])
+            self.assertTrue(found["advice"])
+            with self.assertRaises(Exception) as refused:
+                rack.attach("a", 1 << 30)
+            self.assertIn("409", str(refused.exception))
+            rack.ctl("adapter", "a/afu0", "ok")
+            eventually("well again", lambda: not self.findings(rack, "a"))
+            rack.detach(rack.attach("a", 1 << 30)["id"])
+
+    def test_a_switch_that_is_gone(self):
+        with Rack("star8", check_trace=False) as rack:
+            name = rack.plan["switches"][0]["name"]
+            manager = rack.plan["switches"][0]["managed_by"]
+            socket = rack.dir / "switches" / f"{name}.sock"
+            socket.rename(f"{socket}.away")
+            pid = rack.kill(f"agent-{manager}")  # it has no connection any more
+            self.assertTrue(pid)
+            found = eventually("said", lambda: self.findings(rack, manager).get("switch_unreachable"), 20)
+            self.assertIn(name, found["detail"])
+            socket.with_name(f"{name}.sock.away").rename(socket)
+            eventually("well again", lambda: not self.findings(rack, manager))
+            rack.detach(rack.attach("n1", 1 << 30)["id"])
 
 
 if __name__ == "__main__":
