@@ -112,6 +112,23 @@ static void print_adapter(const json_t *adapter)
                text_of(one, "register"), text_of(one, "circuit"));
 }
 
+/* Whose memory dies with a node, and what a manager of switches leaves behind. */
+static void print_loss(const json_t *loss)
+{
+    const json_t *carried = json_object_get(loss, "carried");
+    char size[UNITS_SIZE_MAX];
+    CLEANUP(cleanup_free) char *dies = joined(json_object_get(loss, "compute_nodes"), " ");
+    CLEANUP(cleanup_free) char *switches = joined(json_object_get(loss, "switches"), " ");
+    CLEANUP(cleanup_free) char *others = joined(json_object_get(carried, "compute_nodes"), " ");
+    if (*dies)
+        printf("lost with it: %s borrowed by %s\n", size_of(loss, "size_bytes", size), dies);
+    else
+        puts("lost with it: nobody's memory");
+    if (*switches)
+        printf("manages %s: without it nothing is joined or cleared there; %s of %s lives on\n", switches,
+               size_of(carried, "size_bytes", size), *others ? others : "nobody");
+}
+
 static void print_node(const struct cli *c, const json_t *n)
 {
     static const char *const sizes[] = { "memory_bytes",   "free_bytes",     "locked_bytes",
@@ -133,10 +150,8 @@ static void print_node(const struct cli *c, const json_t *n)
         printf("\n%s: %s\n  %s\n", text_of(value, "severity"), text_of(value, "detail"), text_of(value, "advice"));
     CLEANUP(cleanup_free) char *lends = joined(json_object_get(n, "lends"), " ");
     CLEANUP(cleanup_free) char *borrows = joined(json_object_get(n, "borrows"), " ");
-    CLEANUP(cleanup_free)
-    char *dies = joined(json_object_get(json_object_get(n, "blast_radius"), "compute_nodes"), " ");
-    printf("\nlends    %s\nborrows  %s\nlost with it: the borrowed memory of %s\n", *lends ? lends : "-",
-           *borrows ? borrows : "-", *dies ? dies : "nobody");
+    printf("\nlends    %s\nborrows  %s\n", *lends ? lends : "-", *borrows ? borrows : "-");
+    print_loss(json_object_get(n, "blast_radius"));
 }
 
 int command_node_show(struct cli *c)

@@ -1,7 +1,10 @@
 """Failures of the fabric: a link that is down is out at once, and whose memory is in danger is said everywhere."""
+import os
+import subprocess
 import unittest
 
 from fake_agent import GIB, FakeAgent
+from memlaned import BUILD
 from test_api import Rack
 
 LINKS = [{"a": f"{node}/{adapter}/{port}", "b": f"ocs1/{first + port}", "latency_ns": 20, "gbps": 100}
@@ -18,6 +21,9 @@ class Agent(FakeAgent):
 
     def adapters(self):
         return [] if self.name == "mgmt" else super().adapters()
+
+    def registration(self):
+        return {**super().registration(), "switches": ["ocs1"] if self.name == "mgmt" else []}
 
     def observed(self):
         o = super().observed()
@@ -162,6 +168,24 @@ class Danger(Rack):
                           manager["carried"]["size_bytes"]), (ids, ["n1"], 2 * GIB))
         switch = self.admin.get("/v1/topology").json["switches"][0]["blast_radius"]
         self.assertEqual((sorted(switch["attachments"]), switch["compute_nodes"], switch["size_bytes"]), (ids, ["n1"], 2 * GIB))
+
+    def memlane(self, *words):
+        environment = {**os.environ, "MEMLANE_URL": f"http://127.0.0.1:{self.server.port}", "MEMLANE_TOKEN": self.server.admin_token}
+        return subprocess.run([BUILD / "bin/memlane", *words], env=environment, capture_output=True, text=True, timeout=20,
+                              check=True).stdout
+
+    def test_the_command_line_says_so_too(self):
+        link, down = self.link(), lambda d: self.admin.patch("/v1/links", {"a": self.path[0], "b": self.path[1], "down": d})
+        row = f"{link['a']} +{link['b'].replace('/', '.')} +"
+        self.assertRegex(self.memlane("topology", "show"), row + rf"\S+ .*{self.one['circuit']} +2 GiB of n1\n")
+        self.assertRegex(self.memlane("topology", "show"), r"ocs1 .* mgmt +2 GiB of n1\n")
+        down(True)
+        self.addCleanup(down, False)
+        self.assertRegex(self.memlane("topology", "show"), row + rf"down .*{self.one['circuit']} in danger +2 GiB of n1\n")
+        self.assertIn("lost with it: 2 GiB borrowed by n1\n", self.memlane("node", "show", "n2"))
+        self.assertIn("lost with it: nobody's memory\n", self.memlane("node", "show", "n1"))
+        self.assertIn("manages ocs1: without it nothing is joined or cleared there; 2 GiB of n1 lives on\n",
+                      self.memlane("node", "show", "mgmt"))
 
 
 del Rack  # its tests are test_api's
