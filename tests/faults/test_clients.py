@@ -1,0 +1,87 @@
+"""F8, F9: what clients do to each other: the same request many times at once, and a race for the last memory."""
+import concurrent.futures
+import json
+import threading
+import time
+import unittest
+import uuid
+
+from faultrack import GIB, FaultRack, Problem, count, dice, record, star, trying
+
+RACERS = 64
+REASONS = {"insufficient_memory", "no_path", "ports_busy", "no_section"}
+
+
+class Clients(unittest.TestCase):
+    def test_f8_the_same_request_many_times(self):
+        """One attachment for one key, whoever is answered first; another body with the key is refused."""
+        began, random, n = time.monotonic(), dice("F8"), count(1000, 20000)
+        with FaultRack(star(3)) as rack, concurrent.futures.ThreadPoolExecutor(50) as pool:
+            sent = 0
+            while sent < n:
+                copies = min(random.randint(2, 50), max(n - sent, 2))
+                with trying(f"{copies} at once, after {sent}"):
+                    self.same_key(rack, pool, random, copies)
+                sent += copies
+            rack.judge()
+            rack.assert_clean()
+        record("F8", n, began)
+
+    def same_key(self, rack, pool, random, copies):
+        key = {"Idempotency-Key": uuid.uuid4().hex}
+        body = {"compute_node": random.choice(("n1", "n2", "n3")), "size_bytes": GIB // 4}
+        start = threading.Barrier(copies)
+
+        def post():
+            start.wait(30)
+            return rack.api.call("POST", "/v1/attachments", body, key)
+        answers = [f.result() for f in [pool.submit(post) for _ in range(copies)]]
+        ids = {a["id"] for a in answers}
+        self.assertEqual(len(ids), 1, "more than one attachment for one key")
+        made = ids.pop()
+        rack.acknowledged[made] = (body["compute_node"], answers[0]["size_bytes"])
+        with self.assertRaises(Problem) as refused:
+            rack.api.call("POST", "/v1/attachments", {**body, "size_bytes": GIB}, key)
+        self.assertEqual(refused.exception.status, 422)
+        self.assertEqual([a["id"] for a in rack.live()], [made])
+        rack.settled(made)
+        rack.detach_somehow(made)
+        self.assertEqual(rack.api.call("POST", "/v1/attachments", body, key)["id"], made, "the key was forgotten")
+
+    def test_f9_a_race_for_the_last_memory(self):
+        began, random, n = time.monotonic(), dice("F9"), count(200, 5000)
+        with FaultRack(star(4)) as rack, concurrent.futures.ThreadPoolExecutor(RACERS) as pool:
+            donor = rack.node("n4")
+            rack.api.call("PATCH", "/v1/nodes/n4", {"headroom_bytes": donor["headroom_bytes"] + donor["lendable_bytes"] - GIB})
+            for i in range(n):
+                with trying(f"race {i}"):
+                    self.race(rack, pool, random)
+            rack.judge()
+            rack.assert_clean()
+        record("F9", n, began)
+
+    def race(self, rack, pool, random):
+        """n4 has one GiB to lend: a second of this size does not fit."""
+        size = GIB // 2 + rack.block
+        bodies = [{"compute_node": random.choice(("n1", "n2", "n3")), "size_bytes": size, "donor": "n4"} for _ in range(RACERS)]
+        start = threading.Barrier(RACERS)
+
+        def post(body):
+            start.wait(30)
+            status, _, text = rack.api.raw("POST", "/v1/attachments", json.dumps(body), {"Idempotency-Key": uuid.uuid4().hex})
+            return status, json.loads(text)
+        answers = list(pool.map(post, bodies))
+        won = [a for status, a in answers if status == 202]
+        self.assertEqual(len(won), 1, f"{len(won)} won")
+        for status, answer in answers:
+            if status != 202:
+                self.assertEqual((status, answer["code"]), (409, "no_donor"), answer)
+                reason = {c["reason"] for c in answer["candidates"] if c["node"] == "n4"}
+                self.assertLessEqual(reason, REASONS)
+        rack.acknowledged[won[0]["id"]] = (won[0]["compute_node"], size)
+        rack.settled(won[0]["id"])
+        rack.detach_somehow(won[0]["id"])
+
+
+if __name__ == "__main__":
+    unittest.main()
