@@ -99,7 +99,9 @@ struct ended_query { /* ended attachments: detached, failed, lost that holds not
 };
 MUST_CHECK int store_reader_ended(struct store_reader *r, const struct ended_query *q, json_t **out, uint64_t *next,
                                   struct err *e);
-MUST_CHECK int store_reader_audit(struct store_reader *r, uint64_t after, unsigned limit, json_t **out, struct err *e);
+/* Ascending; 'latest': the last 'limit' of them. */
+MUST_CHECK int store_reader_audit(struct store_reader *r, uint64_t after, bool latest, unsigned limit, json_t **out,
+                                  struct err *e);
 /* The invariants 6 to 9 (rackcheck.h has 1 to 5); 'published' is the newest revision that anybody was told of. */
 #define STORE_CHECKS 4
 MUST_CHECK int store_reader_check(struct store_reader *r, uint64_t published, struct check out[STORE_CHECKS],

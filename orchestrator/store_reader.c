@@ -128,16 +128,18 @@ static json_t *audit_json(sqlite3_stmt *stmt)
                      "request_id", text_or_null(stmt, 6), "detail", detail);
 }
 
-int store_reader_audit(struct store_reader *r, uint64_t after, unsigned limit, json_t **out, struct err *e)
+int store_reader_audit(struct store_reader *r, uint64_t after, bool latest, unsigned limit, json_t **out, struct err *e)
 {
     CLEANUP(json_freep) json_t *list = json_array();
     if (!list)
         return err_set(e, ERR_INTERNAL, "out of memory");
     CLEANUP(db_resetp)
-    sqlite3_stmt *stmt = db_query(&r->db, e,
-                                  "SELECT id, at_ms, actor, action, object, remote, request_id, detail FROM audit"
-                                  " WHERE id > ?1 ORDER BY id LIMIT ?2",
-                                  "ii", after > INT64_MAX ? INT64_MAX : (int64_t)after, (int64_t)limit);
+    sqlite3_stmt *stmt =
+        db_query(&r->db, e,
+                 "SELECT id, at_ms, actor, action, object, remote, request_id, detail FROM audit"
+                 " WHERE id > ?1 AND (?3 = 0 OR id IN (SELECT id FROM audit ORDER BY id DESC LIMIT ?2))"
+                 " ORDER BY id LIMIT ?2",
+                 "iii", after > INT64_MAX ? INT64_MAX : (int64_t)after, (int64_t)limit, (int64_t)latest);
     int rc = stmt ? 0 : -1;
     while (stmt && (rc = db_step(&r->db, stmt, e)) == 1)
         if (append(list, audit_json(stmt), e) < 0)

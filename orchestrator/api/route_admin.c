@@ -15,7 +15,7 @@
 
 static void query_audit(struct request *rq, struct store_reader *r)
 {
-    rq->rc = store_reader_audit(r, rq->number, rq->limit, &rq->answer, &rq->err);
+    rq->rc = store_reader_audit(r, rq->number, rq->flag, rq->limit, &rq->answer, &rq->err);
 }
 
 static void answer_audit(struct request *rq)
@@ -23,21 +23,25 @@ static void answer_audit(struct request *rq)
     char next[24] = "";
     size_t n = json_array_size(rq->answer);
     json_t *last = n ? json_object_get(json_array_get(rq->answer, n - 1), "id") : NULL;
-    if (n == rq->limit && last)
+    if (n == rq->limit && last && !rq->flag)
         snprintf(next, sizeof next, "%lld", (long long)json_integer_value(last));
     reply_list(rq, TAKE(rq->answer), next[0] ? next : NULL, writer_published_event(rq->api->writer));
 }
 
 void route_audit(struct request *rq)
 {
-    static const char *const known[] = { "after", "cursor", "limit", NULL };
+    static const char *const known[] = { "after", "cursor", "limit", "latest", NULL };
     struct err e;
+    uint64_t latest = 0;
     if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &rq->limit, &e) < 0 ||
         request_number(rq, "after", INT64_MAX, &rq->number, &e) < 0 ||
-        request_number(rq, "cursor", INT64_MAX, &rq->number, &e) < 0)
+        request_number(rq, "cursor", INT64_MAX, &rq->number, &e) < 0 ||
+        request_number(rq, "latest", 1, &latest, &e) < 0) {
         reply_err(rq, &e);
-    else
-        request_history(rq, query_audit, answer_audit);
+        return;
+    }
+    rq->flag = latest != 0;
+    request_history(rq, query_audit, answer_audit);
 }
 
 /* ---- backup: audited first, then made beside the database, opened, unlinked and sent

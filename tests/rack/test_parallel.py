@@ -7,10 +7,9 @@ import unittest
 
 import patterns
 from harness import GIB, Problem, Rack
+from refusals import ORDER, Judge
 
 CLIENTS, REQUESTS = 32, 200
-REASONS = {"not_ready", "cordoned", "not_pinned", "avoided", "anti_affinity", "no_memory_adapter", "insufficient_memory",
-           "no_path", "ports_busy", "bandwidth", "too_far", "no_section"}
 MEMLANED_MAX, AGENT_MAX = 32 << 20, 4 << 20
 
 
@@ -32,16 +31,39 @@ class AllAtOnce(unittest.TestCase):
 
     def request(self, dice):
         body = {"channels": 2} if dice.random() < 0.1 else {}
+        name, size = f"n{dice.randrange(1, 33):02}", dice.choice((1, 2, 4, 8, 16, 300)) * GIB // 4
         try:
-            return self.rack.try_attach(f"n{dice.randrange(1, 33):02}", dice.choice((1, 2, 4, 8, 16, 300)) * GIB // 4, **body)
+            return self.rack.try_attach(name, size, **body)
         except Problem as refused:
+            refused.request = {"compute_node": name, "size_bytes": size, **body}
             return refused
 
-    def check_refusal(self, refused):
+    def judge(self):
+        api = self.rack.api
+        return Judge(api.items("/v1/nodes"), api.call("GET", "/v1/topology"), api.items("/v1/circuits"), self.rack.live())
+
+    def check_refusal(self, refused, judge):
+        """True when it was said, and true still, since nothing was given back: by our own rules, and by the preview's."""
         self.assertEqual((refused.status, refused.code), (409, "no_donor"), refused)
         self.assertEqual(len(refused.body["candidates"]), 32, "one for every other node")
+        now = self.rack.api.call("POST", "/v1/placements", refused.request)
+        self.assertIsNone(now["chosen"], f"{refused.request} was refused, and now it fits")
+        later = {c["node"]: c["reason"] for c in now["candidates"]}
         for candidate in refused.body["candidates"]:
-            self.assertIn(candidate["reason"], REASONS)
+            self.assertFalse(candidate["feasible"])
+            self.assertIsNone(judge.untrue(refused.request, candidate), f"{refused.request}: {candidate}")
+            self.assertLessEqual(ORDER.index(later[candidate["node"]]), ORDER.index(candidate["reason"]),
+                                 f"{refused.request}: {candidate} came nearer: {later[candidate['node']]}")
+
+    @staticmethod
+    def planted(refused, judge):
+        """The same refusal with reasons that are not true."""
+        for candidate in refused.body["candidates"]:
+            if candidate["reason"] != "no_memory_adapter":
+                yield {**candidate, "reason": "no_memory_adapter"}
+                yield {**candidate, "reason": "no_path"}
+            if judge.lendable(candidate["node"]) >= refused.request["size_bytes"] + judge.nodes["n01"]["block_bytes"]:
+                yield {**candidate, "reason": "insufficient_memory"}
 
     def check_given_once(self, found):
         donors, windows, ports, sections = {}, {}, {}, {}
@@ -65,9 +87,12 @@ class AllAtOnce(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(self.request, dice))
         found = [a for a in answers if isinstance(a, dict)]
-        for refused in answers:
-            if isinstance(refused, Problem):
-                self.check_refusal(refused)
+        refusals, judge = [r for r in answers if isinstance(r, Problem)], self.judge()
+        self.assertGreater(len(refusals), 0, "nobody was refused: what is refused for which reason is not tested")
+        for refused in refusals:
+            self.check_refusal(refused, judge)
+        for mistaken in self.planted(refusals[0], judge):
+            self.assertIsNotNone(judge.untrue(refusals[0].request, mistaken), f"not noticed: {mistaken}")
         self.assertEqual([(a["id"], a["reason"]) for a in found if a["state"] != "attached"], [])
         print(f"{len(found)} attached, {REQUESTS - len(found)} refused", flush=True)
         self.assertGreater(len(found), REQUESTS // 4)

@@ -132,7 +132,7 @@ static size_t n_audits(void)
 {
     struct store_reader *r;
     json_t *list;
-    ck_assert(store_reader_open(&r, path, &e) == 0 && store_reader_audit(r, 0, 1000, &list, &e) == 0);
+    ck_assert(store_reader_open(&r, path, &e) == 0 && store_reader_audit(r, 0, false, 1000, &list, &e) == 0);
     size_t n = json_array_size(list);
     json_decref(list);
     store_reader_close(r);

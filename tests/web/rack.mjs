@@ -24,7 +24,13 @@ export async function bringUp(build) {
     const env = Object.fromEntries(
         readFileSync(join(dir, 'rack.env'), 'utf8').trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)),
     );
-    return { ...(await connectTo(env.MEMLANE_URL, env.MEMLANE_TOKEN)), down };
+    return {
+        ...(await connectTo(env.MEMLANE_URL, env.MEMLANE_TOKEN)),
+        start: (program) => command('start', program),
+        stop: (program) => command('stop', program),
+        control: (...words) => execFileSync(join(build, 'bin/memlane-emulator'), ['ctl', '--dir', dir, ...words], { stdio: ['ignore', 2, 2] }),
+        down,
+    };
 }
 
 export async function connectTo(url, token) {

@@ -79,6 +79,8 @@ export const api = {
     nodes: () => list('/v1/nodes'),
     node: (node) => get(`/v1/nodes/${name(node)}`),
     setCordon: (node, cordoned) => request('PATCH', `/v1/nodes/${name(node)}`, { body: { cordoned } }),
+    fence: (node, bootId) => post(`/v1/nodes/${name(node)}/fence`, { boot_id: bootId }),
+    audit: () => get('/v1/audit?latest=1&limit=300'),
     topology: () => get('/v1/topology'),
     attachments: () => list('/v1/attachments'),
     attachment: (id) => get(`/v1/attachments/${name(id)}`),

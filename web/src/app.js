@@ -8,6 +8,7 @@ import { problemTitle } from './words.js';
 import { StreamBanner } from './ui/banner.js';
 import { ThemeButton } from './ui/theme.js';
 import { AttachmentView } from './views/attachment.js';
+import { AuditView } from './views/audit.js';
 import { AttachmentsView } from './views/attachments.js';
 import { EventsView } from './views/events.js';
 import { NodeView } from './views/node.js';
@@ -20,6 +21,7 @@ const places = [
     { view: 'nodes', title: 'Nodes' },
     { view: 'attachments', title: 'Attachments' },
     { view: 'events', title: 'Events' },
+    { view: 'audit', title: 'Audit', role: 'admin' },
 ];
 
 export function App() {
@@ -39,7 +41,9 @@ function Frame() {
             <a class="brand" href="#/"><${Mark} />Memlane</a>
             <nav aria-label="Views">
                 <ul>
-                    ${places.map((place) => html`<li key=${place.view}><${Place} ...${place} /></li>`)}
+                    ${places
+                        .filter((place) => !place.role || place.role === me.value.role)
+                        .map((place) => html`<li key=${place.view}><${Place} ...${place} /></li>`)}
                 </ul>
             </nav>
             <div class="who">
@@ -100,5 +104,7 @@ function pick(view, id) {
         return id ? html`<${AttachmentView} id=${id} key=${id} />` : html`<${AttachmentsView} />`;
     if (view === 'events')
         return html`<${EventsView} />`;
+    if (view === 'audit')
+        return html`<${AuditView} />`;
     return html`<h1 tabindex="-1">Nothing here</h1><p><a href="#/">To the rack</a></p>`;
 }

@@ -1,7 +1,7 @@
 // access.mjs - no violation that axe knows, on any page, light and dark.
 import assert from 'node:assert/strict';
 
-const views = ['#/', '#/nodes', '#/nodes/n1', '#/attachments', '#/events'];
+const views = ['#/', '#/nodes', '#/nodes/n1', '#/attachments', '#/events', '#/audit'];
 
 async function everyPage({ page, proxy, rack, signIn, axe, shoot }, scheme) {
     await page.emulateMedia({ colorScheme: scheme });

@@ -66,3 +66,80 @@ export async function unknown_addresses_say_so({ page, proxy, signIn }) {
         await page.getByText(words).waitFor();
     }
 }
+
+export async function audit_says_who_changed_what_to_admins_only({ page, proxy, rack, signIn, shoot }) {
+    const made = await rack.attach('n2', 1);
+    await signIn();
+    await page.getByRole('link', { name: 'Audit' }).click();
+    const row = page.locator('table tbody tr', { hasText: 'n2' }).filter({ hasText: 'attach' }).first();
+    await row.waitFor();
+    await shoot('audit');
+    await page.getByLabel('Entries that contain').fill('nothing has this');
+    await page.getByText('No such change.').waitFor();
+    await rack.call('DELETE', `/v1/attachments/${made.id}?wait=30`);
+    await page.getByLabel('Entries that contain').fill('attachment.delete');
+    await page.getByRole('button', { name: 'Read again' }).click();
+    await page.locator('table tbody tr').first().waitFor();
+    const viewer = await rack.call('POST', '/v1/tokens', { role: 'viewer', name: 'looker' });
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signIn(page, viewer.token);
+    assert.equal(await page.getByRole('link', { name: 'Audit' }).count(), 0);
+    await page.goto(`${proxy.url}/#/audit`);
+    await page.getByText('You may not do this').waitFor();
+}
+
+export async function stuck_detach_names_the_blocks_and_can_be_given_up_or_tried_again({ page, proxy, rack, signIn, axe, shoot }) {
+    if (!rack.control)
+        return;
+    const made = await rack.attach('n1', 1);
+    const block = 256 * 2 ** 20;
+    const bad = Number(BigInt(made.physical_addr) / BigInt(block)) + 1;
+    rack.control('block', 'n1', `${bad}`, 'ebusy');
+    try {
+        await rack.call('DELETE', `/v1/attachments/${made.id}?wait=30`);
+        await signIn();
+        await page.locator('.figure', { hasText: 'Needs attention' }).filter({ hasText: '1 attachment' }).waitFor();
+        await page.goto(`${proxy.url}/#/attachments/${made.id}`);
+        await page.locator('.page .heading .state', { hasText: 'stuck' }).first().waitFor();
+        await page.locator('.problem', { hasText: `memory${bad}` }).first().waitFor();
+        assert.deepEqual(await axe(), [], 'stuck');
+        await shoot('stuck');
+        await page.getByRole('button', { name: 'Give up the detach' }).click();
+        await page.locator('.heading .state', { hasText: 'attached' }).waitFor();
+        await page.getByRole('button', { name: /^Detach/ }).click();
+        await page.getByRole('dialog').getByRole('button', { name: /^Detach/ }).click();
+        await page.locator('.page .heading .state', { hasText: 'stuck' }).first().waitFor();
+        await page.keyboard.press('Escape');
+        rack.control('block', 'n1', `${bad}`, 'ok');
+        await page.getByRole('button', { name: 'Try again now' }).click();
+        await page.locator('.heading .state', { hasText: 'detached' }).waitFor();
+    } finally {
+        rack.control('block', 'n1', `${bad}`, 'ok');
+    }
+}
+
+export async function fencing_asks_for_the_name_twice({ page, proxy, rack, signIn, axe, shoot }) {
+    if (!rack.stop)
+        return;
+    await signIn();
+    await page.goto(`${proxy.url}/#/nodes/n5`);
+    await page.getByRole('heading', { name: 'n5', exact: true }).waitFor();
+    assert.equal(await page.getByRole('button', { name: 'Fence …' }).count(), 0, 'of a node that reports');
+    rack.control('power', 'n5', 'off');
+    try {
+        await page.getByRole('button', { name: 'Fence …' }).click({ timeout: 30_000 });
+        const send = page.getByRole('button', { name: 'It is off: fence it' });
+        await page.getByLabel('Name of the node').fill('n5');
+        assert.equal(await send.isDisabled(), true);
+        await page.getByLabel('The name once more').fill('n6');
+        assert.equal(await send.isDisabled(), true);
+        assert.deepEqual(await axe(), [], 'fence');
+        await shoot('fence');
+        await page.getByLabel('The name once more').fill('n5');
+        await send.click();
+        await page.locator('.heading .state', { hasText: 'fenced' }).waitFor();
+    } finally {
+        rack.control('power', 'n5', 'on');
+    }
+    await page.locator('.heading .state', { hasText: 'ready' }).waitFor({ timeout: 30_000 });
+}

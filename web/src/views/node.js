@@ -10,6 +10,7 @@ import { liveAttachments, mayWrite, nodes, refreshNodes } from '../state.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Empty, Figure, NodeLink, NodeState, Problem, sentence } from '../ui/bits.js';
 import { AttachDialog } from './attach.js';
+import { FenceDialog } from './fence.js';
 
 export function NodeView({ name }) {
     const node = nodes.value?.get(name);
@@ -25,6 +26,11 @@ export function NodeView({ name }) {
             ${node.cordoned && html`<span class="state busy">cordoned: lends nothing new</span>`}
             <${Actions} node=${node} />
         </div>
+        ${node.state === 'unreachable' &&
+        html`<p class="problem">
+            Its agent does not report${node.last_seen_at && ` since ${time(node.last_seen_at)}`}. Nothing new is placed on it, and
+            nothing of it is given back, until it reports again or is fenced.
+        </p>`}
         <${Findings} list=${node.findings ?? []} />
         <${Memory} node=${node} />
         <div class="columns">
@@ -47,6 +53,7 @@ function Actions({ node }) {
     const [problem, setProblem] = useState(null);
     const [busy, setBusy] = useState(false);
     const [attaching, setAttaching] = useState(false);
+    const [fencing, setFencing] = useState(false);
     if (!mayWrite.value)
         return null;
 
@@ -62,13 +69,15 @@ function Actions({ node }) {
         setBusy(false);
     }
 
-    const borrower = node.adapters?.some((a) => a.role === 'compute');
+    const borrower = node.state === 'ready' && node.adapters?.some((a) => a.role === 'compute');
     return html`<div class="actions">
         <button class="outline" onClick=${toggle} aria-busy=${busy} disabled=${busy}>
             ${node.cordoned ? 'Lift the cordon' : 'Cordon'}
         </button>
+        ${node.state === 'unreachable' && html`<button class="outline danger" onClick=${() => setFencing(true)}>Fence …</button>`}
         ${borrower && html`<button onClick=${() => setAttaching(true)}>Attach memory …</button>`}
         <${Problem} of=${problem} />
+        ${fencing && html`<${FenceDialog} node=${node} onClose=${() => setFencing(false)} />`}
         ${attaching && html`<${AttachDialog} computeNode=${node.name} onClose=${() => setAttaching(false)} />`}
     </div>`;
 }
