@@ -55,7 +55,8 @@ static int decide(struct offline *o, const struct place_request *r, const struct
 {
     struct err why = { 0 };
     bool chosen = placement_best(best, o->m, o->t, r, &why) == 0;
-    if (chosen == (p->n_feasible > 0) && (!chosen || reservations_same(best, &p->candidates[0].best)))
+    if (!topology_misled(o->t) && chosen == (p->n_feasible > 0) &&
+        (!chosen || reservations_same(best, &p->candidates[0].best)))
         return 0;
     return err_set(e, ERR_INTERNAL, "the decision (%s) and the ranking (%s) differ",
                    chosen ? model_node(o->m, best->donor)->name : why.detail,

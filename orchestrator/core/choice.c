@@ -1,6 +1,7 @@
 /* choice.c - see choice.h. */
 #include "choice.h"
 
+#include "log.h"
 #include "policy.h"
 #include "reach.h"
 #include "topology.h"
@@ -19,6 +20,7 @@ struct choice {
     bool bonded;       /* exits of adapters with both ports open, at port 'k' only */
     unsigned k;
     uint64_t best_ns; /* what may still be better costs at most this */
+    bool misled;      /* the index and the rules differ: a bug of ours */
     uint32_t best;    /* exit; NONE */
 };
 
@@ -114,16 +116,15 @@ static void try_switch(struct choice *c, uint32_t sw, uint64_t cost_ns, const st
     c->best_ns = total_ns;
 }
 
-static int by_cost(struct choice *c, struct err *e)
+static int by_cost(struct choice *c, const struct donor_want *want, struct err *e)
 {
-    struct donor_want want = { .lendable_bytes = c->q->size_bytes };
     uint64_t cost_ns;
     uint32_t sw;
     do {
         if (reach_next(c->reach, c->best_ns, &sw, &cost_ns, e) < 0)
             return -1;
         if (sw != NONE)
-            try_switch(c, sw, cost_ns, &want);
+            try_switch(c, sw, cost_ns, want);
     } while (sw != NONE);
     return 0;
 }
@@ -187,21 +188,8 @@ static bool largest_key(const struct choice *c, const struct reached_list *l, st
     return found;
 }
 
-static int by_order(struct choice *c, struct err *e)
-{
-    CLEANUP(reached_done) struct reached_list l = { 0 };
-    struct donor_want want = { .lendable_bytes = c->q->size_bytes, .order = c->order };
-    if (reach_all(c, &l, e) < 0)
-        return -1;
-    if (!largest_key(c, &l, &want))
-        return 0;
-    for (size_t i = 0; i < l.n; i++)
-        try_switch(c, l.items[i].sw, l.items[i].cost_ns, &want);
-    return 0;
-}
-
 /* From all free ports of all adapters that have a section for a new circuit. */
-static int choose_single(struct choice *c, struct verdict *out, struct err *e)
+static int begin(const struct choice *c, struct err *e)
 {
     const struct question *q = c->q;
     reach_begin(c->reach, q->leg_gbps);
@@ -211,17 +199,55 @@ static int choose_single(struct choice *c, struct verdict *out, struct err *e)
             if (reach_from(c->reach, q->m, a->ports[k], e) < 0)
                 return -1;
     }
-    if ((c->order == ORDER_NONE ? by_cost(c, e) : by_order(c, e)) < 0)
+    return 0;
+}
+
+/* Among all that can be reached, wherever they are. */
+static int by_order_everywhere(struct choice *c, struct donor_want want, struct err *e)
+{
+    CLEANUP(reached_done) struct reached_list l = { 0 };
+    if (begin(c, e) < 0 || reach_all(c, &l, e) < 0)
+        return -1;
+    if (!largest_key(c, &l, &want))
+        return 0;
+    for (size_t i = 0; i < l.n; i++)
+        try_switch(c, l.items[i].sw, l.items[i].cost_ns, &want);
+    return 0;
+}
+
+/* First whoever has the largest key of the rack, the nearest of them.  Only when none of these can be reached, all that
+ * can be are asked for theirs. */
+static int by_order(struct choice *c, struct err *e)
+{
+    struct donor_want all = { .lendable_bytes = c->q->size_bytes, .order = c->order }, want = all;
+    uint32_t n = c->d->n_exits, at = next_exit(c, 0, n, &want);
+    if (at == n)
+        return 0;
+    for (; at < n; at = next_exit(c, at + 1, n, &want))
+        want.at_least = donors_order(c->d, at, c->order) + 1;
+    want.at_least--;
+    if (begin(c, e) < 0 || by_cost(c, &want, e) < 0)
+        return -1;
+    return c->best != NONE ? 0 : by_order_everywhere(c, all, e);
+}
+
+static int choose_single(struct choice *c, struct verdict *out, struct err *e)
+{
+    const struct question *q = c->q;
+    struct donor_want want = { .lendable_bytes = q->size_bytes };
+    if (c->order != ORDER_NONE ? by_order(c, e) < 0 : begin(c, e) < 0 || by_cost(c, &want, e) < 0)
         return -1;
     if (c->best == NONE)
         return 0;
     uint32_t donor = c->d->exits[c->best].node;
     if (verdict_of(out, q, donor, e) < 0)
         return -1;
-    if (out->c.reason != PLACE_OK || out->c.cost_ns != c->best_ns)
-        return err_set(e, ERR_INTERNAL, "the index of donors offers %s at %llu ns, the rules say %s at %llu ns",
-                       model_node(q->m, donor)->name, (unsigned long long)c->best_ns, place_reason_names[out->c.reason],
-                       (unsigned long long)out->c.cost_ns);
+    c->misled = out->c.reason != PLACE_OK || out->c.cost_ns != c->best_ns;
+    if (c->misled)
+        log_error("placement.index",
+                  "it offers %s at %llu ns, the rules say %s at %llu ns; every donor is judged instead",
+                  model_node(q->m, donor)->name, (unsigned long long)c->best_ns, place_reason_names[out->c.reason],
+                  (unsigned long long)out->c.cost_ns);
     return 0;
 }
 
@@ -337,7 +363,7 @@ static int offer_adapter(struct choice *c, const struct adapter *a, struct offer
     uint32_t sw;
     for (unsigned k = 0; k < 2; k++)
         if (a->n_ports < 2 || f->peer[a->ports[k]] == NONE || f->port_sw[f->peer[a->ports[k]]] == NONE ||
-            model_port(c->q->m, a->ports[k])->circuit != NONE)
+            !model_port_free(model_port(c->q->m, a->ports[k])))
             return 0;
     c->k = f->link_ns[a->ports[1]] > f->link_ns[a->ports[0]];
     reach_begin(c->reach, c->q->leg_gbps);
@@ -372,7 +398,8 @@ static int choose_bonded(struct choice *c, struct verdict *best, struct err *e)
     return 0;
 }
 
-int choice_best(struct verdict *out, const struct question *q, const uint32_t *apart, unsigned n_apart, struct err *e)
+int choice_best(struct verdict *out, const struct question *q, const uint32_t *apart, unsigned n_apart, bool *misled,
+                struct err *e)
 {
     struct choice c = {
         .q = q,
@@ -388,7 +415,11 @@ int choice_best(struct verdict *out, const struct question *q, const uint32_t *a
     memset(out, 0, sizeof *out);
     out->c.reason = PLACE_NOT_READY;
     c.best_ns = c.limit_ns;
-    if (q->leg_gbps > ADAPTER_PORT_GBPS)
+    *misled = false;
+    const struct donor_want any = { .lendable_bytes = q->size_bytes };
+    if (q->leg_gbps > ADAPTER_PORT_GBPS || donors_next(c.d, 0, c.d->n_exits, &any) == c.d->n_exits)
         return 0;
-    return c.bonded ? choose_bonded(&c, out, e) : choose_single(&c, out, e);
+    int rc = c.bonded ? choose_bonded(&c, out, e) : choose_single(&c, out, e);
+    *misled = c.misled;
+    return rc;
 }

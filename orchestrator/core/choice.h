@@ -12,8 +12,9 @@
 #define CHOICE_APART_MAX (WIRE_MAX_ADAPTERS * WIRE_PORTS)
 
 /* 'apart': donors that have been judged already, among them all that a circuit or a cable joins to the compute node.
- * out->c.reason is PLACE_OK, and the rest as verdict_of() says; or something else when nobody can lend. */
+ * out->c.reason is PLACE_OK, and the rest as verdict_of() says; or something else when nobody can lend.  The rules have
+ * the last word: '*misled' when they do not confirm what was looked up; then all donors have to be judged. */
 MUST_CHECK int choice_best(struct verdict *out, const struct question *q, const uint32_t *apart, unsigned n_apart,
-                           struct err *e);
+                           bool *misled, struct err *e);
 
 #endif

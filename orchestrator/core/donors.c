@@ -30,7 +30,7 @@ static struct donor_keys keys_of(const struct node *n)
 static bool exit_open(const struct fabric *f, const struct model *m, uint32_t port)
 {
     uint32_t peer = f->peer[port];
-    return peer != NONE && model_port(m, port)->circuit == NONE && model_port(m, peer)->circuit == NONE;
+    return peer != NONE && model_port_free(model_port(m, port)) && model_port_free(model_port(m, peer));
 }
 
 static order_key order_of(const struct donor_keys *k, enum donor_order order)

@@ -153,26 +153,38 @@ static void keep_better(const struct question *q, struct verdict *best, const st
         *best = *v;
 }
 
+static int judge_one(struct verdict *best, const struct question *q, uint32_t donor, struct err *e)
+{
+    struct verdict v;
+    if (donor == q->r->compute_node || !model_node(q->m, donor))
+        return 0;
+    if (verdict_of(&v, q, donor, e) < 0)
+        return -1;
+    keep_better(q, best, &v);
+    return 0;
+}
+
 static int decide(struct verdict *best, const struct question *q, struct err *e)
 {
     uint32_t apart[CHOICE_APART_MAX];
-    unsigned n = q->r->donor == NONE ? close_donors(q, apart) : 1;
     struct verdict v;
+    bool misled;
     best->c.reason = PLACE_NOT_READY;
     if (q->r->donor != NONE)
-        apart[0] = q->r->donor;
-    for (unsigned i = 0; i < n; i++) {
-        if (apart[i] == q->r->compute_node || !model_node(q->m, apart[i]))
-            continue;
-        if (verdict_of(&v, q, apart[i], e) < 0)
+        return judge_one(best, q, q->r->donor, e);
+    unsigned n = close_donors(q, apart);
+    for (unsigned i = 0; i < n; i++)
+        if (judge_one(best, q, apart[i], e) < 0)
             return -1;
-        keep_better(q, best, &v);
-    }
-    if (q->r->donor != NONE)
-        return 0;
-    if (choice_best(&v, q, apart, n, e) < 0)
+    if (choice_best(&v, q, apart, n, &misled, e) < 0)
         return -1;
-    keep_better(q, best, &v);
+    if (!misled)
+        keep_better(q, best, &v);
+    else
+        topology_note_misled(q->t);
+    for (uint32_t i = 0; misled && i < model_count(q->m, MODEL_NODE); i++)
+        if (judge_one(best, q, i, e) < 0)
+            return -1;
     return 0;
 }
 

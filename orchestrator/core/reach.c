@@ -130,8 +130,8 @@ int reach_from(struct reach *r, const struct model *m, uint32_t port, struct err
 {
     const struct fabric *f = r->f;
     uint32_t peer = f->peer[port], sw = peer == NONE ? NONE : f->port_sw[peer];
-    if (sw == NONE || f->link_gbps[port] < r->min_gbps || model_port(m, port)->circuit != NONE ||
-        model_port(m, peer)->circuit != NONE)
+    if (sw == NONE || f->link_gbps[port] < r->min_gbps || !model_port_free(model_port(m, port)) ||
+        !model_port_free(model_port(m, peer)))
         return 0;
     return push_switch(r, sw, 0, f->link_ns[port] + f->switch_ns[sw], e);
 }

@@ -35,7 +35,7 @@ struct topology {
     /* for decisions: kept from change to change */
     const struct model *m;             /* of the last topology_refresh() */
     uint64_t cabling_version, changes; /* of 'm'; changes: what has been taken in */
-    uint64_t n_made;
+    uint64_t n_made, n_misled;
     struct fabric *fabric; /* NULL: nothing is made yet, nor the three below */
     struct paths *paths;
     struct donors *donors;
@@ -148,6 +148,16 @@ const struct donors *topology_donors(const struct topology *t)
 struct reach *topology_reach(struct topology *t)
 {
     return t->reach;
+}
+
+void topology_note_misled(struct topology *t)
+{
+    t->n_misled++;
+}
+
+uint64_t topology_misled(const struct topology *t)
+{
+    return t->n_misled;
 }
 
 uint64_t topology_index_made(const struct topology *t)

@@ -40,6 +40,10 @@ uint64_t topology_distance_ns(struct topology *t, uint32_t compute_adapter, uint
 /* Whether losing this switch or link (MODEL_SWITCH, MODEL_LINK) splits a component of the fabric. */
 bool topology_splits(struct topology *t, enum model_kind kind, uint32_t index);
 
+/* Counts decisions that found the index at odds with the rules: 0, or a bug (see choice.h). */
+void topology_note_misled(struct topology *t);
+uint64_t topology_misled(const struct topology *t);
+
 /* For tests and figures: whether two hold the same index; how often it was made anew; what it occupies. */
 bool topology_same(const struct topology *a, const struct topology *b);
 uint64_t topology_index_made(const struct topology *t);

@@ -17,6 +17,7 @@
 
 #define GIB (UINT64_C(1) << 30)
 #define SEED 20240501
+#define HARD 300
 #define TRIES 3                         /* more, when a floor is missed */
 #define BASELINE_NS UINT64_C(300000000) /* time for the baseline's samples, of one rack */
 
@@ -35,6 +36,7 @@ struct bench {
     uint32_t *held, n_held; /* attachments */
     uint32_t *down, n_down; /* links */
     uint32_t next_id;
+    bool even; /* all cables of a kind take as long: nothing but names and memory tells donors apart */
     size_t model_bytes;
     uint64_t index_ns;
 };
@@ -158,6 +160,8 @@ static void make_rack(struct bench *b)
         .n_nodes = b->size->n_nodes, .nodes_per_leaf = 8, .node_choices_ns = 100, .trunk_choices_ns = 400
     };
     struct err e;
+    if (b->even)
+        shape.node_choices_ns = shape.trunk_choices_ns = 1;
     while ((uint64_t)shape.nodes_per_leaf * shape.nodes_per_leaf < shape.n_nodes)
         shape.nodes_per_leaf *= 2;
     size_t before = heap_bytes();
@@ -282,6 +286,35 @@ static double preview_ms(struct bench *b)
     return (double)(now_ns() - began) / 1e6;
 }
 
+/* Decisions that cannot stop early, of requests that only one donor has the memory for, or nobody.  Nothing is
+ * reserved. */
+static void print_hard(struct bench *b)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < b->size->n_nodes; i++)
+        if (model_lendable_bytes(model_node(b->m, i)) > most)
+            most = model_lendable_bytes(model_node(b->m, i));
+    for (int beyond = 0; beyond < 2; beyond++)
+        for (int p = PLACE_NEAREST; place_policy_names[p]; p++) {
+            struct times t = { .ns = calloc(HARD, sizeof(uint64_t)) };
+            struct place_request r = { .requested_bytes = most + (uint64_t)beyond, .donor = NONE, .channels = 1 };
+            struct reservation best;
+            struct err e;
+            for (r.policy = (enum place_policy)p; t.ns && t.n < HARD; t.n++) {
+                r.compute_node = any_node(b);
+                uint64_t began = now_ns();
+                if (placement_best(&best, b->m, b->t, &r, &e) < 0 && e.code != ERR_NO_DONOR)
+                    die("decision", &e);
+                t.ns[t.n] = now_ns() - began;
+            }
+            printf("{\"bench\":\"placement.hard\",\"nodes\":%u,\"policy\":\"%s\",\"fits\":\"%s\",\"mean_us\":%.2f,"
+                   "\"p99_us\":%.2f}\n",
+                   b->size->n_nodes, place_policy_names[p], beyond ? "nobody" : "one donor", mean_us(&t),
+                   percentile_us(&t, 0.99));
+            free(t.ns);
+        }
+}
+
 static void print_rack(const struct bench *b)
 {
     uint32_t n_links = model_count(b->m, MODEL_LINK);
@@ -317,10 +350,10 @@ static bool measure(struct bench *b, enum place_policy policy, unsigned channels
     return ok;
 }
 
-static bool run_size(const struct floor *size, bool all)
+static bool run_size(const struct floor *size, bool all, bool even)
 {
     uint32_t n_ops = all ? 50000 : size->n_nodes > 20000 ? 5000 : 20000;
-    struct bench b = { .size = size, .n_ops = n_ops, .g = { SEED + size->n_nodes } };
+    struct bench b = { .size = size, .n_ops = n_ops, .g = { SEED + size->n_nodes }, .even = even };
     b.held = calloc(size->n_nodes + 1, sizeof *b.held);
     b.down = calloc(n_ops, sizeof *b.down);
     if (!b.held || !b.down)
@@ -335,6 +368,7 @@ static bool run_size(const struct floor *size, bool all)
     for (int p = PLACE_NEAREST + 1; place_policy_names[p]; p++)
         ok &= measure(&b, (enum place_policy)p, 1, n_ops / 4, baseline);
     ok &= measure(&b, PLACE_NEAREST, 2, n_ops / 10, baseline);
+    print_hard(&b);
     printf("{\"bench\":\"placement.preview\",\"nodes\":%u,\"ms\":%.2f}\n", size->n_nodes, preview_ms(&b));
     topology_free(b.t);
     model_free(b.m);
@@ -345,25 +379,28 @@ static bool run_size(const struct floor *size, bool all)
 
 int main(int argc, char **argv)
 {
-    bool check = false, all = false, ok = true;
+    bool check = false, all = false, even = false, ok = true;
     uint32_t only = 0;
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--check"))
             check = true;
         else if (!strcmp(argv[i], "--all"))
             all = true;
+        else if (!strcmp(argv[i], "--even"))
+            even = true;
         else if (!strcmp(argv[i], "--nodes") && i + 1 < argc)
             only = (uint32_t)atoi(argv[++i]);
         else {
-            puts("usage: placement [--check] [--all] [--nodes N]\n\n"
+            puts("usage: placement [--check] [--all] [--even] [--nodes N]\n\n"
                  "  --check    fail when a floor is missed\n"
                  "  --all      ten times as many decisions on the largest racks\n"
+                 "  --even     equal latencies: ties everywhere, the worst case\n"
                  "  --nodes N  this rack alone: 32, 256, 1024, 4096, 16384 or 65536");
             return 2;
         }
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (!only || only == sizes[i].n_nodes)
-            ok &= run_size(&sizes[i], all);
+            ok &= run_size(&sizes[i], all, even);
     return check && !ok;
 }

@@ -235,6 +235,13 @@ static void change_signal(struct rig *r)
     model_link_changed(r->m, p->link, before);
 }
 
+static void change_port(struct rig *r)
+{
+    uint32_t i = any(r, MODEL_PORT);
+    if (model_port(r->m, i) && model_port(r->m, i)->adapter != NONE)
+        model_edit_port(r->m, i)->suspect = chance(r, 20);
+}
+
 static void change_node(struct rig *r)
 {
     uint32_t i = any(r, MODEL_NODE);
@@ -314,8 +321,10 @@ static int operate(struct rig *r)
         release(r);
     else if (dice < 740)
         change_link(r);
-    else if (dice < 800)
+    else if (dice < 780)
         change_signal(r);
+    else if (dice < 820)
+        change_port(r);
     else if (dice < 995)
         change_node(r);
     else
@@ -406,6 +415,7 @@ START_TEST(kept_index_equals_one_from_nothing)
            "%llu times\n",
            _i % 2 ? "mixed" : "two tiers", _i / 2 + 1, r.n_ids, r.n_compared, r.n_ranked, r.n_chosen, r.n_rolled_back,
            (unsigned long long)topology_index_made(r.t));
+    ck_assert_uint_eq(topology_misled(r.t), 0);
     ck_assert_uint_gt(r.n_chosen, N_OPS / 50);
     ck_assert_uint_lt(topology_index_made(r.t), N_OPS / 20);
     done(&r);

@@ -885,6 +885,7 @@ static void do_request(struct rig *g)
     int rc = placement_best(&best, g->m, g->t, &r, &e);
     if ((rc == 0) != (p.n_feasible > 0) || (rc == 0 && memcmp(&best, &p.candidates[0].best, sizeof best) != 0))
         wrong(g, "preview and request differ", "-");
+    ck_assert_uint_eq(topology_misled(g->t), 0);
     if (commit && p.n_feasible)
         hold(g, &w, &p, answers);
     placement_done(&p);
