@@ -89,6 +89,8 @@ static uint32_t leftmost_leaf(const struct donors *d, uint32_t i)
 
 uint32_t donors_next(const struct donors *d, uint32_t from, uint32_t end, const struct donor_want *w)
 {
+    if (from >= end) /* also behind the last leaf */
+        return end;
     for (uint32_t i = d->n_leaves + from; i && leftmost_leaf(d, i) < d->n_leaves + end;) {
         if (!has(d, i, w))
             i = right_of(i);
