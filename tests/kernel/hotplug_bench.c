@@ -25,12 +25,20 @@ static double now_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static int by_agent(struct hotplug *hp, struct range r, struct err *e)
+static int order(struct hotplug *hp, struct range r, bool online, struct err *e)
 {
     struct hotplug_result result;
-    if (hotplug_online(hp, r, 0, NULL, NULL, &result, e) < 0)
+    int rc = 0;
+    if (hotplug_start(hp, r, online, 0, e) < 0)
         return -1;
-    return hotplug_offline(hp, r, NULL, NULL, &result, e);
+    while (!hotplug_tend(hp, 1000, NULL, NULL, &result, &rc, e))
+        continue;
+    return rc;
+}
+
+static int by_agent(struct hotplug *hp, struct range r, struct err *e)
+{
+    return order(hp, r, true, e) < 0 ? -1 : order(hp, r, false, e);
 }
 
 static int by_shell(struct range r, uint64_t block_bytes)
