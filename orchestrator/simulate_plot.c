@@ -76,9 +76,10 @@ void plot_curve(struct plot *p, unsigned colour, const double *x, const double *
 void plot_point(struct plot *p, unsigned colour, double x, double y, const char *text)
 {
     bool left = x_of(p, x) > WIDTH - 130;
+    double low = HEIGHT - BOTTOM - 10, at = y_of(p, y) + 4; /* clear of the axis */
     fprintf(p->out,
             "<circle class=\"point c%u\" cx=\"%.1f\" cy=\"%.1f\" r=5 /><text x=\"%.1f\" y=\"%.1f\"%s>%s</text>\n",
-            colour, x_of(p, x), y_of(p, y), x_of(p, x) + (left ? -9 : 9), y_of(p, y) + 4,
+            colour, x_of(p, x), y_of(p, y), x_of(p, x) + (left ? -9 : 9), at < low ? at : low,
             left ? " text-anchor=end" : "", text);
 }
 
