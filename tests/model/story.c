@@ -1,0 +1,417 @@
+#include "story.h"
+
+#include "lab.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- requests -----------------------------------------------------------------------------------------------------
+ */
+static uint32_t some_attachment(const struct lab *r, unsigned pick)
+{
+    uint32_t n = model_count(r->m, MODEL_ATTACHMENT);
+    for (uint32_t i = 0; i < n; i++)
+        if (model_attachment(r->m, (pick + i) % n))
+            return (pick + i) % n;
+    return NONE;
+}
+
+static uint32_t row(const struct lab *r, unsigned node)
+{
+    char name[8];
+    snprintf(name, sizeof name, "n%u", node + 1);
+    return model_find_node(r->m, node == MANAGER ? "mgmt" : name);
+}
+
+static unsigned next_id;
+
+static bool attach(struct lab *r, unsigned node, unsigned blocks)
+{
+    struct place_request q = {
+        .compute_node = row(r, node), .requested_bytes = blocks * BLOCK, .donor = NONE, .channels = 1
+    };
+    struct err e = { 0 };
+    char id[ID_SIZE];
+    uint32_t out = NONE;
+    if (q.compute_node == NONE)
+        return false;
+    snprintf(id, sizeof id, "a%06u", next_id++);
+    lab_begin(r);
+    int rc = lifecycle_attach(r->m, r->t, &q, id, &out, &e);
+    if (rc < 0)
+        model_rollback(r->m);
+    lab_commit(r);
+    return rc == 0;
+}
+
+static void on_attach(struct lab *r, struct move s)
+{
+    attach(r, s.a % SERVERS, 1 + s.b % 4);
+}
+
+static void on_detach(struct lab *r, struct move s)
+{
+    uint32_t at = some_attachment(r, s.a);
+    if (at == NONE)
+        return;
+    lab_begin(r);
+    lifecycle_detach(r->m, at);
+    lab_commit(r);
+}
+
+static void on_retry(struct lab *r, struct move s)
+{
+    uint32_t at = some_attachment(r, s.a);
+    struct err e;
+    if (at == NONE)
+        return;
+    lab_begin(r);
+    if (lifecycle_retry(r->m, at, &e) < 0)
+        model_rollback(r->m);
+    lab_commit(r);
+}
+
+static void on_cancel(struct lab *r, struct move s)
+{
+    uint32_t at = some_attachment(r, s.a);
+    struct err e;
+    if (at == NONE)
+        return;
+    lab_begin(r);
+    if (lifecycle_cancel(r->m, at, &e) < 0)
+        model_rollback(r->m);
+    lab_commit(r);
+}
+
+static void on_cordon(struct lab *r, struct move s)
+{
+    uint32_t at = row(r, s.a % SERVERS);
+    if (at == NONE)
+        return;
+    lab_begin(r);
+    model_edit_node(r->m, at)->cordoned = s.b % 4 == 0;
+    lab_commit(r);
+}
+
+/* An operator keeps his word: what he calls off is off. */
+static void fence(struct lab *r, unsigned node)
+{
+    uint32_t at = row(r, node);
+    struct err e;
+    char boot[ID_SIZE];
+    if (at == NONE)
+        return;
+    snprintf(boot, sizeof boot, "%s", model_node(r->m, at)->boot_id);
+    lab_begin(r);
+    if (lifecycle_fence(r->m, at, boot, &e) < 0)
+        model_rollback(r->m);
+    lab_commit(r);
+}
+
+static void on_fence(struct lab *r, struct move s)
+{
+    if (r->world.machines[s.a % SERVERS].power)
+        return;
+    if (s.b % 2)
+        lab_pass(r, 11000);
+    fence(r, s.a % SERVERS);
+}
+
+/* ---- agents and the network ---------------------------------------------------------------------------------------
+ */
+static void on_round(struct lab *r, struct move s)
+{
+    agent_round(r, s.a % NODES);
+}
+
+static void on_breath(struct lab *r, struct move s)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        agent_round(r, (s.a + i) % NODES);
+}
+
+static void on_fetch(struct lab *r, struct move s)
+{
+    agent_fetch(r, s.a % NODES);
+}
+
+static void on_act(struct lab *r, struct move s)
+{
+    agent_act(r, s.a % NODES, s.b % 2 ? UINT32_MAX : s.c % 12);
+}
+
+static void on_send(struct lab *r, struct move s)
+{
+    agent_send(r, s.a % NODES);
+}
+
+static void on_deliver(struct lab *r, struct move s)
+{
+    if (r->n_letters)
+        lab_deliver(r, s.a % r->n_letters, s.b % 4 == 0);
+}
+
+static void on_drop(struct lab *r, struct move s)
+{
+    if (r->n_letters)
+        lab_drop(r, s.a % r->n_letters);
+}
+
+static void on_kill(struct lab *r, struct move s)
+{
+    agent_kill(r, s.a % NODES);
+}
+
+static void on_start(struct lab *r, struct move s)
+{
+    if (r->world.machines[s.a % NODES].power)
+        r->agents[s.a % NODES].alive = true;
+}
+
+static void on_register(struct lab *r, struct move s)
+{
+    agent_register(r, s.a % NODES);
+}
+
+static void on_hang(struct lab *r, struct move s)
+{
+    r->agents[s.a % NODES].hang = s.b % 4 == 0;
+}
+
+/* ---- failures -----------------------------------------------------------------------------------------------------
+ */
+static void on_power_off(struct lab *r, struct move s)
+{
+    agent_kill(r, s.a % NODES);
+    if (s.a % NODES != MANAGER)
+        world_power(&r->world, s.a % NODES, false);
+}
+
+static void on_power_on(struct lab *r, struct move s)
+{
+    unsigned node = s.a % NODES;
+    if (node != MANAGER && !r->world.machines[node].power) {
+        agent_kill(r, node); /* it may have died of its memory */
+        world_power(&r->world, node, true);
+    }
+    r->agents[node].alive = true;
+}
+
+static void on_lender(struct lab *r, struct move s)
+{
+    if (r->world.machines[s.a % SERVERS].power)
+        world_kill_lender(&r->world, s.a % SERVERS);
+}
+
+static void on_refuse(struct lab *r, struct move s)
+{
+    r->agents[s.a % SERVERS].refuse_offline = s.b % 4 == 0;
+}
+
+static void on_fail(struct lab *r, struct move s)
+{
+    struct agent *a = &r->agents[s.a % SERVERS];
+    bool *flags[] = { &a->fail_online, &a->fail_lend, &a->fail_release };
+    *flags[s.b % 3] = s.c % 5 == 0;
+}
+
+static void on_link(struct lab *r, struct move s)
+{
+    r->world.machines[s.a % SERVERS].link_down[s.b % 4] = s.c % 6 == 0;
+}
+
+static void on_adapter(struct lab *r, struct move s)
+{
+    r->world.machines[s.a % SERVERS].adapter_error[s.b % 2] = s.c % 5 == 0;
+}
+
+/* Somebody takes blocks offline by hand. */
+static void on_hand(struct lab *r, struct move s)
+{
+    struct machine *m = &r->world.machines[s.a % SERVERS];
+    if (m->n_segments)
+        world_offline(&r->world, s.a % SERVERS, &m->segments[s.b % m->n_segments], s.c % 3);
+}
+
+static void on_use(struct lab *r, struct move s)
+{
+    unsigned node = s.a % SERVERS;
+    world_use(&r->world, node);
+    if (!r->world.machines[node].power && r->agents[node].alive)
+        agent_kill(r, node);
+}
+
+static void on_restart(struct lab *r, struct move s)
+{
+    (void)s;
+    lab_restart(r);
+}
+
+static void on_pass(struct lab *r, struct move s)
+{
+    lab_pass(r, s.a * 3);
+}
+
+static void on_wait(struct lab *r, struct move s)
+{
+    lab_pass(r, s.a * 600);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(struct lab *r, struct move s);
+    unsigned weight;
+} kinds[] = {
+    { "round", on_round, 500 },      { "breath", on_breath, 120 },    { "fetch", on_fetch, 60 },
+    { "act", on_act, 70 },           { "send", on_send, 60 },         { "deliver", on_deliver, 80 },
+    { "drop", on_drop, 12 },         { "attach", on_attach, 60 },     { "detach", on_detach, 36 },
+    { "retry", on_retry, 8 },        { "cancel", on_cancel, 14 },     { "cordon", on_cordon, 4 },
+    { "fence", on_fence, 14 },        { "kill", on_kill, 8 },          { "start", on_start, 50 },
+    { "register", on_register, 8 },  { "hang", on_hang, 8 },          { "power-off", on_power_off, 3 },
+    { "power-on", on_power_on, 40 }, { "kill-lender", on_lender, 3 }, { "refuse", on_refuse, 10 },
+    { "fail", on_fail, 12 },         { "link", on_link, 8 },          { "adapter", on_adapter, 5 },
+    { "hand", on_hand, 3 },          { "use", on_use, 50 },           { "restart", on_restart, 3 },
+    { "pass", on_pass, 60 },         { "wait", on_wait, 2 },
+};
+#define N_KINDS (sizeof kinds / sizeof *kinds)
+
+static uint64_t draw(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state * UINT64_C(0x2545f4914f6cdd1d) >> 16;
+}
+
+void story_make(struct move *steps, size_t n, uint64_t seed)
+{
+    uint64_t state = seed * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    unsigned total = 0;
+    for (size_t k = 0; k < N_KINDS; k++)
+        total += kinds[k].weight;
+    for (unsigned i = 0; i < 16; i++)
+        draw(&state);
+    for (size_t i = 0; i < n; i++) {
+        unsigned pick = (unsigned)(draw(&state) % total), k = 0;
+        while (pick >= kinds[k].weight)
+            pick -= kinds[k++].weight;
+        uint64_t v = draw(&state);
+        steps[i] = (struct move){ (uint8_t)k, (uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16) };
+    }
+}
+
+void story_print(const struct move *steps, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        printf("      %3zu  %-12s %u %u %u\n", i + 1, kinds[steps[i].what].name, steps[i].a, steps[i].b, steps[i].c);
+}
+
+/* ---- peace --------------------------------------------------------------------------------------------------------
+ */
+static void heal(struct lab *r)
+{
+    for (unsigned i = 0; i < NODES; i++) {
+        struct agent *a = &r->agents[i];
+        struct machine *m = &r->world.machines[i];
+        a->refuse_offline = a->fail_online = a->fail_lend = a->fail_release = a->hang = false;
+        memset(m->link_down, 0, sizeof m->link_down);
+        memset(m->adapter_error, 0, sizeof m->adapter_error);
+        on_power_on(r, (struct move){ .a = (uint8_t)i });
+    }
+}
+
+static void settle(struct lab *r, unsigned rounds)
+{
+    for (unsigned k = 0; k < rounds; k++) {
+        for (unsigned i = 0; i < NODES; i++)
+            agent_round(r, i);
+        world_check(&r->world);
+        lab_pass(r, 1000);
+    }
+}
+
+static void reboot(struct lab *r, unsigned node)
+{
+    on_power_off(r, (struct move){ .a = (uint8_t)node });
+    lab_pass(r, 4000);
+    on_power_on(r, (struct move){ .a = (uint8_t)node });
+}
+
+static void expect_nothing(struct lab *r)
+{
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(r->m, i);
+        if (a)
+            world_fail("%s never ends: it is %s, step %s, undoing %d, goal %d, quarantined %d, %u/%u blocks online: %s",
+                       a->id, attachment_state_names[a->state], step_names[a->step], (int)a->undoing, (int)a->goal,
+                       a->quarantined, a->blocks_online, a->blocks_total, a->reason);
+    }
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_CIRCUIT); i++)
+        if (model_circuit(r->m, i))
+            world_fail("circuit %s never goes: phase %d", model_circuit(r->m, i)->id,
+                       (int)model_circuit(r->m, i)->phase);
+    world_check_empty(&r->world);
+}
+
+/* What was not detached is attached or lost once everything is well; nothing is on its way for ever. */
+static void expect_rest(struct lab *r)
+{
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(r->m, i);
+        if (a && a->state != ATT_ATTACHED && !(a->state == ATT_LOST && a->quarantined))
+            world_fail("%s finds no rest: it is %s, step %s, undoing %d, goal %d: %s", a->id,
+                       attachment_state_names[a->state], step_names[a->step], (int)a->undoing, (int)a->goal, a->reason);
+    }
+}
+
+static void peace(struct lab *r)
+{
+    heal(r);
+    settle(r, 30);
+    lab_pass(r, 400000); /* the longest backoff */
+    settle(r, 30);
+    expect_rest(r);
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_NODE); i++)
+        for (uint32_t k = model_node(r->m, i) ? model_node(r->m, i)->first_borrow : NONE; k != NONE;
+             k = model_attachment(r->m, k)->borrow_next)
+            if (model_attachment(r->m, k)->quarantined) {
+                reboot(r, (unsigned)(model_node(r->m, i)->name[1] - '1'));
+                break;
+            }
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++)
+        on_detach(r, (struct move){ .a = (uint8_t)i });
+    settle(r, 30);
+    lab_pass(r, 400000);
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++)
+        on_detach(r, (struct move){ .a = (uint8_t)i });
+    settle(r, 30);
+    expect_nothing(r);
+    /* And nothing was used up: after a reboot of all, every server can borrow again over each of its ports. */
+    for (unsigned i = 0; i < SERVERS; i++) {
+        reboot(r, i);
+        lab_begin(r);
+        model_edit_node(r->m, row(r, i))->cordoned = false;
+        lab_commit(r);
+    }
+    settle(r, 4);
+    for (unsigned i = 0; i < SERVERS; i++)
+        if (!attach(r, i, 2))
+            world_fail("n%u cannot borrow any more", i + 1);
+    settle(r, 12);
+    expect_rest(r);
+}
+
+void story_run(const struct move *steps, size_t n, const char *dir, volatile size_t *at)
+{
+    static struct lab r;
+    next_id = 0;
+    lab_start(&r, dir);
+    for (*at = 0; *at < n; (*at)++) {
+        kinds[steps[*at].what].run(&r, steps[*at]);
+        world_check(&r.world);
+    }
+    peace(&r);
+    lab_print_counts(&r);
+    lab_done(&r);
+}
