@@ -1,0 +1,134 @@
+/* links: memlane-orchestrator */
+/* The one writer: nobody sees what is not committed, and a commit is on the disk. */
+#include "orchestrator/store_internal.h"
+#include "writer.h"
+
+#include <check.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static char dir[64], path[96];
+static struct store *store;
+static struct events *events;
+static struct writer *writer;
+static struct err e;
+
+struct add { /* a command that adds a node */
+    struct command command;
+    const char *name;
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    bool over;
+    int rc;
+};
+
+static int apply_add(struct command *c, struct change *ch, struct err *err)
+{
+    uint32_t at;
+    return model_add_node(ch->model, ((struct add *)c)->name, &at, err);
+}
+
+static void add_done(struct command *c, int rc, const struct err *err)
+{
+    struct add *a = (struct add *)c;
+    (void)err;
+    pthread_mutex_lock(&a->lock);
+    a->over = true;
+    a->rc = rc;
+    pthread_cond_signal(&a->told);
+    pthread_mutex_unlock(&a->lock);
+}
+
+static int add(const char *name)
+{
+    struct add a = { .command = { .apply = apply_add, .done = add_done },
+                     .name = name,
+                     .lock = PTHREAD_MUTEX_INITIALIZER,
+                     .told = PTHREAD_COND_INITIALIZER };
+    ck_assert_int_eq(writer_submit(writer, &a.command, &e), 0);
+    pthread_mutex_lock(&a.lock);
+    while (!a.over)
+        pthread_cond_wait(&a.told, &a.lock);
+    pthread_mutex_unlock(&a.lock);
+    return a.rc;
+}
+
+static bool published(const char *name)
+{
+    const struct model *m = writer_read_lock(writer);
+    bool there = model_find_node(m, name) != NONE;
+    writer_read_unlock(writer);
+    return there;
+}
+
+static void setup(void)
+{
+    struct writer_options o = { .time_scale = 1.0, .check_invariants = true };
+    snprintf(dir, sizeof dir, "%s/memlane-writer-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/rack.db", dir);
+    ck_assert_msg(store_open(&store, path, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(events_new(&events, store_last_event(store), &e), 0);
+    ck_assert_msg(writer_start(&writer, store, events, &o, &e) == 0, "%s", e.detail);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    writer_stop(writer);
+    events_free(events);
+    store_close(store);
+    snprintf(command, sizeof command, "rm -r '%s'", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit = { bytes, RLIM_INFINITY };
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+START_TEST(what_cannot_be_committed_is_seen_by_nobody)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(add("n1"), 0);
+    ck_assert(published("n1"));
+    limit_files(1);
+    int rc = add("n2");
+    bool seen = published("n2");
+    limit_files(RLIM_INFINITY);
+    ck_assert_int_eq(rc, -1);
+    ck_assert(!seen);
+    ck_assert_int_eq(add("n3"), 0); /* it recovers by itself */
+    ck_assert(published("n3") && !published("n2"));
+}
+END_TEST
+
+START_TEST(a_commit_waits_for_the_disk)
+{
+    int64_t mode;
+    writer_stop(writer);
+    writer = NULL;
+    ck_assert_int_eq(db_read_int(&store->db, "PRAGMA synchronous", &mode, &e), 0);
+    ck_assert_int_ge(mode, 2); /* FULL: what is acknowledged survives a power cut */
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("writer");
+    TCase *t = tcase_create("commit");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
+    tcase_add_test(t, a_commit_waits_for_the_disk);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
