@@ -174,6 +174,11 @@ START_TEST(a_switch_that_was_not_read_proves_no_join_and_no_parting)
     }
     const struct circuit *c = model_circuit(s.m, at(a)->circuit);
     ck_assert_int_eq(c->phase, PHASE_CLEAR);
+    sim_register(&s, 3);
+    sim_begin(&s);
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_PORT); i++)
+        model_touch_port(s.m, i)->seen_peer = NONE; /* what a restart forgets */
+    sim_commit(&s);
     struct wire_observed o = { .epoch = 1, .revision = s.m->revision, .sequence = s.nodes[3].sequence + 1 };
     bool changed;
     snprintf(o.session, sizeof o.session, "s-mgmt-%u", s.nodes[3].session);
