@@ -14,7 +14,7 @@ int command_enrolment_list(struct cli *c)
     CLEANUP(json_cleanup) json_t *list = NULL;
     int rc = cli_list(c, "/v1/enrolments", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(list);
+        return rc ? rc : cli_print_json(c, list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *one;
     size_t i;
@@ -36,7 +36,7 @@ static int decide(struct cli *c, const char *verb)
     snprintf(path, sizeof path, "/v1/enrolments/%s/%s", cli_escape(c->operands[0], escaped, sizeof escaped), verb);
     int rc = cli_send(c, "POST", path, NULL, NULL, &node);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(node);
+        return rc ? rc : cli_print_json(c, node);
     printf("%s is %s\n", text_of(node, "name"), text_of(node, "state"));
     return EXIT_DONE;
 }
@@ -73,7 +73,7 @@ int command_audit(struct cli *c)
     while (limit && json_array_size(items) > limit)
         json_array_remove(items, 0);
     if (c->json)
-        return cli_print_json(list);
+        return cli_print_json(c, list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *one;
     size_t i;

@@ -23,7 +23,7 @@ static int print_outcome(const struct cli *c, const json_t *a, const char *hoped
     const char *state = text_of(a, "state"), *reason = text_of(a, "reason");
     bool good = !strcmp(state, hoped_for);
     if (c->json) {
-        cli_print_json(a);
+        cli_print_json(c, a);
         return good ? EXIT_DONE : EXIT_FAILED;
     }
     printf("%s%s%s  %s  %s for %s from %s", c->colour ? table_state_colour(state) : "", state,
@@ -48,7 +48,7 @@ static int follow_and_print(struct cli *c, const char *id, const struct follow_s
 static int print_accepted(const struct cli *c, const json_t *a)
 {
     if (c->json)
-        return cli_print_json(a);
+        return cli_print_json(c, a);
     printf("%s\n", text_of(a, "id"));
     return EXIT_DONE;
 }
@@ -127,7 +127,7 @@ int command_attachment_list(struct cli *c)
              c->options.node ? "&node=" : "", cli_escape(c->options.node ? c->options.node : "", node, sizeof node));
     int rc = cli_list(c, path, &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(list);
+        return rc ? rc : cli_print_json(c, list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *a;
     size_t i;
@@ -137,9 +137,11 @@ int command_attachment_list(struct cli *c)
         snprintf(blocks, sizeof blocks, "%u/%u", (unsigned)number_of(a, "blocks_online"),
                  (unsigned)number_of(a, "blocks_total"));
         snprintf(section, sizeof section, "%u", (unsigned)number_of(a, "section"));
-        table_add(t, (const char *[]){ short_id(text_of(a, "id"), id), text_of(a, "state"), text_of(a, "compute_node"),
-                                       text_of(a, "donor"), size_of(a, "size_bytes", size), blocks, section,
-                                       text_of(a, "circuit"), text_of(a, "created_at"), text_of(a, "reason") });
+        const char *full = text_of(a, "id");
+        table_add(t, (const char *[]){ c->format == CLI_WIDE ? full : short_id(full, id), text_of(a, "state"),
+                                       text_of(a, "compute_node"), text_of(a, "donor"), size_of(a, "size_bytes", size),
+                                       blocks, section, text_of(a, "circuit"), text_of(a, "created_at"),
+                                       text_of(a, "reason") });
     }
     table_print(t);
     return EXIT_DONE;
@@ -198,7 +200,7 @@ int command_attachment_show(struct cli *c)
     if (rc == EXIT_DONE)
         rc = cli_get(c, path, &a);
     if (rc == EXIT_DONE && c->json)
-        return cli_print_json(a);
+        return cli_print_json(c, a);
     if (rc == EXIT_DONE)
         print_attachment(c, a);
     return rc;

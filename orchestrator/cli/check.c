@@ -60,7 +60,7 @@ int command_check(struct cli *c)
             nanosleep(&pause, NULL);
     }
     if (c->json)
-        cli_print_json(answer);
+        cli_print_json(c, answer);
     else
         print_items(c, answer);
     return is(answer, "violated") ? EXIT_FAILED : EXIT_DONE;

@@ -36,12 +36,15 @@ struct cli_options {
     bool wait, declared, yes, reasons, help, version;
 };
 
+enum cli_format { CLI_TABLE, CLI_WIDE, CLI_JSON, CLI_JSONL, CLI_CSV };
+
 struct cli {
     struct cli_options options;
     const char *operands[CLI_OPERANDS_MAX];
     size_t n_operands;
     struct client *client;
-    bool json;       /* -o json */
+    enum cli_format format;
+    bool json;       /* for programs: -o json, jsonl, csv */
     bool colour;     /* on standard output */
     long timeout_ms; /* of waiting for an attach or a detach */
 };
@@ -104,7 +107,8 @@ int cli_fail_answer(const struct cli *c, const struct client_answer *answer); /*
 int cli_usage(const char *fmt, ...) PRINTF(1, 2);                             /* EXIT_USAGE */
 
 /* ---- output (render.c) */
-int cli_print_json(const json_t *j);                         /* indented; EXIT_DONE */
+/* As -o says; EXIT_DONE.  Of a list, jsonl and csv print the items, one a line; csv leaves out what is no scalar. */
+int cli_print_json(const struct cli *c, const json_t *j);
 const char *text_of(const json_t *object, const char *name); /* "" when absent or null */
 uint64_t number_of(const json_t *object, const char *name);  /* 0 when absent */
 char *size_of(const json_t *object, const char *name, char buf[UNITS_SIZE_MAX]);

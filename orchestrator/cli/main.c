@@ -24,7 +24,7 @@ static const struct command {
     int (*run)(struct cli *c);
     const char *what;
 } commands[] = {
-    { "status", "", 0, 0, "", command_status, "the rack at a glance" },
+    { "status", "[THING]", 0, 1, "", command_status, "the rack at a glance; a node by name, an attachment by its id" },
     { "node list", "", 0, 0, "reasons", command_node_list, "nodes, their memory, what is wrong with them" },
     { "node show", "NODE", 1, 1, "", command_node_show, "one node: adapters, sections, findings, attachments" },
     { "node cordon", "NODE", 1, 1, "", command_node_cordon, "let a node lend nothing new" },
@@ -67,7 +67,10 @@ static const struct known_option {
     bool common;
     const char *metavar, *help;
 } known[] = {
-    { { "output", 'o', &cli.options.output, NULL, NULL, 0 }, true, "FORMAT", "table (default) or json" },
+    { { "output", 'o', &cli.options.output, NULL, NULL, 0 },
+      true,
+      "FORMAT",
+      "table (default), wide, json, jsonl or csv" },
     { { "url", 0, &cli.options.url, NULL, NULL, 0 }, true, "URL", "the orchestrator (MEMLANE_URL; " URL_DEFAULT ")" },
     { { "ca-file", 0, &cli.options.ca_file, NULL, NULL, 0 },
       true,
@@ -259,10 +262,15 @@ static int set_up(void)
 {
     struct err e = { 0 };
     uint64_t seconds = TIMEOUT_DEFAULT_S;
-    const char *output = cli.options.output ? cli.options.output : "table";
-    if (strcmp(output, "table") && strcmp(output, "json"))
-        return cli_usage("-o takes table or json, not \"%.40s\"", output);
-    cli.json = !strcmp(output, "json");
+    static const char *const formats[] = { "table", "wide", "json", "jsonl", "csv" };
+    const char *output = cli.options.output ? cli.options.output : formats[CLI_TABLE];
+    unsigned format = 0;
+    while (format < ARRAY_LEN(formats) && strcmp(output, formats[format]) != 0)
+        format++;
+    if (format == ARRAY_LEN(formats))
+        return cli_usage("-o takes table, wide, json, jsonl or csv, not \"%.40s\"", output);
+    cli.format = format;
+    cli.json = format >= CLI_JSON;
     const char *no_color = getenv("NO_COLOR");
     cli.colour = !cli.json && isatty(STDOUT_FILENO) && !(no_color && *no_color);
     if (cli.options.timeout && (units_parse_u64(cli.options.timeout, &seconds, &e) < 0 || seconds > 86400))

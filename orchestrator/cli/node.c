@@ -73,7 +73,7 @@ int command_node_list(struct cli *c)
     CLEANUP(json_cleanup) json_t *list = NULL;
     int rc = cli_list(c, "/v1/nodes", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(list);
+        return rc ? rc : cli_print_json(c, list);
     if (c->options.reasons) {
         print_reasons(items_of(list));
         return EXIT_DONE;
@@ -161,7 +161,7 @@ int command_node_show(struct cli *c)
     node_path(c->operands[0], "", path, sizeof path);
     int rc = cli_get(c, path, &node);
     if (rc == EXIT_DONE && c->json)
-        return cli_print_json(node);
+        return cli_print_json(c, node);
     if (rc == EXIT_DONE)
         print_node(c, node);
     return rc;
@@ -174,7 +174,7 @@ static int set_cordon(struct cli *c, bool cordoned)
     node_path(c->operands[0], "", path, sizeof path);
     int rc = cli_send(c, "PATCH", path, body, NULL, &node);
     if (rc == EXIT_DONE && c->json)
-        return cli_print_json(node);
+        return cli_print_json(c, node);
     if (rc == EXIT_DONE)
         printf("%s %s\n", c->operands[0], cordoned ? "is cordoned: it lends nothing new" : "lends again");
     return rc;
@@ -202,7 +202,7 @@ int command_node_fence(struct cli *c)
     node_path(c->operands[0], "/fence", path, sizeof path);
     int rc = cli_send(c, "POST", path, body, NULL, &node);
     if (rc == EXIT_DONE && c->json)
-        return cli_print_json(node);
+        return cli_print_json(c, node);
     if (rc == EXIT_DONE)
         printf("%s is fenced\n", c->operands[0]);
     return rc;

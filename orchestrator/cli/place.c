@@ -150,7 +150,7 @@ int command_place(struct cli *c)
     if (rc)
         return rc;
     if (c->json)
-        cli_print_json(preview);
+        cli_print_json(c, preview);
     else if (c->options.why)
         print_why(c, preview);
     else

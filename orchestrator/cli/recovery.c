@@ -14,7 +14,7 @@ int command_unowned(struct cli *c)
     CLEANUP(json_cleanup) json_t *list = NULL;
     int rc = cli_list(c, "/v1/unowned", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(list);
+        return rc ? rc : cli_print_json(c, list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *one;
     size_t i;
@@ -56,7 +56,7 @@ int command_recovery_show(struct cli *c)
     CLEANUP(json_cleanup) json_t *r = NULL;
     int rc = cli_get(c, "/v1/recovery", &r);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(r);
+        return rc ? rc : cli_print_json(c, r);
     print_recovery(c, r);
     return EXIT_DONE;
 }
@@ -70,7 +70,7 @@ int command_recovery_adopt(struct cli *c)
     json_object_set_new(body, "without", without);
     int rc = cli_send(c, "POST", "/v1/recovery/adopt", body, NULL, &r);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(r);
+        return rc ? rc : cli_print_json(c, r);
     printf("adopted %llu attachments, ended %llu, kept %llu objects without an owner; epoch %llu\n",
            (unsigned long long)number_of(r, "adopted"), (unsigned long long)number_of(r, "ended"),
            (unsigned long long)number_of(r, "kept"), (unsigned long long)number_of(r, "epoch"));

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* "8 ready, 1 unreachable" from {"ready": 8, "unreachable": 1, "new": 0} */
 static void print_counts(const char *title, const json_t *counts)
@@ -19,13 +20,30 @@ static void print_counts(const char *title, const json_t *counts)
     puts(any ? "" : "none");
 }
 
+/* Whatever has this name: a node, or an attachment whose id begins so. */
+static int show_thing(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *nodes = NULL;
+    const json_t *node;
+    size_t i;
+    int rc = cli_list(c, "/v1/nodes", &nodes);
+    if (rc)
+        return rc;
+    json_array_foreach(items_of(nodes), i,
+                       node) if (!strcmp(text_of(node, "name"), c->operands[0])) return command_node_show(c);
+    return command_attachment_show(c);
+}
+
 int command_status(struct cli *c)
 {
+    if (c->n_operands)
+        return show_thing(c);
+
     CLEANUP(json_cleanup) json_t *status = NULL;
     char lendable[UNITS_SIZE_MAX], lent[UNITS_SIZE_MAX];
     int rc = cli_get(c, "/v1/status", &status);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(status);
+        return rc ? rc : cli_print_json(c, status);
     uint64_t up = number_of(status, "uptime_s");
     printf("%-12s %s, epoch %" PRIu64 ", up %" PRIu64 "d %02" PRIu64 ":%02" PRIu64 ":%02" PRIu64 "\n", "memlaned",
            text_of(status, "version"), number_of(status, "epoch"), up / 86400, up / 3600 % 24, up / 60 % 60, up % 60);

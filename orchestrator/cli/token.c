@@ -22,7 +22,7 @@ int command_token_create(struct cli *c)
         json_object_set_new(body, "approves", json_false());
     int rc = cli_send(c, "POST", "/v1/tokens", body, NULL, &token);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(token);
+        return rc ? rc : cli_print_json(c, token);
     fprintf(stderr, "%s token %s (%s); it is shown this once:\n", text_of(token, "role"), text_of(token, "id"),
             text_of(token, "name"));
     printf("%s\n", text_of(token, "token"));
@@ -38,7 +38,7 @@ int command_token_list(struct cli *c)
     CLEANUP(json_cleanup) json_t *list = NULL;
     int rc = cli_list(c, "/v1/tokens", &list);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(list);
+        return rc ? rc : cli_print_json(c, list);
     CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
     const json_t *one;
     size_t i;

@@ -70,7 +70,7 @@ int command_topology_show(struct cli *c)
     CLEANUP(json_cleanup) json_t *topology = NULL;
     int rc = cli_get(c, c->options.declared ? "/v1/topology?declared=1" : "/v1/topology", &topology);
     if (rc || c->json || c->options.declared)
-        return rc ? rc : cli_print_json(topology);
+        return rc ? rc : cli_print_json(c, topology);
     const json_t *switches = json_object_get(topology, "switches");
     if (json_array_size(switches)) {
         print_switches(c, switches);
@@ -111,7 +111,7 @@ int command_topology_apply(struct cli *c)
     if (rc == EXIT_DONE)
         rc = cli_send(c, "PUT", "/v1/topology", cabling, etag, &now);
     if (rc || c->json)
-        return rc ? rc : cli_print_json(now);
+        return rc ? rc : cli_print_json(c, now);
     printf("declared: %zu switches, %zu cables\n", json_array_size(json_object_get(cabling, "switches")),
            json_array_size(json_object_get(cabling, "links")));
     return EXIT_DONE;

@@ -1,0 +1,122 @@
+"""The `memlane` command against a whole rack: what people see, what programs read, and the exit codes."""
+import csv
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import BUILD, GIB, Rack, eventually
+
+ESCAPES = "\x1b["
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.rack = cls.enterClassContext(Rack("pair"))
+
+    def tearDown(self):
+        for a in self.rack.live():
+            self.rack.detach(a["id"])
+
+    def environment(self, **more):
+        return {**os.environ, "MEMLANE_URL": self.rack.env["MEMLANE_URL"], "MEMLANE_TOKEN": self.rack.env["MEMLANE_TOKEN"], **more}
+
+    def run_it(self, *words, code=0, **more):
+        done = subprocess.run([BUILD / "bin" / "memlane", *words], capture_output=True, text=True, timeout=120,
+                              env=self.environment(**more))
+        self.assertEqual(done.returncode, code, f"memlane {' '.join(words)}: {done.stdout}{done.stderr}")
+        return done
+
+    def json_of(self, *words):
+        return json.loads(self.run_it(*words, "-o", "json").stdout)
+
+    def test_attach_shows_its_steps_and_detach_takes_a_prefix(self):
+        done = self.run_it("attach", "a", "1GiB")
+        self.assertRegex(done.stdout, r"^attached  \w+  1 GiB for a from b")
+        steps = re.findall(r"ms  (\w+)", done.stderr)
+        self.assertEqual([s for s in steps if s in ("lend", "connect", "map", "online", "attached")],
+                         ["lend", "connect", "map", "online", "attached"])
+        [a] = self.json_of("attachment", "list")["items"]
+        self.assertIn("attached", self.run_it("status", a["id"][:5]).stdout)
+        self.assertRegex(self.run_it("detach", a["id"][:5]).stdout, "^detached")
+        self.run_it("detach", a["id"])  # already: no error
+
+    def test_no_wait_answers_at_once_and_a_timeout_says_how_to_go_on(self):
+        first = self.run_it("attach", "a", "1", "--no-wait").stdout.strip()
+        eventually("it is attached", lambda: self.rack.attachment(first)["state"] == "attached")
+        late = self.run_it("attach", "a", "1GiB", "--timeout", "0", code=7)
+        self.assertRegex(late.stderr, r"it goes on: memlane attachment show \w+")
+
+    def test_an_interrupt_leaves_the_request_running(self):
+        self.rack.supervisor("stop agent-b")
+        try:
+            eventually("b is there for placement still", lambda: self.rack.node("b")["state"] == "ready")
+            child = subprocess.Popen([BUILD / "bin" / "memlane", "attach", "a", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True, env=self.environment())
+            eventually("it is under way", self.rack.live)
+            time.sleep(0.1)  # the handler is set once the request was answered
+            child.send_signal(signal.SIGINT)
+            _, err = child.communicate(timeout=30)
+            self.assertEqual(child.returncode, 7, err)
+            self.assertRegex(err, r"interrupted; it goes on: memlane attachment show \w+")
+        finally:
+            self.rack.supervisor("start agent-b")
+        eventually("it is attached after all", lambda: self.rack.live()[0]["state"] == "attached", 20)
+
+    def test_formats_for_programs(self):
+        self.rack.attach("a", GIB)
+        rows = list(csv.DictReader(io.StringIO(self.run_it("node", "list", "-o", "csv").stdout)))
+        self.assertEqual([(r["name"], r["state"], int(r["memory_bytes"]) > 0) for r in rows], [("a", "ready", True), ("b", "ready", True)])
+        lines = self.run_it("attachment", "list", "-o", "jsonl").stdout.splitlines()
+        self.assertEqual(json.loads(lines[0])["size_bytes"], GIB)
+        full = json.loads(lines[0])["id"]
+        self.assertNotIn(full, self.run_it("attachment", "list").stdout)
+        self.assertIn(full, self.run_it("attachment", "list", "-o", "wide").stdout)
+        self.assertIn("commits", str(self.json_of("check")).lower())
+        self.run_it("status", "-o", "xml", code=2)
+
+    def test_colours_are_for_terminals_that_want_them(self):
+        for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
+            master, slave = pty.openpty()
+            done = subprocess.run([BUILD / "bin" / "memlane", "node", "list"], stdout=slave, timeout=30, env=self.environment(**more))
+            os.close(slave)
+            text = os.read(master, 65536).decode()
+            os.close(master)
+            self.assertEqual((done.returncode, ESCAPES in text), (0, wanted), text)
+        self.assertNotIn(ESCAPES, self.run_it("node", "list").stdout)
+
+    def test_each_mistake_has_its_exit_code_and_says_what_to_do(self):
+        for code, words, said in (
+            (2, ("frob",), "no command"), (2, ("node",), "needs one of these"), (2, ("attach", "a"), "needs NODE SIZE"),
+            (2, ("attach", "a", "1G", "--frob"), "no option"), (2, ("attach", "a", "0"), "size_bytes"),
+            (2, ("attach", "a", "lots"), "is no size"), (2, ("attach", "a", "9999TiB"), "size_bytes"),
+            (2, ("token", "create"), "--role"), (2, ("node", "fence", "a", "x"), "--yes"),
+            (3, ("node", "show", "zz"), "node list"), (3, ("attach", "zz", "1G"), "node list"), (3, ("detach", "none"), "begins with"),
+            (3, ("status", "nothing"), "begins with"), (1, ("attach", "a", "1TiB"), "insufficient_memory"),
+            (1, ("topology", "apply", "/nonexistent"), "No such file")):
+            with self.subTest(words=words):
+                self.assertIn(said, self.run_it(*words, code=code).stderr)
+        self.assertIn("MEMLANE_TOKEN", self.run_it("status", code=6, MEMLANE_TOKEN="wrong").stderr)
+        self.assertIn("MEMLANE_URL", self.run_it("status", code=5, MEMLANE_URL="http://127.0.0.1:1").stderr)
+        problem = json.loads(self.run_it("node", "show", "zz", "-o", "json", code=3).stderr)
+        self.assertEqual(problem["code"], "node_unknown")
+
+    def test_a_preview_says_by_its_exit_code_whether_it_would_fit(self):
+        self.run_it("place", "a", "1GiB")
+        self.run_it("place", "a", "1TiB", code=1)
+
+    def test_every_command_has_its_help(self):
+        listed = re.findall(r"^  ([a-z]+(?: [a-z]+)?)\b", self.run_it("help").stdout.split("common options")[0], re.M)
+        self.assertGreater(len(listed), 20)
+        for words in listed:
+            self.run_it("help", *words.split())
+
+
+if __name__ == "__main__":
+    unittest.main()
