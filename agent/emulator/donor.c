@@ -200,7 +200,7 @@ static void machine_mappings(struct box_adapter *a, uint64_t start, uint64_t end
     if (stat(n->memory_path, &st) < 0)
         return;
     for (; start < end && (run = translate(a, start, end - start, &physical)) > 0; start += run) {
-        struct donor_mapping m = { .start = start, .end = start + run };
+        struct donor_mapping m = { .start = start, .end = start + run, .file_offset = physical };
 
         if (physical == 0)
             continue;

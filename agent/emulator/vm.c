@@ -56,7 +56,8 @@ struct vm {
 struct window_check {
     const struct vm *vm;
     uint64_t start, end; /* effective addresses that the window reaches */
-    unsigned n_right, n_wrong;
+    unsigned n_wrong;
+    struct donor_mapping wrong; /* the first */
 };
 
 static void check_mapping(void *arg, const struct donor_mapping *m)
@@ -67,7 +68,8 @@ static void check_mapping(void *arg, const struct donor_mapping *m)
         return;
     bool right = m->device == c->vm->window.st_dev && m->inode == c->vm->window.st_ino &&
                  m->file_offset == m->start - c->start + c->vm->window_start;
-    *(right ? &c->n_right : &c->n_wrong) += 1;
+    if (!right && c->n_wrong++ == 0)
+        c->wrong = *m;
 }
 
 /* Whether what the donor has mapped where the section leads is what the machine has there. */
@@ -80,6 +82,12 @@ static bool leads_home(struct box_adapter *compute, unsigned section, uint64_t v
     if (!memory || !memory->donor)
         return true; /* it leads nowhere: not a lie */
     donor_mappings(memory, c.start, c.end, check_mapping, &c);
+    if (c.n_wrong)
+        log_warn("vm.mapping",
+                 "node=%s: window offset 0x%" PRIx64 "+0x%" PRIx64 " is %s 0x%" PRIx64 " (%u runs of pages are wrong)",
+                 compute->node->spec->name, c.wrong.start - c.start, c.wrong.end - c.wrong.start,
+                 c.wrong.inode == c.vm->window.st_ino ? "the file at" : "none of the file, physical",
+                 c.wrong.file_offset, c.n_wrong);
     return c.n_wrong == 0;
 }
 
