@@ -116,17 +116,22 @@ static void read_short(const struct sysfs *fs, const char *path, char *out, size
         memcpy(out, text, strlen(text) + 1);
 }
 
-void kernel_facts_read(struct kernel_facts *out, const struct sysfs *sys, const struct sysfs *proc,
-                       const char *boot_dir)
+void kernel_facts_refresh(struct kernel_facts *out, const struct sysfs *sys)
 {
     char memmap[16];
-    struct err e = { 0 };
-    memset(out, 0, sizeof *out);
-    read_short(proc, "sys/kernel/osrelease", out->release, sizeof out->release);
     read_short(sys, BLOCK_DIR "/auto_online_blocks", out->policy, sizeof out->policy);
     read_short(sys, MEMMAP_PARAMETER, memmap, sizeof memmap);
     if (memmap[0] != '\0')
         out->memmap_on_memory = memmap[0] == 'N' || memmap[0] == '0' ? KERNEL_NO : KERNEL_YES;
+}
+
+void kernel_facts_read(struct kernel_facts *out, const struct sysfs *sys, const struct sysfs *proc,
+                       const char *boot_dir)
+{
+    struct err e = { 0 };
+    memset(out, 0, sizeof *out);
+    read_short(proc, "sys/kernel/osrelease", out->release, sizeof out->release);
+    kernel_facts_refresh(out, sys);
     CLEANUP(cleanup_free) char *text = malloc(COMMAND_LINE_SIZE);
     if (text && sysfs_read(proc, "cmdline", text, COMMAND_LINE_SIZE, &e) == 0)
         kernel_command_line(out, text);

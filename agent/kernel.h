@@ -23,6 +23,8 @@ extern const char *const kernel_option_names[KERNEL_N_OPTIONS]; /* "CONFIG_MEMOR
 
 void kernel_facts_read(struct kernel_facts *out, const struct sysfs *sys, const struct sysfs *proc,
                        const char *boot_dir);
+/* Only what may change while the kernel runs. */
+void kernel_facts_refresh(struct kernel_facts *out, const struct sysfs *sys);
 /* One line of a build configuration; another option's changes nothing. */
 void kernel_config_line(struct kernel_facts *out, const char *line);
 /* The whole command line. */

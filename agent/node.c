@@ -93,15 +93,15 @@ int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct 
     n->children.keep[0] = lock_fd;
     if (init_kernel(n, e) < 0 || init_parts(n, e) < 0)
         return -1;
+    kernel_facts_read(&n->kernel, &n->sys, &n->proc, c->boot_dir);
     node_check(n);
     return 0;
 }
 
 void node_check(struct node *n)
 {
-    struct kernel_facts kernel;
-    kernel_facts_read(&kernel, &n->sys, &n->proc, n->config->boot_dir);
-    const struct findings_source from = { n->config, &n->sys, &n->proc, &kernel,
+    kernel_facts_refresh(&n->kernel, &n->sys);
+    const struct findings_source from = { n->config, &n->sys, &n->proc, &n->kernel,
                                           n->ocxl_loaded ? NULL : n->ocxl_error };
     n->n_findings = findings_read(&from, n->findings);
 }

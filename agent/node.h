@@ -11,6 +11,7 @@
 #include "crossconnect.h"
 #include "hotplug.h"
 #include "inventory.h"
+#include "kernel.h"
 #include "labels.h"
 #include "platform.h"
 
@@ -79,6 +80,7 @@ struct node {
     struct failed_buffer *failed;
     size_t n_failed;
     int64_t scan_at_ms; /* when the windows are searched for blocks again */
+    struct kernel_facts kernel;
     unsigned n_findings;
     struct wire_finding findings[WIRE_MAX_FINDINGS];
     /* Of the desired state that was acted upon last. */
