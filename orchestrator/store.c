@@ -78,12 +78,28 @@ static int read_version(struct store *s, int64_t *version, struct err *e)
     return 0;
 }
 
+#define FIRST_WITH_SUMS 3
+
+/* A new column is part of its row's sum: what was written without it counts as not summed yet. */
+static int forget_sums(struct db *d, int number, struct err *e)
+{
+    if (number <= FIRST_WITH_SUMS)
+        return 0;
+    for (int kind = 0; kind < MODEL_KINDS; kind++) {
+        char sql[64];
+        snprintf(sql, sizeof sql, "UPDATE %s SET sum = 0", row_table((enum model_kind)kind));
+        if (db_exec(d, sql, e) < 0)
+            return -1;
+    }
+    return db_exec(d, "UPDATE store SET sum = 0", e);
+}
+
 static int apply_migration(struct db *d, int number, struct err *e)
 {
     char mark[96];
     snprintf(mark, sizeof mark, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", DB_APPLICATION_ID, number);
     if (db_exec(d, "BEGIN IMMEDIATE", e) == 0 && db_exec(d, store_migrations[number - 1].sql, e) == 0 &&
-        db_exec(d, mark, e) == 0)
+        forget_sums(d, number, e) == 0 && db_exec(d, mark, e) == 0)
         return 0;
     struct err ignored;
     if (!sqlite3_get_autocommit(d->handle) && db_exec(d, "ROLLBACK", &ignored) < 0)
@@ -247,6 +263,11 @@ uint64_t store_recovering(const struct store *s)
     return s->at.recovering;
 }
 
+bool store_is_ahead(const struct store *s)
+{
+    return s->is_ahead;
+}
+
 uint64_t store_start_revision(const struct store *s)
 {
     return s->start_revision;
@@ -392,6 +413,7 @@ static int reopen_later(struct store *s, struct err *e)
     if (st.revision == s->at.revision)
         return 0;
     db_close(&s->db);
+    s->is_ahead = true;
     return err_set(e, ERR_STORAGE, "the database has commit %" PRIu64 ", which was reported as failed", st.revision);
 }
 

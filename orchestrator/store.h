@@ -46,6 +46,10 @@ void store_rollback(struct store *s);
  * commit counts as failed; each store_begin() tries to open it again. */
 MUST_CHECK int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e);
 
+/* The file has a commit after all that nobody could read and that counted as failed: no store_begin() succeeds any
+ * more, only a new start brings program and file together. */
+bool store_is_ahead(const struct store *s);
+
 /* ---- on the writer thread, inside a savepoint ---- */
 struct audit {
     char actor[96], action[64], object[192], remote[64], request_id[64];

@@ -322,6 +322,12 @@ static uint64_t sum_column(uint64_t sum, const struct column *c, const void *row
     return sum_u64(sum, u64);
 }
 
+static uint64_t sum_section(uint64_t sum, const struct section *s)
+{
+    sum = sum_u64(sum_u64(sum_u64(sum, s->used), s->base), s->park_revision);
+    return sum_u64(sum_u64(sum_u64(sum, s->barred_compute_boot), s->barred_donor), s->barred_donor_boot);
+}
+
 /* What has a table of its own. */
 static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
 {
@@ -335,8 +341,7 @@ static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
             sum = sum_u64(sum, n->adapters[i]);
     } else if (kind == MODEL_ADAPTER) {
         for (unsigned i = 0; i < WIRE_SECTIONS; i++)
-            sum =
-                sum_u64(sum_u64(sum_u64(sum, a->sections[i].used), a->sections[i].base), a->sections[i].park_revision);
+            sum = sum_section(sum, &a->sections[i]);
     } else if (kind == MODEL_CIRCUIT) {
         for (unsigned k = 0; k < c->channels && k < 2; k++)
             for (unsigned i = 0; i < c->legs[k].n_ports; i++)

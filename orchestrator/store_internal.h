@@ -22,6 +22,7 @@ struct store {
     struct store_state next;      /* of the batch under way */
     struct store_state request;   /* 'next' as it was at the savepoint */
     uint64_t start_revision;      /* of the file when it was opened */
+    bool is_ahead;                /* the file has a commit that was reported as failed */
     bool in_batch, state_changed; /* state_changed: 'next' by the batch itself */
     int64_t changes_before;       /* sqlite3_total_changes64() at store_begin() */
     struct row_sql *row_sql;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BATCH_MAX 256
 #define QUEUE_MAX 4096
@@ -184,7 +185,7 @@ static void wake_waiting(struct writer *w)
 static void check(struct writer *w)
 {
     struct err e;
-    if (!w->options.check_invariants || model_check(w->model, &e) == 0)
+    if (!w->options.check_invariants || model_check(w->model, &e) == 0 || strcmp(e.detail, "out of memory") == 0)
         return;
     log_error("writer.invariant", "%s", e.detail);
     assert(!"an invariant of the model is broken");
@@ -250,6 +251,10 @@ static void run_batch(struct writer *w, size_t n)
         }
         w->tick_at_ms = w->model->now_ms + 1000;
         log_error("writer.begin", "%s", e.detail);
+        if (store_is_ahead(w->store)) {
+            log_error("writer.ahead", "ending, to be started again from the database");
+            _exit(EXIT_FAILURE);
+        }
         return;
     }
     for (size_t i = 0; i < n; i++)

@@ -123,6 +123,8 @@ class Client:
 
 
 class Memlaned:
+    environment = {}  # beside the test's own
+
     def __init__(self, **options):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="memlane-api-"))
         self.options = options
@@ -137,7 +139,8 @@ class Memlaned:
                      "--admin-token-file", str(self.dir / "admin.token"), "--check-invariants", "--log-level", "debug"]
         for key, value in self.options.items():
             arguments += ["--" + key.replace("_", "-"), str(value)]
-        self.process = subprocess.Popen(arguments, stderr=self.log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(arguments, stderr=self.log, stdin=subprocess.DEVNULL,
+                                        env={**os.environ, **self.environment})
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
             text = (self.dir / "log").read_bytes()[begin:].decode()
