@@ -1,9 +1,9 @@
 /* shim.c - preloaded into memlaned by tests: lets the n-th call fail, or writes down what is written.
  *
- * $SHIM_CONTROL is a file of one 'struct control', mapped by the test and by us; $SHIM_PREFIX: only files below it count;
- * $SHIM_RECORD: where writes and syncs are recorded, in order.  A record is four numbers of 64 bits (what: 1 write, 2
- * truncate, 3 sync, 4 mark; file: a number given at its first open, 0 the database, 1 its log, 2 others; offset; length)
- * and, for a write, its bytes. */
+ * $SHIM_CONTROL is a file of one 'struct control', mapped by the test and by us; $SHIM_PREFIX: only files below it
+ * count; $SHIM_RECORD: where writes and syncs are recorded, in order.  A record is four numbers of 64 bits (what: 1
+ * write, 2 truncate, 3 sync, 4 mark; file: a number given at its first open, 0 the database, 1 its log, 2 others;
+ * offset; length) and, for a write, its bytes. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -127,10 +127,10 @@ static int shim_open(const char *path, int flags, mode_t mode)
     int fd = real_open(path, flags, mode);
     if (fd >= 0 && fd < FDS) {
         size_t n = strlen(path);
-        kind_of[fd] = !mine                                     ? 0
+        kind_of[fd] = !mine                                    ? 0
                       : n > 3 && !strcmp(path + n - 3, ".db")  ? 1
                       : n > 4 && !strcmp(path + n - 4, "-wal") ? 2
-                                                                : 3;
+                                                               : 3;
     }
     return fd;
 }
