@@ -110,12 +110,21 @@ static int take_adopt(struct request *rq, struct adopt *x, struct err *e)
     return 0;
 }
 
+static bool holds_unowned(const struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i) && model_node(m, i)->n_unowned)
+            return true;
+    return false;
+}
+
 static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
 {
     struct adopt *x = rq->data;
     uint64_t known = 0, known_revision = writer_known_revision(ch->writer);
-    if (!writer_recovering(ch->writer, &known))
-        return err_set(e, ERR_CONFLICT, "the orchestrator is not recovering");
+    bool recovering = writer_recovering(ch->writer, &known);
+    if (!recovering && !holds_unowned(ch->model))
+        return err_set(e, ERR_CONFLICT, "the orchestrator is not recovering, and nothing is without an owner");
     if (known_revision >= ch->model->revision)
         ch->model->revision = known_revision + 1; /* what agents saw of the lost time is not to be met again */
     if (adopt_all(ch->model, x->without, x->n_without, &x->done, e) < 0)
@@ -123,8 +132,8 @@ static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
     char to[32], reason[WIRE_TEXT];
     snprintf(to, sizeof to, "%u adopted", x->done.n_adopted);
     snprintf(reason, sizeof reason, "%u ended, %u objects stay unowned", x->done.n_ended, x->done.n_kept);
-    model_emit(ch->model, "recovery.adopted", "orchestrator", "recovering", to, reason);
-    return store_raise_epoch(ch->store, known, e);
+    model_emit(ch->model, "recovery.adopted", "orchestrator", recovering ? "recovering" : "ok", to, reason);
+    return recovering ? store_raise_epoch(ch->store, known, e) : 0;
 }
 
 static void adoption_committed(struct request *rq)

@@ -238,8 +238,9 @@ static bool adopt_live(struct model *m, const struct find *f)
     return true;
 }
 
-/* Of nobody: given back by the normal undo.  With a block online it begins at the top; without, it waits for the
- * compute node's word that there is none and that the section is parked, and only then the donor lets go. */
+/* Of nobody: given back by the normal undo, which waits for the compute node's word that no block of it is online and
+ * that the section is parked; only then the donor lets go.  Over a section that still leads there it begins at the top.
+ */
 static bool adopt_orphan(struct model *m, const struct find *f)
 {
     uint32_t at;
@@ -251,7 +252,7 @@ static bool adopt_orphan(struct model *m, const struct find *f)
     struct attachment *a = model_edit_attachment(m, at);
     a->goal = GOAL_ABSENT;
     a->ending = ATT_DETACHED;
-    a->undoing = f->mapped || f->segment ? STEP_ONLINE + 1 : STEP_CONNECT;
+    a->undoing = f->mapped ? STEP_ONLINE + 1 : STEP_CONNECT;
     if (a->undoing == STEP_CONNECT) {
         a->tombstone_revision = m->revision;
         model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
@@ -384,6 +385,10 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
     memset(out, 0, sizeof *out);
     if (check_reports(m, without, n_without, e) < 0)
         return -1;
+    if (!m->recovering) { /* the database is the right one: what it knows is left alone */
+        adopt_found(m, out);
+        return 0;
+    }
     m->recovering = false;
     notice_boots(m);
     out->n_ended = end_old(m);
@@ -404,8 +409,8 @@ void adopt_collect(struct model *m)
             struct find f;
             unsigned mask;
             if (m->now_ms - u->since_ms < lifecycle_scaled(m, GRACE_MS) || !lifecycle_fresh(m, i, 0) ||
-                !examine(m, i, u, &f, &mask) || !lifecycle_fresh(m, f.compute_node, 0))
-                continue;
+                !examine(m, i, u, &f, &mask) || f.segment || !lifecycle_fresh(m, f.compute_node, 0))
+                continue; /* memory that somebody may be using is kept and shown: an operator adopts it */
             if (find_legs(m, &f, mask, !f.mapped) && adopt_orphan(m, &f))
                 break; /* the list is as the agent reported it: the next one at the next tick */
         }

@@ -4,7 +4,8 @@
  * agree on, in every field of both labels, in the section register and in the path that the cross-connects make, is an
  * attachment as before; attachments that neither side holds any more are over; the rest is kept and shown.  And after a
  * grace of ten minutes a buffer that nobody owns is collected (rule 9): it becomes an attachment that is being
- * detached, so that the normal undo gives it back with the normal proof.  Pure: no thread, no I/O, the model's clock.
+ * detached, so that the normal undo gives it back with the normal proof; one with blocks online on the compute node is
+ * kept and shown.  Pure: no thread, no I/O, the model's clock.
  */
 #ifndef MEMLANE_ADOPT_H
 #define MEMLANE_ADOPT_H
@@ -16,8 +17,8 @@ struct adoption {
     unsigned n_kept;             /* objects that stay unowned */
 };
 
-/* ERR_CONFLICT unless every node but those of 'without' reported since the start, lately.  Every agent has to register
- * again afterwards, with the new epoch. */
+/* Without m->recovering: only what both sides hold becomes an attachment.  ERR_CONFLICT unless every node but those of
+ * 'without' reported since the start, lately.  Every agent has to register again afterwards, with the new epoch. */
 MUST_CHECK int adopt_all(struct model *m, const char *const *without, size_t n_without, struct adoption *out,
                          struct err *e);
 void adopt_collect(struct model *m);
