@@ -1,0 +1,191 @@
+"""Old databases under a running rack (F14), two orchestrators at once (F23): nothing is removed, nothing is changed, an operator
+adopts; a second orchestrator refuses, or is fenced."""
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+from faultrack import BUILD, GIB, Api, FaultRack, Problem, count, dice, eventually, patterns, record, star
+
+SECONDS = 20
+
+
+class Restorable(FaultRack):
+    @property
+    def database(self):
+        return self.dir / "memlane.db"
+
+    def backup(self):
+        path = pathlib.Path(self.plan_dir.name, f"backup{time.time_ns()}.db")
+        status, _, body = self.api.raw("POST", "/v1/backup")
+        assert status == 200, body
+        path.write_bytes(body)
+        return path
+
+    def replace_database(self, backup):
+        """Puts 'backup' (None: nothing) in the place of the database, and kills the orchestrator: the supervisor starts it on that."""
+        for tail in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.move(f"{self.database}{tail}", pathlib.Path(self.plan_dir.name, f"old{time.time_ns()}{tail}"))
+        if backup:
+            shutil.copy(backup, self.database)
+        pid = self.kill("memlaned")
+        eventually("another orchestrator", lambda: self.pid("memlaned") not in (None, pid), SECONDS)
+        self.api.close_all()
+
+    def recovery(self):
+        return self.api.call("GET", "/v1/recovery")
+
+    def await_reports(self):
+        eventually("every node reported", lambda: all(n["reported"] for n in self.recovery()["nodes"]), SECONDS)
+
+    def held(self):
+        """What is really there: the lenders' files and the segments."""
+        return {str(p.relative_to(self.dir)) for kind in ("buffers", "segments") for p in self.dir.glob(f"nodes/*/{kind}/*")}
+
+    def assert_patterns(self):
+        for a in self.filled.values():
+            bad = patterns.verify(self.segment_file(a), a["id"], self.block)
+            assert not bad, f"{a['id']}: {bad[:3]}"
+
+    def adopt(self, without=()):
+        return self.api.call("POST", "/v1/recovery/adopt", {"without": list(without)})
+
+
+class OldBackup(unittest.TestCase):
+    def test_agents_are_ahead_of_a_restored_backup(self):
+        began, rounds, random = time.monotonic(), count(10, 50), dice("F14")
+        with Restorable(star(3)) as rack:
+            for n in range(rounds):
+                with self.subTest(round=n):
+                    self.one(rack, random)
+            rack.await_ready(SECONDS)
+            rack.assert_hardware_idle()  # not the oracle: the stream has seen events that the old database has not
+        record("F14", rounds, began)
+
+    def one(self, rack, random):
+        known = [rack.attach_somehow(f"n{random.randint(1, 3)}", GIB) for _ in range(random.randint(0, 2))]
+        backup = rack.backup()
+        gone = [known.pop()] if known and random.random() < 0.5 else []
+        for a in gone:
+            rack.detach_somehow(a["id"])
+        new = [rack.attach_somehow(f"n{random.randint(1, 3)}", GIB) for _ in range(random.randint(0, 2))]
+        before = rack.held()
+        rack.replace_database(backup)
+        rack.await_reports()
+        self.assertTrue(rack.recovery()["recovering"])
+        with self.assertRaises(Problem) as refused:
+            rack.api.call("POST", "/v1/attachments", {"compute_node": "n1", "size_bytes": GIB})
+        self.assertEqual((refused.exception.status, refused.exception.code), (503, "recovering"))
+        unowned = {u["id"] for u in rack.api.call("GET", "/v1/unowned")["items"]}
+        self.assertEqual(unowned, {a["id"] for a in new})
+        if random.random() < 0.5:  # and it is no way out to start it again
+            rack.kill("memlaned")
+            rack.api.close_all()
+            rack.await_reports()
+        self.assertEqual(rack.held(), before, "something was removed or made")
+        rack.assert_patterns()
+        done = rack.adopt()
+        self.assertEqual((done["adopted"], done["ended"], done["kept"]), (len(new), len(gone), 0))
+        eventually("all is attached", lambda: {a["id"] for a in rack.live() if a["state"] == "attached"} ==
+                   {a["id"] for a in known + new}, SECONDS)
+        rack.await_ready(SECONDS)
+        self.assertEqual(rack.held(), before, "something was removed or made")
+        rack.assert_patterns()
+        eventually("in order", lambda: rack.api.call("GET", "/v1/check")["result"] != "violated", SECONDS)
+        for a in known + new:
+            rack.detach_somehow(a["id"])
+        rack.acknowledged.clear()
+
+    def test_an_empty_database(self):
+        """Nothing is known, not even the cabling: it is declared anew, and then what both sides hold is adopted."""
+        began = time.monotonic()
+        with Restorable(star(2)) as rack:
+            a = rack.attach_somehow("n1", GIB)
+            cabling = rack.api.call("GET", "/v1/topology?declared=1")
+            before = rack.held()
+            (rack.dir / "admin.token").unlink()
+            rack.replace_database(None)
+            old = rack.api.token
+            rack.api.token = eventually("a new admin token", lambda: (t := (rack.dir / "admin.token").read_text().strip()) != old and t,
+                                        SECONDS)
+            join = rack.api.call("POST", "/v1/tokens", {"role": "join", "name": "rack"})["token"]
+            (rack.dir / "join.token").write_text(join + "\n")
+            eventually("all joined", lambda: len(rack.recovery()["nodes"]) == 3, SECONDS)
+            rack.await_reports()
+            self.assertTrue(rack.recovery()["recovering"])
+            self.assertEqual((rack.adopt()["adopted"], rack.held()), (0, before))  # without cables there is no circuit
+            rack.await_ready(SECONDS)
+            etag = rack.api.raw("GET", "/v1/topology")[1]["ETag"]
+            rack.api.call("PUT", "/v1/topology", cabling, {"If-Match": etag})
+            eventually("adopted", lambda: rack.adopt()["adopted"] == 1, SECONDS)
+            eventually("attached", lambda: rack.attachment(a["id"])["state"] == "attached", SECONDS)
+            self.assertEqual(rack.held(), before)
+            rack.assert_patterns()
+            eventually("in order", lambda: rack.api.call("GET", "/v1/check")["result"] == "ok", SECONDS)
+            rack.detach_somehow(a["id"])
+            rack.assert_hardware_idle()
+        record("F14 empty", 1, began)
+
+
+class TwoOrchestrators(unittest.TestCase):
+    def start(self, database, port=0):
+        process = subprocess.Popen([str(BUILD / "bin/memlaned"), "--db", str(database), "--listen", f"127.0.0.1:{port}"],
+                                   stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.addCleanup(lambda: (process.kill(), process.wait(), process.stderr.close()))
+        return process
+
+    def test_a_second_one_refuses(self):
+        began, rounds = time.monotonic(), count(5, 50)
+        with Restorable(star(2)) as rack:
+            a = rack.attach_somehow("n1", GIB)
+            for _ in range(rounds):
+                second = self.start(rack.database)
+                self.assertEqual(second.wait(20), 1)
+                self.assertIn("in use by another orchestrator", second.stderr.read())
+                other = pathlib.Path(rack.plan_dir.name, f"other{time.time_ns()}.db")
+                second = self.start(other, rack.port)  # its own database, but the port is taken
+                self.assertEqual(second.wait(20), 1)
+                self.assertIn(str(rack.port), second.stderr.read())
+            self.assertEqual(rack.attachment(a["id"])["state"], "attached")
+            rack.detach_somehow(a["id"])
+            rack.judge(SECONDS)
+        record("F23", rounds, began)
+
+    def test_two_copies_of_one_backup(self):
+        with Restorable(star(2)) as rack:
+            a = rack.attach_somehow("n1", GIB)
+            backup = rack.backup()
+            twin = pathlib.Path(rack.plan_dir.name, "twin.db")
+            shutil.copy(backup, twin)
+            before = rack.held()
+            rack.replace_database(backup)
+            second = self.start(twin)
+            lines = []
+            eventually("the twin listens", lambda: lines.append(second.stderr.readline()) or "api.listening" in lines[-1], 10)
+            port = int(lines[-1].rsplit("port=", 1)[1])
+            other = Api(port, rack.api.token)
+            self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])  # neither of them drives an agent
+            self.assertTrue(rack.recovery()["recovering"])
+            rack.await_reports()
+            rack.adopt()
+            rack.await_ready(SECONDS)
+            self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])
+            with self.assertRaises(Problem) as refused:
+                other.call("DELETE", f"/v1/attachments/{a['id']}")
+            self.assertEqual(refused.exception.code, "recovering")
+            other.close_all()
+            self.assertEqual(rack.held(), before)
+            rack.assert_patterns()
+            rack.detach_somehow(a["id"])
+            rack.await_ready(SECONDS)
+            rack.assert_hardware_idle()
+
+
+if __name__ == "__main__":
+    unittest.main()
