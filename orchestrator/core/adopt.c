@@ -203,6 +203,7 @@ static int reserve(struct model *m, const struct find *f, uint32_t *at, struct e
     struct section *s = &model_edit_adapter(m, f->compute_adapter)->sections[a->section];
     s->used = true;
     s->base = f->base;
+    s->park_revision = 0;
     return 0;
 }
 

@@ -97,6 +97,62 @@ static int check_section(const struct model *m, uint32_t adapter, unsigned n, st
     return 0;
 }
 
+/* What the life cycle says of an attachment has to hold together, and with its section and circuit (tests/README.md).
+ */
+static int check_life(const struct model *m, const struct attachment *a, struct err *e)
+{
+    const struct circuit *c = model_circuit(m, a->circuit);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    bool present = a->goal == GOAL_PRESENT, mapped = a->step >= STEP_MAP && (present || a->undoing > STEP_MAP);
+    const char *wrong = NULL;
+    if (a->state == ATT_ATTACHED && (!present || a->step != STEP_ONLINE || !a->buffer_seen || !a->segment_seen))
+        wrong = "is attached without all of it";
+    else if (a->state == ATT_DETACHED || a->state == ATT_FAILED)
+        wrong = "is over, and still there";
+    else if ((a->state == ATT_STUCK || a->state == ATT_DETACHING || a->state == ATT_LOST) && present)
+        wrong = "is being undone, and wanted";
+    else if (a->release_published && (present || a->undoing != STEP_LEND))
+        wrong = "had its release published, and goes on";
+    else if (a->released)
+        wrong = "is released, and still there";
+    else if (a->quarantined && (present || a->undoing <= a->step))
+        wrong = "is in quarantine, and undone";
+    else if (mapped && (!s->used || !s->base || !a->buffer_seen))
+        wrong = "is mapped to nowhere";
+    else if (mapped && c->phase != PHASE_CHANNELS && c->phase != PHASE_JOIN)
+        wrong = "is mapped over a circuit that closes";
+    else if (mapped && s->park_revision)
+        wrong = "is mapped in a section that is parked";
+    return wrong ? err_set(e, ERR_INTERNAL, "attachment %s %s", a->id, wrong) : 0;
+}
+
+/* The lists through the attachments, both ways. */
+static int check_lists(const struct model *m, struct err *e)
+{
+    uint32_t n[3] = { 0 }, live = 0;
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        live += model_attachment(m, i) != NULL;
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        for (uint32_t k = model_circuit(m, i) ? model_circuit(m, i)->first_attachment : NONE; k != NONE && n[0] <= live;
+             k = model_attachment(m, k)->circuit_next, n[0]++)
+            if (!model_attachment(m, k) || model_attachment(m, k)->circuit != i)
+                return err_set(e, ERR_INTERNAL, "circuit %u lists an attachment that is not its own", i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *x = model_node(m, i);
+        for (uint32_t k = x ? x->first_lend : NONE; k != NONE && n[1] <= live;
+             k = model_attachment(m, k)->lend_next, n[1]++)
+            if (!model_attachment(m, k) || model_attachment(m, k)->donor != i)
+                return err_set(e, ERR_INTERNAL, "node %s lists a loan that is not its own", x->name);
+        for (uint32_t k = x ? x->first_borrow : NONE; k != NONE && n[2] <= live;
+             k = model_attachment(m, k)->borrow_next, n[2]++)
+            if (!model_attachment(m, k) || model_attachment(m, k)->compute_node != i)
+                return err_set(e, ERR_INTERNAL, "node %s lists borrowed memory that is not its own", x->name);
+    }
+    if (n[0] != live || n[1] != live || n[2] != live)
+        return err_set(e, ERR_INTERNAL, "%u attachments, but %u, %u and %u in the lists", live, n[0], n[1], n[2]);
+    return 0;
+}
+
 struct totals {
     uint64_t lent, borrowed;
     uint32_t lends, borrows, listed;
@@ -114,6 +170,8 @@ static int check_totals(const struct model *m, struct totals *per_node, uint32_t
         if (!c || c->compute != a->compute_adapter || c->memory != a->memory_adapter || !model_node(m, a->donor) ||
             !model_node(m, a->compute_node) || model_find_attachment(m, a->id) != i)
             return err_set(e, ERR_INTERNAL, "attachment %s refers to what is not there", a->id);
+        if (check_life(m, a, e) < 0)
+            return -1;
         per_circuit[a->circuit]++;
         per_node[a->donor].lent += a->size_bytes;
         per_node[a->donor].lends++;
@@ -157,5 +215,5 @@ int model_check(const struct model *m, struct err *e)
     CLEANUP(cleanup_free) uint32_t *per_circuit = calloc(model_count(m, MODEL_CIRCUIT) + 1, sizeof *per_circuit);
     if (!per_node || !per_circuit)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    return check_totals(m, per_node, per_circuit, e);
+    return check_totals(m, per_node, per_circuit, e) < 0 ? -1 : check_lists(m, e);
 }

@@ -302,6 +302,9 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
                                         .size_bytes = x->size_bytes,
                                         .effective_addr = x->base + x->offset_bytes };
         memcpy(b->id, x->id, sizeof b->id);
+        snprintf(b->adapter, sizeof b->adapter, "afu1");
+        snprintf(b->compute_node, sizeof b->compute_node, "%s", x->peer);
+        snprintf(b->compute_adapter, sizeof b->compute_adapter, "afu0");
         snprintf(b->lender_id, sizeof b->lender_id, "l-%.20s-%u", n->name, n->lender);
         o->locked_bytes += x->size_bytes;
     }

@@ -2,6 +2,7 @@
 /* The rules that keep memory safe (DESIGN section 3), where a story has to be told on purpose: proof that is too old,
  * from another epoch or from what was not read; quarantine; what is not used again; joins; boots.  tests/README.md has
  * the table. */
+#include "core/adopt.h"
 #include "sim_rack.h"
 
 #include <check.h>
@@ -461,6 +462,33 @@ START_TEST(the_states_that_events_told_go_on_after_a_start)
 }
 END_TEST
 
+static void collect(void)
+{
+    sim_begin(&s);
+    adopt_collect(s.m);
+    sim_commit(&s);
+    sim_settle(&s);
+}
+
+START_TEST(what_nobody_owns_is_collected_after_its_grace_and_with_proof)
+{
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    sim_settle(&s);
+    collect();
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1); /* too early */
+    s.nodes[0].alive = false;
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    collect();
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1); /* the node that its label names does not report */
+    s.nodes[0].alive = true;
+    sim_settle(&s);
+    collect();
+    sim_expect_nothing(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("safety");
@@ -487,6 +515,7 @@ int main(void)
     tcase_add_test(t, a_detach_that_was_given_up_is_not_taken_back_by_the_clock);
     tcase_add_test(t, a_stuck_undo_is_retried_after_a_restart_too);
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
+    tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
