@@ -63,14 +63,14 @@ class Odd(unittest.TestCase):
     def test_an_adapter_that_fails_and_one_that_is_well_again(self):
         with Rack("pair", check_trace=False) as rack:
             rack.ctl("adapter", "a/afu0", "error")
-            found = eventually("said", lambda: self.findings(rack, "a").get("adapter_failed"))
+            found = eventually("said", lambda: self.findings(rack, "a").get("adapter_failed"), 30)
             self.assertIn("afu0", found["detail"])
             self.assertTrue(found["advice"])
             with self.assertRaises(Exception) as refused:
                 rack.attach("a", 1 << 30)
             self.assertIn("409", str(refused.exception))
             rack.ctl("adapter", "a/afu0", "ok")
-            eventually("well again", lambda: not self.findings(rack, "a"))
+            eventually("well again", lambda: not self.findings(rack, "a"), 30)
             rack.detach(rack.attach("a", 1 << 30)["id"])
 
     def test_a_switch_that_is_gone(self):
@@ -81,10 +81,10 @@ class Odd(unittest.TestCase):
             socket.rename(f"{socket}.away")
             pid = rack.kill(f"agent-{manager}")  # it has no connection any more
             self.assertTrue(pid)
-            found = eventually("said", lambda: self.findings(rack, manager).get("switch_unreachable"), 20)
+            found = eventually("said", lambda: self.findings(rack, manager).get("switch_unreachable"), 40)
             self.assertIn(name, found["detail"])
             socket.with_name(f"{name}.sock.away").rename(socket)
-            eventually("well again", lambda: not self.findings(rack, manager))
+            eventually("well again", lambda: not self.findings(rack, manager), 40)
             rack.detach(rack.attach("n1", 1 << 30)["id"])
 
 

@@ -55,11 +55,11 @@ class Hang(unittest.TestCase):
             block = int(a["physical_addr"], 16) // rack.node("a")["block_bytes"] + 2
             rack.ctl("block", "a", str(block), "hang")
             rack.api.call("DELETE", f"/v1/attachments/{a['id']}")
-            eventually("it hangs", lambda: rack.attachment(a["id"])["blocks_online"] == 3)
+            eventually("it hangs", lambda: rack.attachment(a["id"])["blocks_online"] == 3, 20)
             began = time.monotonic()
             b = rack.attach("b", 1 * GIB)  # a's lender, a's channels
             rack.detach(b["id"])
-            self.assertLess(time.monotonic() - began, 10, "the block's limit is 30 s")
+            self.assertLess(time.monotonic() - began, 25, "the block's limit is 30 s")
             self.assertEqual(rack.attachment(a["id"])["state"], "detaching")
             rack.ctl("block", "a", str(block), "ok")
             eventually("detached", lambda: rack.attachment(a["id"])["state"] == "detached", 40)
@@ -83,8 +83,8 @@ class Counters(unittest.TestCase):
 
     def moved(self, rack, before, by):
         want = tuple(b + m for b, m in zip(before, by))
-        eventually(f"totals {want}", lambda: self.totals(rack) == want)
-        eventually(f"metrics {want}", lambda: self.metrics(rack) == want)
+        eventually(f"totals {want}", lambda: self.totals(rack) == want, 30)
+        eventually(f"metrics {want}", lambda: self.metrics(rack) == want, 30)
         return want
 
     def test_totals_move_by_what_was_moved(self):
@@ -99,13 +99,13 @@ class Counters(unittest.TestCase):
                 rack.peek("a", address + 128 * i)
             at = self.moved(rack, at, (7, 21, 7))
             rack.ctl("load", "a", a["id"], "1MiB")
-            eventually("traffic", lambda: self.totals(rack)[2] > at[2] + 1000)
+            eventually("traffic", lambda: self.totals(rack)[2] > at[2] + 1000, 30)
             rack.ctl("load", "a", a["id"], "0")
             rack.kill("agent-a")  # its totals begin anew: what Prometheus calls a reset
             eventually("a new agent's totals", lambda: self.totals(rack)[2] < at[2] + 1000 and rack.node("a")["state"] == "ready", 20)
             after = self.totals(rack)
             rack.peek("a", address)
-            eventually("it goes on from there", lambda: self.totals(rack)[2] > after[2])
+            eventually("it goes on from there", lambda: self.totals(rack)[2] > after[2], 30)
             rack.detach(a["id"])
 
 

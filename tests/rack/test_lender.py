@@ -29,8 +29,8 @@ class Lender(unittest.TestCase):
         with Rack("pair") as rack:
             first = eventually("a lender", lambda: lender_pid(rack, "b"))
             os.kill(first, signal.SIGKILL)
-            eventually("another lender", lambda: (lender_pid(rack, "b") or first) != first)
-            eventually("a well adapter", lambda: adapter(rack, "b")["ok"])
+            eventually("another lender", lambda: (lender_pid(rack, "b") or first) != first, 30)
+            eventually("a well adapter", lambda: adapter(rack, "b")["ok"], 30)
             a = rack.attach("a", GIB)
             rack.detach(a["id"])
 
@@ -38,7 +38,7 @@ class Lender(unittest.TestCase):
         with Rack("pair", check_trace=False) as rack:
             a = rack.attach("a", GIB)
             os.kill(lender_pid(rack, "b"), signal.SIGKILL)
-            lost = eventually("lost", lambda: (x := rack.attachment(a["id"]))["state"] == "lost" and x, 5)
+            lost = eventually("lost", lambda: (x := rack.attachment(a["id"]))["state"] == "lost" and x, 20)
             self.assertTrue(lost["reason"])
             self.assertIn("lender.lost", (rack.dir / "log" / "agent-b.log").read_text())
 
@@ -47,12 +47,12 @@ class Lender(unittest.TestCase):
             pid = eventually("a lender", lambda: lender_pid(rack, "b"))
             os.kill(pid, signal.SIGSTOP)
             try:
-                seen = eventually("said", lambda: not (x := adapter(rack, "b"))["ok"] and x, 15)
+                seen = eventually("said", lambda: not (x := adapter(rack, "b"))["ok"] and x, 30)
                 self.assertIn("does not answer", seen["error"])
                 self.assertEqual(rack.node("b")["state"], "ready")
             finally:
                 os.kill(pid, signal.SIGCONT)
-            eventually("well again", lambda: adapter(rack, "b")["ok"], 20)
+            eventually("well again", lambda: adapter(rack, "b")["ok"], 40)
             self.assertEqual(lender_pid(rack, "b"), pid)
 
     def test_it_refuses_to_end_while_it_holds_buffers_and_weighs_little(self):
