@@ -254,14 +254,14 @@ static int adopt(struct session *s, struct wire_observed *o, struct session_info
     return rc;
 }
 
-int session_report(struct session *s, struct wire_observed *o, uint64_t taken_in, struct err *e)
+int session_report(struct session *s, const struct wire_observed *o, uint64_t taken_in, struct err *e)
 {
     struct session_info info;
     char path[160];
     struct client_answer answer = { 0 };
-    if (adopt(s, o, &info, e) < 0)
+    struct wire_observed sent = *o; /* the job thread may be reading it: what is ours goes into the copy */
+    if (adopt(s, &sent, &info, e) < 0)
         return -1;
-    struct wire_observed sent = *o;
     sent.sequence = ++s->sequence;
     if (o->epoch != info.epoch || taken_in != info.number || strcmp(o->instance, info.instance) != 0) {
         sent.revision = 0; /* true, but proves nothing in this session */

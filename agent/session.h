@@ -36,8 +36,8 @@ MUST_CHECK int session_register(struct session *s, struct wire_registration *r, 
  * ERR_SESSION_STALE and ERR_UNAUTHENTICATED: register again.  Any other error: ask again later. */
 MUST_CHECK int session_poll(struct session *s, uint64_t epoch, uint64_t revision, bool *fresh, struct wire_desired *out,
                             struct err *e);
-/* Report thread: sends one report; sets its session, sequence and, when the report is of another session, its revision
- * to 0. */
-MUST_CHECK int session_report(struct session *s, struct wire_observed *o, uint64_t taken_in, struct err *e);
+/* Report thread: sends one report with this session, its sequence and, when the report is of another session, the
+ * revision 0. */
+MUST_CHECK int session_report(struct session *s, const struct wire_observed *o, uint64_t taken_in, struct err *e);
 
 #endif

@@ -80,8 +80,9 @@ int command_audit(struct cli *c)
     json_array_foreach(items, i, one)
     {
         char id[24], request[9];
+        const json_t *more = json_object_get(one, "detail");
         CLEANUP(cleanup_free)
-        char *detail = json_dumps(json_object_get(one, "detail"), JSON_COMPACT | JSON_ENCODE_ANY);
+        char *detail = json_is_null(more) ? NULL : json_dumps(more, JSON_COMPACT | JSON_ENCODE_ANY);
         snprintf(id, sizeof id, "%llu", (unsigned long long)number_of(one, "id"));
         snprintf(request, sizeof request, "%.8s", text_of(one, "request_id"));
         table_add(t, (const char *[]){ id, text_of(one, "at"), text_of(one, "actor"), text_of(one, "action"),
