@@ -155,7 +155,7 @@ class Demo:
                                f"hexdump -C -s {within} -n {len(text)}").splitlines()
         say()
         say(f"donor   {BOLD}# hexdump -C -s {offset:#x} /dev/hugepages/{a['id']}{PLAIN}      {DIM}(the lender's buffer){PLAIN}")
-        for line in lines:
+        for line in (line for line in lines if "|" in line):
             say(f"        {line}")
         if "compute node" not in "".join(line.split("|")[1] for line in lines if "|" in line):
             raise MachineError("the donor does not see it")

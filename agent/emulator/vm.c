@@ -23,6 +23,7 @@
 enum dimm_state {
     DIMM_FREE,
     DIMM_PLUGGING,  /* object and device are asked for */
+    DIMM_REFUSED,   /* by QEMU: tried anew after a while */
     DIMM_PLUGGED,   /* the machine has it; its kernel makes blocks of it when it likes */
     DIMM_UNPLUGGING /* until DEVICE_DELETED */
 };
@@ -34,7 +35,7 @@ struct dimm {
     unsigned serial, section;
     uint64_t window_offset;
     char path[PATH_MAX + ID_SIZE];
-    int64_t asked_ms;
+    int64_t asked_ms, since_ms; /* last and first time that QEMU was asked for what the state says */
 };
 
 struct vm {
@@ -155,8 +156,10 @@ static void unplug(struct vm *vm, struct dimm *d)
     char device[32];
 
     snprintf(device, sizeof device, "dimm%u", d->serial);
-    if (d->state != DIMM_UNPLUGGING)
+    if (d->state != DIMM_UNPLUGGING) {
+        d->since_ms = time_monotonic_ms();
         log_info("vm.unplug", "node=%s id=%s", vm->node->spec->name, d->buffer.id);
+    }
     d->state = DIMM_UNPLUGGING;
     d->asked_ms = time_monotonic_ms();
     qmp_send(vm->qmp, "unplug", "device_del", json_pack("{s:s}", "id", device));
@@ -231,10 +234,13 @@ static void unplug_all(struct vm *vm)
 {
     int64_t now_ms = time_monotonic_ms();
 
-    for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
+    for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++) {
+        if (d->state == DIMM_REFUSED && now_ms - d->asked_ms >= UNPLUG_AGAIN_MS)
+            d->state = DIMM_FREE;
         if ((d->state == DIMM_PLUGGED && is_over(d)) ||
             (d->state == DIMM_UNPLUGGING && now_ms - d->asked_ms >= UNPLUG_AGAIN_MS))
             unplug(vm, d);
+    }
 }
 
 unsigned vm_delay_ms(struct vm *vm)
@@ -245,7 +251,7 @@ unsigned vm_delay_ms(struct vm *vm)
         return 0;
     unplug_all(vm);
     for (const struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
-        if (d->state == DIMM_UNPLUGGING && now_ms - d->asked_ms < UNPLUG_WAIT_MS)
+        if (d->state == DIMM_UNPLUGGING && now_ms - d->since_ms < UNPLUG_WAIT_MS)
             return TICK_MS;
     return 0;
 }
@@ -322,8 +328,10 @@ static void on_answer(void *arg, const char *id, const char *error)
     if (sscanf(id, "dimm%u", &serial) != 1)
         return;
     for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
-        if (d->state == DIMM_PLUGGING && d->serial == serial)
-            d->state = error ? DIMM_FREE : DIMM_PLUGGED;
+        if (d->state == DIMM_PLUGGING && d->serial == serial) {
+            d->asked_ms = time_monotonic_ms();
+            d->state = error ? DIMM_REFUSED : DIMM_PLUGGED;
+        }
 }
 
 static const struct qmp_ops qmp_ops = { on_up, on_down, on_event, on_answer };
