@@ -3,6 +3,7 @@
 
 #include "units.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -121,24 +122,46 @@ static int create(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, 
     return err_set(e, ERR_HARDWARE, "memory%" PRIu64 " cannot be created: %.120s", block, probe.detail);
 }
 
+/* Whether the kernel is done with making the block.  One that the platform adds (ACPI) can be seen before it has its
+ * NUMA node, and a look at its valid_zones then makes the kernel follow a null pointer (zone_for_pfn_range() of node
+ * -1; seen on 6.1). Its link to the node comes right after the number is set.  `probe` returns when all is done. */
+static bool is_made(const struct sysfs *fs, uint64_t block, bool probe)
+{
+    char path[BLOCK_PATH];
+    uint64_t node;
+    bool found = false;
+    if (probe || faccessat(fs->root_fd, "devices/system/node", F_OK, 0) < 0)
+        return true;
+    snprintf(path, sizeof path, BLOCK_DIR "/memory%" PRIu64, block);
+    int fd = openat(fs->root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir) {
+        cleanup_close(&fd);
+        return false;
+    }
+    for (struct dirent *d; !found && (d = readdir(dir));)
+        found = sysfs_name_number(d->d_name, "node", &node);
+    closedir(dir);
+    return found;
+}
+
 /* Opens the state of a block that may have to be created, or that the platform adds after a while. */
 static int open_or_create(const struct sysfs *fs, uint64_t block, uint64_t block_bytes, bool probe, long await_ms,
                           int *fd, struct err *e)
 {
     if (open_state(fs, block, O_RDWR, fd, e) < 0)
         return -1;
-    if (*fd >= 0)
-        return 0;
-    if (probe && create(fs, block, block_bytes, e) < 0)
+    if (*fd < 0 && probe && create(fs, block, block_bytes, e) < 0)
         return -1;
     int64_t until = time_monotonic_ms() + await_ms;
     for (;;) {
-        if (open_state(fs, block, O_RDWR, fd, e) < 0)
+        if (*fd < 0 && open_state(fs, block, O_RDWR, fd, e) < 0)
             return -1;
-        if (*fd >= 0)
+        if (*fd >= 0 && is_made(fs, block, probe))
             return 0;
         if (time_monotonic_ms() >= until)
-            return err_set(e, ERR_TIMEOUT, "memory%" PRIu64 " does not appear within %ld ms", block, await_ms);
+            return err_set(e, ERR_TIMEOUT, "memory%" PRIu64 " %s within %ld ms", block,
+                           *fd < 0 ? "does not appear" : "gets no NUMA node", await_ms);
         poll(NULL, 0, AWAIT_STEP_MS);
     }
 }

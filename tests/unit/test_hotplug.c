@@ -421,6 +421,21 @@ START_TEST(block_is_created_through_probe_with_its_address)
 }
 END_TEST
 
+/* Reading its valid_zones before that crashes kernels. */
+START_TEST(block_that_has_no_node_yet_is_waited_for)
+{
+    struct err e = { 0 };
+    put_block(8, "offline\n", "Normal\n");
+    put("devices/system/node/possible", "0-1\n");
+    ck_assert_int_eq(block_kernel.online(&sys, 8, BLOCK, false, 20, &e), -1);
+    ck_assert_int_eq(e.code, ERR_TIMEOUT);
+    ck_assert_ptr_nonnull(strstr(e.detail, "NUMA node"));
+    put(BLOCK_DIR "/memory8/node1/x", "");
+    ck_assert_int_eq(block_kernel.online(&sys, 8, BLOCK, false, 20, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.detail, "zone Movable")); /* now it was looked at */
+}
+END_TEST
+
 START_TEST(offline_is_read_back_and_absent_is_fine)
 {
     struct err e = { 0 };
@@ -451,6 +466,7 @@ int main(void)
     tcase_add_test(f, blocks_are_read_from_their_files);
     tcase_add_test(f, block_that_may_not_be_movable_is_not_onlined);
     tcase_add_test(f, block_is_created_through_probe_with_its_address);
+    tcase_add_test(f, block_that_has_no_node_yet_is_waited_for);
     tcase_add_test(f, offline_is_read_back_and_absent_is_fine);
     suite_add_tcase(s, t);
     suite_add_tcase(s, f);
