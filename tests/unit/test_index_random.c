@@ -443,7 +443,7 @@ int main(void)
     Suite *s = suite_create("index_random");
     TCase *c = tcase_create("random");
     tcase_set_timeout(c, 120);
-    tcase_add_loop_test(c, kept_index_equals_one_from_nothing, 0, 6);
+    tcase_add_loop_test(c, kept_index_equals_one_from_nothing, 0, 4);
     tcase_add_test(c, nothing_is_lost_when_nobody_looked_for_long);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
