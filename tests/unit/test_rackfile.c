@@ -79,6 +79,8 @@ static const struct {
       "nodes[0].block_bytes", ERR_FIELD_INVALID },
     { RACK("{\"name\":\"n1\"," MEM ",\"labels\":{\"feed\":7},\"adapters\":[]}", "", ""), "nodes[0].labels.feed",
       ERR_FIELD_INVALID },
+    { RACK("{\"name\":\"n1\"," MEM ",\"labels\":{\"fe'ed\":\"a\"},\"adapters\":[]}", "", ""), "nodes[0].labels.fe'ed",
+      ERR_FIELD_INVALID },
     { RACK("{\"name\":\"n1\"," MEM ",\"labels\":{\"feed\":\"\"},\"adapters\":[]}", "", ""), "nodes[0].labels.feed",
       ERR_FIELD_INVALID },
     { RACK("", "{\"name\":\"s1\",\"kind\":\"packet\",\"ports\":4,\"latency_ns\":3}", ""), "switches[0].kind",
