@@ -1,6 +1,6 @@
 // rack.mjs - the rack that the browser's tests look at, and its API as tests call it.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,9 @@ export async function bringUp(build) {
     const command = (...args) => execFileSync(join(root, 'deploy/rack'), [...args, '--dir', dir], { stdio: ['ignore', 2, 2] });
     const down = () => {
         command('down');
+        const trace = join(dir, 'trace.jsonl');
+        if (existsSync(trace)) // what the browser made the rack do has to be what the hardware allows, too
+            execFileSync('python3', ['-B', join(root, 'tests/rack/trace_check.py'), trace, join(root, 'deploy/racks/star8.json')], { stdio: ['ignore', 2, 2] });
         rmSync(dir, { recursive: true, force: true });
     };
     try {
