@@ -51,7 +51,7 @@ struct writer {
 
     pthread_rwlock_t published_lock;
     struct model *published;
-    atomic_uint_fast64_t revision, epoch;
+    atomic_uint_fast64_t revision, epoch, start_revision;
     atomic_bool read_only;
     atomic_uint_fast64_t turns_taken, commits, commands, failed, commit_ns_total, commit_ns_max;
 
@@ -364,6 +364,7 @@ int writer_start(struct writer **out, struct store *s, struct events *ev, const 
     pthread_rwlock_init(&w->published_lock, NULL);
     atomic_store(&w->revision, store_revision(s));
     atomic_store(&w->epoch, store_epoch(s));
+    atomic_store(&w->start_revision, store_start_revision(s));
     strncat(w->instance, store_instance(s), sizeof w->instance - 1);
     if (load(w, e) < 0) {
         writer_free(w);
@@ -472,7 +473,7 @@ uint64_t writer_known_revision(struct writer *w)
 
 uint64_t writer_start_revision(struct writer *w)
 {
-    return store_start_revision(w->store);
+    return atomic_load(&w->start_revision);
 }
 
 void writer_recovered(struct writer *w)
@@ -481,6 +482,7 @@ void writer_recovered(struct writer *w)
     w->recovering_epoch = 0;
     pthread_mutex_unlock(&w->lock);
     atomic_store(&w->epoch, store_epoch(w->store));
+    atomic_store(&w->start_revision, store_revision(w->store)); /* what agents knew of the lost time is below it */
 }
 
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg)

@@ -60,7 +60,7 @@ bool writer_read_only(struct writer *w); /* the disk is full or fails: changes a
 bool writer_recovering(struct writer *w, uint64_t *known_epoch);
 void writer_set_recovering(struct writer *w, uint64_t known_epoch, uint64_t known_revision);
 uint64_t writer_known_revision(struct writer *w); /* the latest that an agent told of */
-uint64_t writer_start_revision(struct writer *w); /* what the file had when we started */
+uint64_t writer_start_revision(struct writer *w); /* what the file had when we started, or when it was adopted */
 void writer_recovered(struct writer *w);
 
 /* Called on the writer thread after each publication; must not block (it wakes what waits in the API). */

@@ -114,7 +114,7 @@ class OldBackup(unittest.TestCase):
             old = rack.api.token
             rack.api.token = eventually("a new admin token", lambda: (t := (rack.dir / "admin.token").read_text().strip()) != old and t,
                                         SECONDS)
-            join = rack.api.call("POST", "/v1/tokens", {"role": "join", "name": "rack"})["token"]
+            join = rack.api.persistently("POST", "/v1/tokens", {"role": "join", "name": "rack"})["token"]  # it may not listen yet
             (rack.dir / "join.token").write_text(join + "\n")
             eventually("all joined", lambda: len(rack.recovery()["nodes"]) == 3, SECONDS)
             rack.await_reports()
