@@ -178,7 +178,6 @@ class LostDonors(unittest.TestCase):
     def test_clone_with_machine_id_and_join_token(self):
         self.refused("image", "identity_conflict", machine=True, credential=False, boot=True)
 
-    @unittest.skip("not told from a reboot yet")
     def test_whole_clone(self):
         """Machine id and credential copied: it can only be told by its boot id, while the first boot still reports."""
         self.refused("whole", "identity_conflict", machine=True, credential=True, boot=True)
