@@ -1,7 +1,6 @@
 """Memory that Linux itself hot-plugs: the agent in virtual machines, the donor's lender outside.  One class a kind of machine."""
 import re
-import threading
-import time
+import tempfile
 import unittest
 
 from rig import MIB, POWERNV, PSERIES, SLOW, X86, Rig, eventually, machines
