@@ -14,7 +14,7 @@ JUMPS = ("+1h", "-1h", "+10y", "-10y")
 class Slow(unittest.TestCase):
     def setUp(self):
         self.rack = self.enterContext(FaultRack(star(4)))
-        self.kept = self.rack.attach_somehow("n1", GIB, donor="n2")
+        self.kept = self.rack.attach_somehow("n1", GIB, donor="n4")  # a section of its own
 
     def tearDown(self):
         if self._outcome.success:
