@@ -90,7 +90,7 @@ class JumpingRack(FaultRack):
     """Orchestrator, agents and lenders see a wall clock that a file sets."""
 
     def __init__(self, plan):
-        super().__init__(plan)
+        super().__init__(plan, time_scale=0.5)  # a busy machine is no lease that ends
         self.clock = pathlib.Path(self.plan_dir.name, "clock")
         self.set_clock("+0")
         prefix = (f"env LD_PRELOAD={LIBRARY} FAKETIME_TIMESTAMP_FILE={self.clock} FAKETIME_NO_CACHE=1 "
