@@ -16,6 +16,20 @@ static int attachment_path(struct cli *c, const char *suffix, char id[ID_SIZE], 
     return rc;
 }
 
+/* What a person can do about an attachment that does not go on, or not at once. */
+static void print_hint(const json_t *a, const char *state)
+{
+    const char *id = text_of(a, "id"), *node = text_of(a, "compute_node");
+    if (!strcmp(state, "stuck"))
+        fprintf(stderr, "hint:  it is tried again by itself; `memlane attachment retry %s` does so at once\n", id);
+    else if (!strcmp(state, "lost") && json_array_size(json_object_get(a, "holds")))
+        fprintf(
+            stderr,
+            "hint:  what it holds comes free by itself when %s has rebooted, or is declared off (`memlane help node "
+            "fence`)\n",
+            node);
+}
+
 /* What became of an attach or a detach. */
 static int print_outcome(const struct cli *c, const json_t *a, const char *hoped_for)
 {
@@ -32,9 +46,7 @@ static int print_outcome(const struct cli *c, const json_t *a, const char *hoped
     if (!strcmp(state, "attached") && json_is_integer(json_object_get(a, "numa_node")))
         printf(", NUMA node %d", (int)json_integer_value(json_object_get(a, "numa_node")));
     printf("%s%s\n", *reason ? ": " : "", reason);
-    if (!strcmp(state, "stuck"))
-        fprintf(stderr, "hint:  it is tried again by itself; `memlane attachment retry %s` does so at once\n",
-                text_of(a, "id"));
+    print_hint(a, state);
     return good ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -88,8 +100,12 @@ int command_detach(struct cli *c)
         return rc;
     const char *state = text_of(answer, "state");
     bool over = !strcmp(state, "detached") || !strcmp(state, "failed");
-    if (over || !c->options.wait)
-        return over ? print_outcome(c, answer, state) : print_accepted(c, answer);
+    bool lost = !strcmp(state, "lost"); /* there is nothing to wait for: it may hold what it holds for days */
+    if (over || lost)
+        return print_outcome(c, answer,
+                             over || !json_array_size(json_object_get(answer, "holds")) ? state : "detached");
+    if (!c->options.wait)
+        return print_accepted(c, answer);
     return follow_and_print(c, id, &start, "detached");
 }
 

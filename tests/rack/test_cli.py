@@ -11,6 +11,7 @@ import time
 import unittest
 
 from harness import BUILD, GIB, Rack, eventually
+from test_lender import lender_pid
 
 ESCAPES = "\x1b["
 
@@ -46,6 +47,18 @@ class Commands(unittest.TestCase):
         self.assertIn("attached", self.run_it("status", a["id"][:5]).stdout)
         self.assertRegex(self.run_it("detach", a["id"][:5]).stdout, "^detached")
         self.run_it("detach", a["id"])  # already: no error
+
+    def test_detach_of_what_is_lost_does_not_wait_and_says_what_frees_it(self):
+        a = self.rack.attach("a", GIB)
+        os.kill(eventually("a lender", lambda: lender_pid(self.rack, "b")), signal.SIGKILL)
+        eventually("it is lost", lambda: self.rack.attachment(a["id"])["state"] == "lost", 30)
+        done = self.run_it("detach", a["id"], "--timeout", "100", code=1)  # a timeout would be exit code 7
+        self.assertRegex(done.stdout, "^lost")
+        self.assertIn("when a has rebooted", done.stderr)
+        for switch in ("off", "on"):
+            self.rack.ctl("power", "a", switch)
+        eventually("the reboot freed it", lambda: not self.rack.attachment(a["id"])["holds"], 30)
+        self.assertRegex(self.run_it("detach", a["id"]).stdout, "^lost")  # nothing to do: no error
 
     def test_no_wait_answers_at_once_and_a_timeout_says_how_to_go_on(self):
         first = self.run_it("attach", "a", "1", "--no-wait").stdout.strip()
