@@ -58,6 +58,7 @@ struct writer {
     /* writer thread only */
     struct turn turns[BATCH_MAX];
     int64_t tick_at_ms, prune_at_ms;
+    int64_t wall_offset_ms; /* of the wall clock to the monotonic one, when we started */
 };
 
 static void set_time(struct writer *w)
@@ -292,6 +293,14 @@ static size_t take_batch(struct writer *w, bool *stop)
     return n;
 }
 
+/* What is kept by age is not thrown away because somebody set the clock forward: since our start time goes by steadily.
+ */
+static int64_t steady_wall_ms(const struct writer *w)
+{
+    int64_t steady = w->model->now_ms + w->wall_offset_ms;
+    return steady < w->model->wall_ms ? steady : w->model->wall_ms;
+}
+
 static void *writer_main(void *arg)
 {
     struct writer *w = arg;
@@ -304,7 +313,7 @@ static void *writer_main(void *arg)
         atomic_fetch_add(&w->turns_taken, 1);
         if (n == 0 && w->model->now_ms >= w->prune_at_ms) {
             struct err e;
-            if (store_prune(w->store, w->model->wall_ms, &e) < 0)
+            if (store_prune(w->store, steady_wall_ms(w), &e) < 0)
                 log_warn("writer.prune", "%s", e.detail);
             w->prune_at_ms = w->model->now_ms + PRUNE_EVERY_MS;
         }
@@ -331,6 +340,7 @@ static int load(struct writer *w, struct err *e)
     w->recovering_epoch = store_recovering(w->store);
     w->model->time_scale = w->options.time_scale > 0 ? w->options.time_scale : 1.0;
     set_time(w);
+    w->wall_offset_ms = w->model->wall_ms - w->model->now_ms;
     model_savepoint(w->model);
     lifecycle_start(w->model);
     if (store_begin(w->store, e) < 0 || store_commit(w->store, w->model, e) < 0)

@@ -366,6 +366,8 @@ static int cmd_status(struct emulator *em, char **words, int n, json_t *out, str
 {
     (void)words;
     (void)n;
+    if (json_object_set_new(out, "hanging_writes", json_integer(sysmem_hanging(em->sysmem))) < 0)
+        return err_set(e, ERR_INTERNAL, "out of memory");
     return status_fill(em->box, out, e);
 }
 

@@ -314,6 +314,14 @@ void sysmem_retry(struct sysmem *s)
     }
 }
 
+unsigned sysmem_hanging(const struct sysmem *s)
+{
+    unsigned n = 0;
+    for (const struct waiting *w = s->waiting; w; w = w->next)
+        n += w->hangs;
+    return n;
+}
+
 static const struct fuse_lowlevel_ops operations = {
     .init = op_init,
     .lookup = op_lookup,

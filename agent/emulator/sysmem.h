@@ -15,5 +15,7 @@ MUST_CHECK int sysmem_new(struct sysmem **out, struct box *b, struct loop *l, co
 void sysmem_free(struct sysmem *s); /* unmounts; ignores NULL */
 /* Something that a write waits for may have changed: a fault was taken away, or a node lost power. */
 void sysmem_retry(struct sysmem *s);
+/* Writes to blocks that hang just now, of all nodes. */
+unsigned sysmem_hanging(const struct sysmem *s);
 
 #endif

@@ -32,6 +32,7 @@
 #define CONNECTION_MEMORY (48u << 10)
 #define STRANGER_TIMEOUT_S 15 /* until a credential was seen */
 #define KNOWN_TIMEOUT_S 90
+#define DESCRIPTORS_SPARE 16 /* for the database and the like; nobody waits in them */
 
 enum phase { PHASE_HEAD, PHASE_BODY, PHASE_RUN, PHASE_PARKED };
 
@@ -373,6 +374,14 @@ static enum MHD_Result may_connect(void *cls, const struct sockaddr *from, sockl
     return MHD_NO;
 }
 
+/* The lowest free descriptor is near the limit, which may have been lowered since we started: the library would stop
+ * to accept until somebody leaves. */
+static bool descriptors_scarce(int fd)
+{
+    struct rlimit rl;
+    return getrlimit(RLIMIT_NOFILE, &rl) == 0 && (rlim_t)fd + DESCRIPTORS_SPARE >= rl.rlim_cur;
+}
+
 static struct stranger *new_stranger(struct http *h, struct MHD_Connection *con)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -380,6 +389,8 @@ static struct stranger *new_stranger(struct http *h, struct MHD_Connection *con)
     if (!x)
         return NULL;
     x->fd = info->connect_fd;
+    if (descriptors_scarce(x->fd))
+        strangers_evict(&h->strangers);
     strangers_add(&h->strangers, x);
     return x;
 }

@@ -1,7 +1,8 @@
 /* strangers.h - connections that have shown no credential yet, oldest first: under pressure they make room.
  *
  * Idle sockets cost an attacker nothing, and on loopback no limit per address applies.  So when three quarters of all
- * connections are taken, every new one costs the oldest stranger its own.  HTTP thread only. */
+ * connections are taken, or nearly all descriptors, every new one costs the oldest stranger its own.  HTTP thread only.
+ */
 #ifndef MEMLANE_STRANGERS_H
 #define MEMLANE_STRANGERS_H
 

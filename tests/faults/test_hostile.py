@@ -276,7 +276,7 @@ class Values:
                 quoted = "".join(c for c in text if c in string.ascii_letters + string.digits + "-_.")[:200] or "x"
                 path = path.replace("{%s}" % p["name"], self.random.choice(known) if self.random.random() < 0.8 else quoted)
             elif p["in"] == "query" and self.random.random() < 0.4:
-                quoted = "".join(f"%{b:02X}" for b in text.encode()[:300])
+                quoted = "".join(f"%{b:02X}" for b in text.encode(errors="surrogatepass")[:300])
                 query.append(f"{p['name']}={'1' if p['name'] == 'wait' else quoted}")
             elif p["in"] == "header" and self.random.random() < 0.6:
                 headers[p["name"]] = "".join(c for c in text if " " < c <= "~")[:300] or "x"
