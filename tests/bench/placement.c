@@ -33,8 +33,9 @@ struct bench {
     struct two_tier_random g;
     struct model *m;
     struct topology *t;
-    uint32_t *held, n_held; /* attachments */
-    uint32_t *down, n_down; /* links */
+    uint32_t *held, n_held;              /* attachments */
+    uint64_t lent_bytes, capacity_bytes; /* of all nodes */
+    uint32_t *down, n_down;              /* links */
     uint32_t next_id;
     bool even; /* all cables of a kind take as long: nothing but names and memory tells donors apart */
     size_t model_bytes;
@@ -97,6 +98,16 @@ static uint32_t any_node(struct bench *b)
     return two_tier_below(&b->g, b->size->n_nodes);
 }
 
+/* A size by which half of the memory is lent when there is an attachment for each node. */
+static uint64_t any_size(struct bench *b)
+{
+    uint32_t n = b->size->n_nodes, held = b->n_held < n ? b->n_held + 1 : n;
+    double due = (double)b->capacity_bytes / 2 * held / n;
+    double want = (due > (double)b->lent_bytes ? due - (double)b->lent_bytes : 0) / GIB;
+    uint32_t mean = want < 1 ? 1 : want > 400 ? 400 : (uint32_t)want;
+    return (1 + mean / 2 + two_tier_below(&b->g, mean)) * GIB;
+}
+
 static bool place(struct bench *b, const struct place_request *r, struct times *spent)
 {
     struct reservation best;
@@ -117,12 +128,14 @@ static bool place(struct bench *b, const struct place_request *r, struct times *
         die("reservation", &e);
     model_commit_done(b->m);
     b->n_held++;
+    b->lent_bytes += best.size_bytes;
     return true;
 }
 
 static void release(struct bench *b)
 {
     uint32_t i = two_tier_below(&b->g, b->n_held);
+    b->lent_bytes -= model_attachment(b->m, b->held[i])->size_bytes;
     model_savepoint(b->m);
     model_release(b->m, b->held[i]);
     model_commit_done(b->m);
@@ -172,6 +185,8 @@ static void make_rack(struct bench *b)
     if (topology_refresh(b->t, b->m, &e) < 0)
         die("index", &e);
     b->index_ns = now_ns() - began;
+    for (uint32_t i = 0; i < b->size->n_nodes; i++)
+        b->capacity_bytes += model_capacity_bytes(model_node(b->m, i));
 }
 
 /* Circuits until half of the ports of adapters are taken: each takes one of two at both its ends. */
@@ -180,11 +195,11 @@ static void fill(struct bench *b)
     uint32_t n = b->size->n_nodes, leaf = 8;
     while ((uint64_t)leaf * leaf < n)
         leaf *= 2;
-    for (uint32_t tries = 0; b->n_held < n && tries < 8 * n; tries++) {
+    for (uint32_t tries = 0; model_count(b->m, MODEL_CIRCUIT) < n && b->n_held < 2 * n && tries < 8 * n; tries++) {
         struct place_request r = { .compute_node = any_node(b), .channels = 1 };
         uint32_t first = r.compute_node / leaf * leaf;
         r.donor = b->n_held % 2 ? any_node(b) : first + two_tier_below(&b->g, leaf);
-        r.requested_bytes = (32 + two_tier_below(&b->g, 576)) * GIB;
+        r.requested_bytes = any_size(b);
         place(b, &r, NULL);
     }
 }
@@ -232,7 +247,7 @@ static void run_mix(struct bench *b, enum place_policy policy, unsigned channels
     for (uint32_t i = 0; i < n_ops; i++) {
         uint32_t what = two_tier_below(&b->g, 100);
         struct place_request r = { .compute_node = any_node(b),
-                                   .requested_bytes = (1 + two_tier_below(&b->g, 64)) * GIB,
+                                   .requested_bytes = any_size(b),
                                    .donor = NONE,
                                    .channels = channels,
                                    .policy = policy };
@@ -320,7 +335,7 @@ static void print_rack(const struct bench *b)
     uint32_t n_links = model_count(b->m, MODEL_LINK);
     struct share s = taken(b);
     printf("{\"bench\":\"placement.rack\",\"nodes\":%u,\"switches\":%u,\"links\":%u,\"attachments\":%u,"
-           "\"ports_taken\":%.2f,\"trunks_taken\":%.2f,\"memory_taken\":%.2f,\"index_ms\":%.1f,"
+           "\"ports_taken\":%.2f,\"trunks_taken\":%.2f,\"memory_taken\":%.3f,\"index_ms\":%.1f,"
            "\"index_bytes_per_node\":%zu,\"index_bytes_per_link\":%zu,\"model_bytes_per_node\":%zu}\n",
            b->size->n_nodes, model_count(b->m, MODEL_SWITCH), n_links, b->n_held, s.ports, s.trunks, s.memory,
            (double)b->index_ns / 1e6, topology_index_bytes(b->t) / b->size->n_nodes,
@@ -336,15 +351,17 @@ static bool measure(struct bench *b, enum place_policy policy, unsigned channels
     double mean = mean_us(&r.decisions), p50 = percentile_us(&r.decisions, 0.5);
     double p99 = percentile_us(&r.decisions, 0.99), max = percentile_us(&r.decisions, 1);
     double times = baseline / mean;
+    struct share left = taken(b);
     bool binds = policy == PLACE_NEAREST && channels == 1;
     bool ok = !binds || ((!b->size->times_faster || times >= b->size->times_faster) &&
                          (!b->size->p99_us || p99 < b->size->p99_us));
     printf("{\"bench\":\"placement.decision\",\"nodes\":%u,\"policy\":\"%s\",\"channels\":%u,\"n\":%zu,\"chosen\":%u,"
            "\"mean_us\":%.2f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"max_us\":%.2f,\"dijkstra_us\":%.1f,"
            "\"times_faster\":%.0f,\"link_events\":%zu,\"link_event_mean_us\":%.2f,\"link_event_p99_us\":%.2f,"
-           "\"ok\":%s}\n",
+           "\"ports_taken\":%.2f,\"memory_taken\":%.2f,\"ok\":%s}\n",
            b->size->n_nodes, place_policy_names[policy], channels, r.decisions.n, r.n_chosen, mean, p50, p99, max,
-           baseline, times, r.links.n, mean_us(&r.links), percentile_us(&r.links, 0.99), ok ? "true" : "false");
+           baseline, times, r.links.n, mean_us(&r.links), percentile_us(&r.links, 0.99), left.ports, left.memory,
+           ok ? "true" : "false");
     fflush(stdout);
     result_done(&r);
     return ok;
@@ -354,7 +371,7 @@ static bool run_size(const struct floor *size, bool all, bool even)
 {
     uint32_t n_ops = all ? 50000 : size->n_nodes > 20000 ? 5000 : 20000;
     struct bench b = { .size = size, .n_ops = n_ops, .g = { SEED + size->n_nodes }, .even = even };
-    b.held = calloc(size->n_nodes + 1, sizeof *b.held);
+    b.held = calloc(2 * size->n_nodes + 1, sizeof *b.held);
     b.down = calloc(n_ops, sizeof *b.down);
     if (!b.held || !b.down)
         die("out of memory", NULL);
