@@ -4,6 +4,7 @@
  * that state as it is, and has to refuse as well: every donor, each for the same reason. */
 #include "reference.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,7 @@ static void confirm_file(struct confirm *c, const char *path)
 int main(int argc, char **argv)
 {
     const char *why = "cannot be read";
+    mallopt(M_TRIM_THRESHOLD, 1 << 30); /* millions of paths a refusal: their memory is kept for the next one */
     json_t *rack = argc > 2 ? json_load_file(argv[1], 0, NULL) : NULL;
     if (argc < 3) {
         puts("usage: placement-confirm RACK.json REFUSALS.jsonl...");

@@ -18,7 +18,7 @@ static void keep(struct path_list *out, const struct path *p)
 }
 
 /* 'so_far' ends at a port whose cable is taken next. */
-static void walk(const struct rack *r, const struct path *so_far, int n_switches, struct path_list *out)
+static void walk(const struct rack *r, const struct path *so_far, int n_switches, struct path_list *to_port)
 {
     struct path p = *so_far;
     int far = rack_far_end(r, p.ports[p.n_ports - 1]);
@@ -31,7 +31,7 @@ static void walk(const struct rack *r, const struct path *so_far, int n_switches
     p.cost_ns += r->links[r->ports[far].link].latency_ns;
     if (sw == NONE) {
         if (!r->adapters[r->ports[far].adapter].compute)
-            keep(out, &p);
+            keep(&to_port[far], &p);
         return;
     }
     p.cost_ns += r->switches[sw].latency_ns;
@@ -39,20 +39,23 @@ static void walk(const struct rack *r, const struct path *so_far, int n_switches
     for (int i = 0; i < r->switches[sw].n_ports; i++) {
         p.ports[p.n_ports - 1] = r->switches[sw].ports[i];
         if (r->switches[sw].ports[i] != far)
-            walk(r, &p, n_switches + 1, out);
+            walk(r, &p, n_switches + 1, to_port);
     }
 }
 
-void paths_from(const struct rack *r, int port, struct path_list *out)
+struct path_list *paths_from(const struct rack *r, int port)
 {
+    struct path_list *to_port = calloc((size_t)r->n_ports, sizeof *to_port);
     struct path start = { .ports = { port }, .n_ports = 1 };
-    walk(r, &start, 0, out);
+    walk(r, &start, 0, to_port);
+    return to_port;
 }
 
-void paths_done(struct path_list *list)
+void paths_done(const struct rack *r, struct path_list *to_port)
 {
-    free(list->items);
-    *list = (struct path_list){ 0 };
+    for (int i = 0; to_port && i < r->n_ports; i++)
+        free(to_port[i].items);
+    free(to_port);
 }
 
 bool path_usable(const struct rack *r, const struct path *p)

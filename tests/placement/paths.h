@@ -10,8 +10,10 @@ struct path_list {
     int n;
 };
 
-void paths_from(const struct rack *r, int port, struct path_list *out); /* appends */
-void paths_done(struct path_list *list);
+/* The paths from 'port', sorted by nothing but the port they end at: a list for each port of the rack.  The caller
+ * ends it with paths_done. */
+struct path_list *paths_from(const struct rack *r, int port);
+void paths_done(const struct rack *r, struct path_list *to_port); /* NULL is fine */
 
 bool path_usable(const struct rack *r, const struct path *p); /* none of its cables is down */
 bool paths_disjoint(const struct path *a, const struct path *b);

@@ -87,21 +87,21 @@ static void insert(const struct rack *r, struct ranking *all, const struct verdi
 static struct ranking rank(const struct rack *r, const struct request *q)
 {
     struct ranking all = { .donors = calloc((size_t)r->n_nodes, sizeof *all.donors) };
-    struct path_list *from_port = calloc((size_t)r->n_ports + 1, sizeof *from_port);
+    struct path_list **paths = calloc((size_t)r->n_ports + 1, sizeof *paths);
     bool *busy = calloc((size_t)r->n_ports + 1, sizeof *busy);
     rack_busy_ports(r, busy);
     for (int a = 0; a < r->n_adapters; a++)
         for (int k = 0; r->adapters[a].node == q->compute_node && r->adapters[a].compute && k < r->adapters[a].n_ports;
              k++)
-            paths_from(r, r->adapters[a].ports[k], &from_port[r->adapters[a].ports[k]]);
+            paths[r->adapters[a].ports[k]] = paths_from(r, r->adapters[a].ports[k]);
     for (int node = 0; node < r->n_nodes; node++)
         if (node != q->compute_node) {
-            struct verdict v = verdict_of(r, q, from_port, busy, node);
+            struct verdict v = verdict_of(r, q, paths, busy, node);
             insert(r, &all, &v, q->policy);
         }
     for (int i = 0; i < r->n_ports; i++)
-        paths_done(&from_port[i]);
-    free(from_port);
+        paths_done(r, paths[i]);
+    free(paths);
     free(busy);
     return all;
 }

@@ -184,36 +184,30 @@ static void weigh(const struct rack *r, const struct request *q, const bool *bus
         take(r, &p->best, c, compare_in_pair, false);
 }
 
-static void each_path(const struct rack *r, const struct request *q, const struct path_list *from_port,
-                      const bool *busy, struct pair *p, int compute, int memory, bool joined)
+static void each_path(const struct rack *r, const struct request *q, struct path_list *const *paths, const bool *busy,
+                      struct pair *p, int compute, int memory, bool joined)
 {
-    for (int k = 0; k < r->adapters[compute].n_ports; k++) {
-        const struct path_list *list = &from_port[r->adapters[compute].ports[k]];
-        for (int i = 0; i < list->n; i++) {
-            const struct path *path = &list->items[i];
-            if (r->ports[path->ports[path->n_ports - 1]].adapter != memory)
-                continue;
-            struct candidate c = candidate_of(r, path, NULL, NONE);
-            weigh(r, q, busy, p, &c, joined);
+    const struct adapter *a = &r->adapters[compute], *b = &r->adapters[memory];
+    for (int k = 0; k < a->n_ports; k++)
+        for (int m = 0; m < b->n_ports; m++) {
+            const struct path_list *list = &paths[a->ports[k]][b->ports[m]];
+            for (int i = 0; i < list->n; i++) {
+                struct candidate c = candidate_of(r, &list->items[i], NULL, NONE);
+                weigh(r, q, busy, p, &c, joined);
+            }
         }
-    }
 }
 
-static bool ends_at(const struct path *p, int port)
-{
-    return p->ports[p->n_ports - 1] == port;
-}
-
-static void each_two_legs(const struct rack *r, const struct request *q, const struct path_list *from_port,
+static void each_two_legs(const struct rack *r, const struct request *q, struct path_list *const *paths,
                           const bool *busy, struct pair *p, int compute, int memory, bool joined)
 {
     const struct adapter *a = &r->adapters[compute], *b = &r->adapters[memory];
     if (a->n_ports < 2 || b->n_ports < 2)
         return;
-    const struct path_list *first = &from_port[a->ports[0]], *second = &from_port[a->ports[1]];
+    const struct path_list *first = &paths[a->ports[0]][b->ports[0]], *second = &paths[a->ports[1]][b->ports[1]];
     for (int i = 0; i < first->n; i++)
-        for (int k = 0; ends_at(&first->items[i], b->ports[0]) && k < second->n; k++) {
-            if (!ends_at(&second->items[k], b->ports[1]) || !paths_disjoint(&first->items[i], &second->items[k]))
+        for (int k = 0; k < second->n; k++) {
+            if (!paths_disjoint(&first->items[i], &second->items[k]))
                 continue;
             struct candidate c = candidate_of(r, &first->items[i], &second->items[k], NONE);
             weigh(r, q, busy, p, &c, joined);
@@ -237,12 +231,12 @@ static bool same_legs(const struct candidate *a, const struct candidate *b)
 /* With all ports free each path counts; as things are, the circuit that joins the pair if there is one, else each path
  * over free ports.  Reading: a pair that is joined by a circuit of other channels, or by one over a failed link, while
  * other ways exist with all ports free, is `ports_busy`: "no_path (not even with all ports free)". */
-static struct pair pair_of(const struct rack *r, const struct request *q, const struct path_list *from_port,
+static struct pair pair_of(const struct rack *r, const struct request *q, struct path_list *const *paths,
                            const bool *busy, int compute, int memory)
 {
     struct pair p = { .furthest = NO_PATH };
     int circuit = rack_circuit(r, compute, memory);
-    (q->channels == 1 ? each_path : each_two_legs)(r, q, from_port, busy, &p, compute, memory, circuit != NONE);
+    (q->channels == 1 ? each_path : each_two_legs)(r, q, paths, busy, &p, compute, memory, circuit != NONE);
     p.static_busy = p.best_static.found && any_busy(&p.best_static.c, busy);
     if (circuit == NONE)
         return p;
@@ -318,8 +312,8 @@ static enum rule rules_of_node(const struct rack *r, const struct request *q, co
     return v->lendable_bytes < q->size_bytes ? INSUFFICIENT_MEMORY : N_RULES;
 }
 
-static void each_pair(const struct rack *r, const struct request *q, const struct path_list *from_port,
-                      const bool *busy, struct verdict *v)
+static void each_pair(const struct rack *r, const struct request *q, struct path_list *const *paths, const bool *busy,
+                      struct verdict *v)
 {
     struct best best = { 0 }, best_static = { 0 };
     v->rule = NO_PATH;
@@ -327,7 +321,7 @@ static void each_pair(const struct rack *r, const struct request *q, const struc
         for (int b = 0; r->adapters[a].node == q->compute_node && r->adapters[a].compute && b < r->n_adapters; b++) {
             if (r->adapters[b].node != v->node || r->adapters[b].compute)
                 continue;
-            struct pair p = pair_of(r, q, from_port, busy, a, b);
+            struct pair p = pair_of(r, q, paths, busy, a, b);
             if (p.furthest > v->rule)
                 v->rule = p.furthest;
             if (p.best.found)
@@ -344,14 +338,14 @@ static void each_pair(const struct rack *r, const struct request *q, const struc
     v->best_static = best_static.c;
 }
 
-struct verdict verdict_of(const struct rack *r, const struct request *q, const struct path_list *from_port,
+struct verdict verdict_of(const struct rack *r, const struct request *q, struct path_list *const *paths,
                           const bool *busy, int donor)
 {
     struct verdict v = { .node = donor };
     numbers(r, &v);
     v.rule = rules_of_node(r, q, &v);
     if (v.rule == N_RULES)
-        each_pair(r, q, from_port, busy, &v);
+        each_pair(r, q, paths, busy, &v);
     /* Reading: a circuit by which the compute node lends to this donor does not join "a donor to the compute node". */
     for (int i = 0; i < r->n_attachments; i++)
         if (r->attachments[i].live && r->attachments[i].compute_node == q->compute_node &&

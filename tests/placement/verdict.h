@@ -40,8 +40,9 @@ struct verdict {
     int max_attachments;   /* on any port of 'best' */
 };
 
-/* 'from_port': the paths from every port of the rack that is a compute port of the compute node; others are empty. */
-struct verdict verdict_of(const struct rack *r, const struct request *q, const struct path_list *from_port,
+/* 'paths[from][to]': the paths from every port of the rack that is a compute port of the compute node; NULL for others.
+ */
+struct verdict verdict_of(const struct rack *r, const struct request *q, struct path_list *const *paths,
                           const bool *busy, int donor);
 
 #endif
