@@ -63,7 +63,7 @@ static int copy_string(char **out, const char *text, struct err *e)
 {
     char *copy = NULL;
     if (text && !(copy = strdup(text)))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     free(*out);
     *out = copy;
     return 0;
@@ -99,11 +99,11 @@ int client_new(struct client **out, const struct client_options *o, struct err *
         return err_set(e, ERR_INTERNAL, "libcurl: %s", curl_easy_strerror(curl_once_result));
     CLEANUP(client_freep) struct client *c = calloc(1, sizeof *c);
     if (!c)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     c->easy = curl_easy_init();
     c->multi = curl_multi_init();
     if (!c->easy || !c->multi)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     c->save_fd = -1;
     c->connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms : CONNECT_TIMEOUT_DEFAULT_MS;
     c->body_max = o->body_max ? o->body_max : BODY_MAX_DEFAULT;
@@ -136,7 +136,7 @@ int client_set_token(struct client *c, const char *token, struct err *e)
         if (strpbrk(token, "\r\n"))
             return err_field(e, ERR_FIELD_INVALID, "token", "the token contains a line break");
         if (asprintf(&header, "Authorization: Bearer %s", token) < 0)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     free(c->authorization);
     c->authorization = header;
@@ -215,7 +215,7 @@ int client_set_path(struct client *c, const char *path, struct err *e)
     if (n < 0 || (size_t)n >= sizeof url)
         return err_set(e, ERR_FIELD_INVALID, "the path of the request is too long");
     if (curl_easy_setopt(c->easy, CURLOPT_URL, url) != CURLE_OK)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return 0;
 }
 
@@ -223,7 +223,7 @@ int client_add_header(struct curl_slist **list, const char *header, struct err *
 {
     struct curl_slist *grown = curl_slist_append(*list, header);
     if (!grown)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     *list = grown;
     return 0;
 }
@@ -242,7 +242,7 @@ int client_transfer_error(struct client *c, CURLcode code, struct err *e)
         return err_errno(e, ERR_IO, "the answer of %s cannot be written", c->base);
     }
     if (c->no_memory || code == CURLE_OUT_OF_MEMORY)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     const char *why = c->curl_error[0] ? c->curl_error : curl_easy_strerror(code);
     enum err_code kind = code == CURLE_OPERATION_TIMEDOUT ? ERR_TIMEOUT : ERR_UNREACHABLE;
     return err_set(e, kind, "%s: %s", c->unix_path ? c->unix_path : c->base, why);
@@ -256,7 +256,7 @@ int client_transfer(struct client *c, CURLcode *result, struct err *e)
     c->save_errno = 0;
     text_clear(&c->body);
     if (curl_multi_add_handle(c->multi, c->easy) != CURLM_OK)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     int running = 1, rc = 0;
     bool done = false;
     while (!done) {
@@ -325,7 +325,7 @@ int client_request(struct client *c, const char *method, const char *path, const
     CLEANUP(client_slist_freep) struct curl_slist *list = NULL;
     CLEANUP(cleanup_free) char *text = NULL;
     if (body && !(text = json_dumps(body, JSON_COMPACT)))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     client_prepare(c);
     if (client_set_path(c, path, e) < 0 || client_add_header(&list, "Expect:", e) < 0 ||
         client_add_header(&list, "Accept: application/json", e) < 0)

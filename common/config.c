@@ -158,7 +158,7 @@ int config_parse(struct config **out, const char *text, size_t len, const char *
     CLEANUP(config_freep) struct config *c = calloc(1, sizeof *c);
     if (!c || !(c->path = strdup(path)) || !(c->text = strndup(text, len)) ||
         !(c->sections = calloc(n_lines, sizeof *c->sections)) || !(c->entries = calloc(n_lines, sizeof *c->entries)))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (parse_lines(c, known, n_known, e) < 0)
         return -1;
     *out = TAKE(c);
@@ -178,7 +178,7 @@ int config_load(struct config **out, const char *path, const struct config_key *
         return err_errno(e, ERR_IO, "cannot open %s", path);
     CLEANUP(cleanup_free) char *text = malloc(CONFIG_FILE_MAX + 1);
     if (!text)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     size_t len = fread(text, 1, CONFIG_FILE_MAX + 1, f);
     if (ferror(f))
         return err_errno(e, ERR_IO, "cannot read %s", path);

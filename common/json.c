@@ -13,6 +13,30 @@
 
 #define WHERE_MAX 160
 
+/* jansson drops characters, and callers drop members, when an allocation fails; so it is noted here, and the whole of
+ * what was read or built is given up. */
+static _Thread_local bool starved;
+
+static void *noting_malloc(size_t size)
+{
+    void *p = malloc(size);
+    if (!p)
+        starved = true;
+    return p;
+}
+
+__attribute__((constructor)) static void note_failures(void)
+{
+    json_set_alloc_funcs(noting_malloc, free);
+}
+
+bool json_starved(void)
+{
+    bool was = starved;
+    starved = false;
+    return was;
+}
+
 void json_freep(json_t **j)
 {
     json_decref(*j);
@@ -71,7 +95,7 @@ static void spoil_huge_integers(char *text, size_t len)
 
 static json_t *load_with_huge_integers(const char *text, size_t len, json_error_t *why)
 {
-    CLEANUP(cleanup_free) char *copy = malloc(len + 1);
+    CLEANUP(cleanup_free) char *copy = noting_malloc(len + 1);
     if (!copy)
         return NULL;
     memcpy(copy, text, len);
@@ -84,9 +108,14 @@ int json_parse(json_t **out, const char *text, size_t len, struct err *e)
     json_error_t why;
     if (too_deep(text, len))
         return err_set(e, ERR_BODY_INVALID, "nested more than %d deep", JSON_DEPTH_MAX);
+    (void)json_starved();
     json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
     if (!j && json_error_code(&why) == json_error_numeric_overflow)
         j = load_with_huge_integers(text, len, &why);
+    if (json_starved()) {
+        json_decref(j);
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
+    }
     if (!j)
         return err_set(e, ERR_BODY_INVALID, "line %d, column %d: %.120s", why.line, why.column, why.text);
     *out = j;
@@ -105,7 +134,7 @@ static int read_all(const char *path, size_t max, char **out, size_t *len, struc
         return err_set(e, ERR_TOO_LARGE, "%.150s is larger than %zu bytes", path, max);
     CLEANUP(cleanup_free) char *text = malloc((size_t)st.st_size + 1);
     if (!text)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     size_t n = 0;
     while (n < (size_t)st.st_size) {
         ssize_t k = read(fd, text + n, (size_t)st.st_size - n);
@@ -341,5 +370,9 @@ json_t *json_time(int64_t unix_ms)
 
 char *json_text(const json_t *j)
 {
-    return json_dumps(j, JSON_COMPACT);
+    char *text = json_dumps(j, JSON_COMPACT);
+    if (!json_starved())
+        return text;
+    free(text);
+    return NULL;
 }

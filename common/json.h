@@ -53,7 +53,10 @@ MUST_CHECK int json_decode(const json_t *object, const struct json_field *fields
 json_t *json_addr(uint64_t addr);   /* a new string "0x..." */
 json_t *json_u64(uint64_t v);       /* a new integer; saturates at 2^63 - 1 */
 json_t *json_time(int64_t unix_ms); /* a new string, RFC 3339 */
-/* Compact text, the caller frees; NULL when memory ran out. */
+/* Compact text, the caller frees; NULL when memory ran out, now or since this thread's last json_starved(): a member
+ * may be missing then. */
 char *json_text(const json_t *j);
+/* Whether memory ran out for JSON in this thread since it was asked last. */
+bool json_starved(void);
 
 #endif

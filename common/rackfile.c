@@ -31,7 +31,7 @@ PRINTF(2, 3) static void path_set(char buf[PATH_MAX_LEN], const char *fmt, ...)
 
 static int no_memory(struct err *e)
 {
-    return err_set(e, ERR_INTERNAL, "out of memory");
+    return err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 /* ---- one object at a time -------------------------------------------------------------------------------------------

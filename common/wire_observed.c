@@ -159,7 +159,7 @@ static int adapters_decode(struct wire_observed *o, const json_t *array, struct 
 {
     size_t n = json_array_size(array);
     if (n && !(o->adapters = calloc(n, sizeof *o->adapters)))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     o->n_adapters = n;
     for (size_t i = 0; i < n; i++) {
         char where[32];

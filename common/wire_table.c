@@ -137,7 +137,7 @@ int wire_table_decode_list(const struct wire_table *t, void **out, size_t *n, si
         return -1;
     CLEANUP(cleanup_free) char *list = NULL;
     if (count && !(list = calloc(count, t->struct_size)))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (decode_into(t, list, count, array, where, e) < 0)
         return -1;
     *out = TAKE(list);

@@ -25,7 +25,7 @@ int events_new(struct events **out, uint64_t last_id, struct err *e)
 {
     struct events *ev = calloc(1, sizeof *ev);
     if (!ev)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     pthread_mutex_init(&ev->lock, NULL);
     ev->last = last_id;
     *out = ev;

@@ -75,7 +75,7 @@ static int commit(struct offline *o, const struct reservation *best, json_t *ans
     if (json_object_set_new(answer, "reserved", json_u64(o->n_requests)) < 0 ||
         json_object_set_new(answer, "section", json_integer(r.section)) < 0 ||
         json_object_set_new(answer, "offset_bytes", json_u64(r.offset_bytes)) < 0)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return 0;
 }
 
@@ -91,7 +91,7 @@ static int do_place(struct offline *o, const json_t *line, json_t **answer, stru
         return -1;
     CLEANUP(json_freep) json_t *j = placement_json(o->m, &p);
     if (!j)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (reserve && p.n_feasible && commit(o, &best, j, e) < 0)
         return -1;
     *answer = TAKE(j);
@@ -201,7 +201,7 @@ static int do_line(struct offline *o, const char *text, size_t len, json_t **ans
     else
         rc = do_place(o, line, answer, e);
     if (rc == 0 && !*answer)
-        rc = err_set(e, ERR_INTERNAL, "out of memory");
+        rc = err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (rc < 0)
         model_rollback(o->m);
     model_commit_done(o->m);
@@ -221,7 +221,7 @@ static int answer_line(struct offline *o, const char *text, size_t len, FILE *ou
     if (do_line(o, text, len, &answer, &why) < 0)
         answer = error_json(&why, o->line);
     if (!answer)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (json_dumpf(answer, out, JSON_COMPACT) < 0 || putc('\n', out) == EOF || fflush(out) == EOF)
         return err_errno(e, ERR_IO, "cannot write the answers");
     return 0;

@@ -54,7 +54,7 @@ struct run {
 
 static int no_memory(struct err *e)
 {
-    return err_set(e, ERR_INTERNAL, "out of memory");
+    return err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 /* ---- sums over the state --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ int choice_init(struct choice *c, enum chooser chooser, uint64_t seed, const str
 {
     *c = (struct choice){ .chooser = chooser, .random = seed, .last = NONE };
     c->scratch = calloc((size_t)model_count(m, MODEL_NODE) + 1, sizeof *c->scratch);
-    return c->scratch ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return c->scratch ? 0 : err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 void choice_done(struct choice *c)

@@ -185,7 +185,7 @@ static int print(const struct command *c, const struct sim_study *s, struct err 
     if (c->json) {
         CLEANUP(json_freep) json_t *j = sim_json(s);
         if (!j)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         json_dumpf(j, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(12));
         putchar('\n');
     } else {

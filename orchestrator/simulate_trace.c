@@ -55,7 +55,7 @@ static int add(struct trace *t, size_t *cap, struct trace_request q, struct err 
         size_t more = *cap ? 2 * *cap : 4096;
         struct trace_request *list = reallocarray(t->requests, more, sizeof *list);
         if (!list)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         t->requests = list;
         *cap = more;
     }

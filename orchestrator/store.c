@@ -212,7 +212,7 @@ int store_open(struct store **out, const char *path, struct err *e)
 {
     CLEANUP(store_freep) struct store *s = calloc(1, sizeof *s);
     if (!s)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     s->lock_fd = -1;
     int64_t version;
     if (make_file(path, &s->path, e) < 0 || take_lock(s, e) < 0 || row_sql_new(&s->row_sql, e) < 0 ||

@@ -68,7 +68,7 @@ int store_tokens(struct store *s, struct token **out, size_t *n, struct err *e)
             cap = cap ? cap * 2 : 16;
             struct token *more = reallocarray(list, cap, sizeof *list);
             if (!more)
-                return err_set(e, ERR_INTERNAL, "out of memory");
+                return err_set(e, ERR_UNAVAILABLE, "out of memory");
             list = more;
         }
         memset(&list[have], 0, sizeof *list);

@@ -204,7 +204,7 @@ int row_sql_new(struct row_sql **out, struct err *e)
 {
     struct row_sql *sql = calloc(1, sizeof *sql);
     if (!sql)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (int k = 0; k < MODEL_KINDS; k++) { /* keywords in lower case: capitals are the places to fill */
         sql->select[k] = make_sql(&kinds[k], "select slotN, sum from T order by slot");
         sql->upsert[k] =
@@ -213,7 +213,7 @@ int row_sql_new(struct row_sql **out, struct err *e)
         sql->remove[k] = make_sql(&kinds[k], "delete from T where slot = ?1");
         if (!sql->select[k] || !sql->upsert[k] || !sql->remove[k]) {
             row_sql_free(sql);
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         }
     }
     *out = sql;

@@ -31,6 +31,7 @@ static enum err_code code_of(const struct db *d, int rc)
     case SQLITE_IOERR:
         return os_errno == ENOSPC || os_errno == EDQUOT ? ERR_STORAGE_FULL : ERR_STORAGE;
     case SQLITE_NOMEM:
+        return ERR_UNAVAILABLE;
     case SQLITE_MISUSE:
     case SQLITE_RANGE:
     case SQLITE_CONSTRAINT: /* the last line of defence held: our own fault */

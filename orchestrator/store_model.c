@@ -141,7 +141,7 @@ static int write_ended(struct store *s, const struct model *m, const struct atta
     CLEANUP(json_freep) json_t *j = attachment_json(m, a);
     CLEANUP(cleanup_free) char *text = j ? json_text(j) : NULL;
     if (!text)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return db_run(&s->db, e,
                   "INSERT INTO ended_attachments (id, state, compute_node, donor, ended_ms, json)"
                   " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET state = excluded.state,"
@@ -166,7 +166,7 @@ static int changed_rows(const struct model *m, struct entry **out, size_t *n, st
 {
     CLEANUP(cleanup_free) struct entry *list = calloc(m->n_journal + 1, sizeof *list);
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     size_t have = 0, kept = 0;
     for (size_t i = 0; i < m->n_journal; i++) {
         const struct journal_entry *j = &m->journal[i];

@@ -9,7 +9,7 @@ int store_reader_open(struct store_reader **out, const char *path, struct err *e
 {
     CLEANUP(cleanup_free) struct store_reader *r = calloc(1, sizeof *r);
     if (!r)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (db_open(&r->db, path, DB_READER, e) < 0)
         return -1;
     *out = TAKE(r);
@@ -26,7 +26,7 @@ void store_reader_close(struct store_reader *r)
 
 static int append(json_t *list, json_t *item, struct err *e)
 {
-    return item && json_array_append_new(list, item) == 0 ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return item && json_array_append_new(list, item) == 0 ? 0 : err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 static int read_event(sqlite3_stmt *stmt, struct model_event *ev, struct err *e)
@@ -48,7 +48,7 @@ int store_reader_events(struct store_reader *r, const struct event_query *q, jso
     int64_t after = q->after > INT64_MAX ? INT64_MAX : (int64_t)q->after, first;
     CLEANUP(json_freep) json_t *list = json_array();
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (db_read_int(&r->db, "SELECT coalesce(min(id), 0) FROM events", &first, e) < 0)
         return -1;
     CLEANUP(db_resetp)
@@ -86,7 +86,7 @@ int store_reader_ended(struct store_reader *r, const struct ended_query *q, json
     int64_t before = q->before && q->before < INT64_MAX ? (int64_t)q->before : INT64_MAX;
     CLEANUP(json_freep) json_t *list = json_array();
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     CLEANUP(db_resetp)
     sqlite3_stmt *stmt = q->id ? db_query(&r->db, e, by_id, "t", q->id)
                                : db_query(&r->db, e, newest_first, "itttti", before, q->state, q->node, q->compute_node,
@@ -132,7 +132,7 @@ int store_reader_audit(struct store_reader *r, uint64_t after, bool latest, unsi
 {
     CLEANUP(json_freep) json_t *list = json_array();
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     CLEANUP(db_resetp)
     sqlite3_stmt *stmt =
         db_query(&r->db, e,

@@ -357,7 +357,7 @@ int writer_start(struct writer **out, struct store *s, struct events *ev, const 
 {
     struct writer *w = calloc(1, sizeof *w);
     if (!w)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     w->store = s;
     w->events = ev;
     w->options = *o;

@@ -26,7 +26,7 @@ static int start_parts(struct api *a, const struct api_options *o, struct err *e
     const char *addr = o->listen_addr ? o->listen_addr : "127.0.0.1";
     a->db_path = strdup(o->db_path);
     if (!a->db_path)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (auth_new(&a->auth, e) < 0 || bootstrap_tokens(a->auth, a->writer, o->admin_token_file, e) < 0 ||
         waits_start(&a->waits, a->writer, e) < 0 || history_start(&a->history, o->db_path, e) < 0)
         return -1;
@@ -38,7 +38,7 @@ int api_start(struct api **out, const struct api_options *o, struct err *e)
 {
     struct api *a = calloc(1, sizeof *a);
     if (!a)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     a->writer = o->writer;
     a->events = o->events;
     a->time_scale = o->time_scale > 0 ? o->time_scale : 1.0;

@@ -37,7 +37,7 @@ int auth_new(struct auth **out, struct err *e)
 {
     struct auth *a = calloc(1, sizeof *a);
     if (!a)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     pthread_mutex_init(&a->lock, NULL);
     *out = a;
     return 0;
@@ -74,7 +74,7 @@ static int grow(struct auth *a, struct err *e)
         return 0;
     struct entry *more = realloc(a->entries, cap * sizeof *more);
     if (!more)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     a->entries = more;
     a->cap = cap;
     return 0;

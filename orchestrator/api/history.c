@@ -53,7 +53,7 @@ int history_start(struct history **out, const char *db_path, struct err *e)
     struct history *h = calloc(1, sizeof *h);
     if (!h || !(h->db_path = strdup(db_path))) {
         free(h);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     h->last = &h->first;
     pthread_mutex_init(&h->lock, NULL);

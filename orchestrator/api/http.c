@@ -84,7 +84,7 @@ static void request_free(struct request *rq)
     json_decref(rq->body);
     json_decref(rq->answer);
     json_decref(rq->extra);
-    if (rq->data_free)
+    if (rq->data && rq->data_free)
         rq->data_free(rq->data);
     if (rq->text) /* it may hold a secret */
         explicit_bzero(rq->text, rq->n_text);
@@ -510,7 +510,7 @@ int http_start(struct http **out, struct api *a, const char *addr, unsigned port
 {
     struct http *h = calloc(1, sizeof *h);
     if (!h)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     h->api = a;
     strangers_init(&h->strangers);
     pthread_mutex_init(&h->lock, NULL);

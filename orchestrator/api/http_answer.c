@@ -70,31 +70,42 @@ static struct MHD_Response *make_response(struct request *rq)
     return MHD_create_response_from_buffer(r->len, (void *)r->body, MHD_RESPMEM_PERSISTENT);
 }
 
-static void add_headers(const struct request *rq, struct MHD_Response *response)
+static bool add(struct MHD_Response *response, const char *name, const char *value)
+{
+    return MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+/* False: memory ran out; an answer without some of its headers would not be true. */
+static bool add_headers(const struct request *rq, struct MHD_Response *response)
 {
     const struct reply *r = &rq->reply;
     bool get = strcmp(rq->method, "GET") == 0 || strcmp(rq->method, "HEAD") == 0;
-    MHD_add_response_header(response, "X-Request-Id", rq->id);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+    bool ok = add(response, "X-Request-Id", rq->id) && add(response, "X-Content-Type-Options", "nosniff") &&
+              add(response, "Referrer-Policy", "no-referrer") &&
+              add(response, "Cross-Origin-Resource-Policy", "same-origin");
     if (!has_header(r, "Cache-Control"))
-        MHD_add_response_header(response, "Cache-Control", get && r->status < 400 ? "private, no-cache" : "no-store");
+        ok = ok && add(response, "Cache-Control", get && r->status < 400 ? "private, no-cache" : "no-store");
     if (!has_header(r, "Content-Security-Policy"))
-        MHD_add_response_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+        ok = ok && add(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
     if (r->type && r->status != 204 && r->status != 304)
-        MHD_add_response_header(response, "Content-Type", r->type);
+        ok = ok && add(response, "Content-Type", r->type);
     for (unsigned i = 0; i < r->n_headers; i++)
-        MHD_add_response_header(response, r->headers[i].name, r->headers[i].value);
+        ok = ok && add(response, r->headers[i].name, r->headers[i].value);
+    return ok;
 }
 
 enum MHD_Result http_answer(struct request *rq)
 {
     finish_etag(rq);
+    if (rq->starved)
+        return MHD_NO;
     struct MHD_Response *response = make_response(rq);
     if (!response)
         return MHD_NO;
-    add_headers(rq, response);
+    if (!add_headers(rq, response)) {
+        MHD_destroy_response(response);
+        return MHD_NO;
+    }
     int status = rq->reply.status;
     rq->api->counters.requests[status / 100 < 6 ? status / 100 : 5]++;
     enum MHD_Result ok = MHD_queue_response(rq->connection, (unsigned)status, response);

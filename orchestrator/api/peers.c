@@ -68,7 +68,7 @@ int peers_new(struct peers **out, unsigned limit, struct err *e)
         p->slots = calloc(2 * (size_t)limit, sizeof *p->slots);
     if (!p || !p->slots) {
         free(p);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     p->limit = limit;
     p->n_slots = 2 * (size_t)limit;

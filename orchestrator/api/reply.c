@@ -65,15 +65,18 @@ void reply_stream(struct request *rq, struct stream *s)
 
 static void out_of_memory(struct request *rq)
 {
-    static const char text[] = "{\"type\":\"/problems/internal\",\"title\":\"Internal error\",\"status\":500,"
-                               "\"detail\":\"out of memory\",\"code\":\"internal\"}";
-    reply_static(rq, 500, "application/problem+json", text, sizeof text - 1);
+    static const char text[] = "{\"type\":\"/problems/unavailable\",\"title\":\"Not available now\",\"status\":503,"
+                               "\"detail\":\"out of memory\",\"code\":\"unavailable\"}";
+    reply_header(rq, "Retry-After", "1");
+    reply_static(rq, 503, "application/problem+json", text, sizeof text - 1);
 }
 
 static void reply_json_as(struct request *rq, int status, const char *type, json_t *j)
 {
-    char *text = j ? json_text(j) : NULL;
+    char *text = j && !rq->starved ? json_text(j) : NULL;
     json_decref(j);
+    (void)json_starved();
+    rq->starved = false;
     if (text)
         reply_text(rq, status, type, text, strlen(text));
     else
@@ -106,6 +109,7 @@ void reply_header(struct request *rq, const char *name, const char *fmt, ...)
     if (n < 0 || r->n_headers == REPLY_HEADERS) {
         if (n >= 0)
             free(value);
+        rq->starved = rq->starved || n < 0; /* an answer without its cookie would be a lie */
         return;
     }
     r->headers[r->n_headers].name = name;

@@ -104,7 +104,10 @@ static void next_failed(struct request *rq)
 static int apply_change(struct command *c, struct change *ch, struct err *e)
 {
     struct request *rq = OF(command, c);
-    return rq->apply(rq, ch, e);
+    (void)json_starved();
+    if (rq->apply(rq, ch, e) < 0)
+        return -1;
+    return json_starved() ? err_set(e, ERR_UNAVAILABLE, "out of memory") : 0;
 }
 
 static void change_done(struct command *c, int rc, const struct err *e)
@@ -116,6 +119,7 @@ static void change_done(struct command *c, int rc, const struct err *e)
         rq->next = next_failed;
     } else if (rq->committed) {
         rq->committed(rq);
+        rq->starved = json_starved();
     }
     http_wake(rq);
 }
@@ -167,8 +171,11 @@ static void run_query(struct job *j, struct store_reader *r, const struct err *w
 {
     struct request *rq = OF(job, j);
     rq->rc = 0;
+    (void)json_starved();
     if (r) {
         rq->query(rq, r);
+        if (rq->rc == 0 && json_starved())
+            rq->rc = err_set(&rq->err, ERR_UNAVAILABLE, "out of memory");
     } else {
         rq->rc = -1;
         rq->err = *why;

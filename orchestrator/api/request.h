@@ -47,6 +47,7 @@ struct request {
     char id[REQUEST_ID_SIZE];
     char remote[64];
     bool signed_in, by_cookie;
+    bool starved;         /* memory ran out for JSON in another thread: the answer would lack something */
     struct token who;     /* when signed in */
     const char *if_match; /* header, NULL when absent */
     json_t *body;         /* NULL without one */

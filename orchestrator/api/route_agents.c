@@ -202,7 +202,7 @@ static int take_registration(struct request *rq, struct err *e)
 {
     struct enrolling *x = calloc(1, sizeof *x);
     if (!x)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     rq->data = x;
     rq->data_free = free_enrolment;
     if (!rq->body)
@@ -260,7 +260,7 @@ static int build(struct request *rq, const struct model *m, uint64_t revision, s
     snprintf(d.instance, sizeof d.instance, "%s", writer_instance(rq->api->writer));
     rq->answer = wire_desired_encode(&d);
     wire_desired_done(&d);
-    return rq->answer ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return rq->answer ? 0 : err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 static void answer_desired(struct request *rq)
@@ -355,7 +355,7 @@ void route_observed(struct request *rq)
     rq->data_free = free;
     if (!rq->data || wire_observed_decode(rq->data, rq->body, &e) < 0) {
         if (!rq->data)
-            (void)!err_set(&e, ERR_INTERNAL, "out of memory");
+            (void)!err_set(&e, ERR_UNAVAILABLE, "out of memory");
         reply_err(rq, &e);
         return;
     }

@@ -75,7 +75,7 @@ static int take_filter(struct request *rq, struct err *e)
     static const char *const known[] = { "limit", "cursor", "state", "node", "compute_node", "donor", NULL };
     struct filter *f = calloc(1, sizeof *f);
     if (!f)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     rq->data = f;
     rq->data_free = free;
     f->node = request_query(rq, "node");

@@ -114,7 +114,7 @@ static int hash_body(const struct request *rq, char out[HASH_SIZE], struct err *
 {
     CLEANUP(cleanup_free) char *text = json_dumps(rq->body, JSON_COMPACT | JSON_SORT_KEYS);
     if (!text)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return secret_hash(text, strlen(text), out, e);
 }
 
@@ -212,7 +212,7 @@ static int take_attach(struct request *rq, struct err *e)
 {
     struct attach *at = calloc(1, sizeof *at);
     if (!at)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     rq->data = at;
     rq->data_free = free;
     if (!rq->body)

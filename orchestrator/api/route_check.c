@@ -74,7 +74,7 @@ static void query_check(struct request *rq, struct store_reader *r)
     struct writer *w = rq->api->writer;
     uint64_t published = writer_published_revision(w); /* before the file is looked at */
     if (!all) {
-        rq->rc = err_set(&rq->err, ERR_INTERNAL, "out of memory");
+        rq->rc = err_set(&rq->err, ERR_UNAVAILABLE, "out of memory");
         return;
     }
     rq->rc = store_reader_check(r, published, all + RACKCHECK_N, &rq->err);

@@ -140,7 +140,7 @@ void route_metrics(struct request *rq)
     struct page p = { .out = open_memstream(&text, &len) };
     struct err e;
     if (!p.out) {
-        (void)!err_set(&e, ERR_INTERNAL, "out of memory");
+        (void)!err_set(&e, ERR_UNAVAILABLE, "out of memory");
         reply_err(rq, &e);
         return;
     }
@@ -152,7 +152,7 @@ void route_metrics(struct request *rq)
     writer_read_unlock(rq->api->writer);
     if (fclose(p.out) != 0) {
         free(text);
-        (void)!err_set(&e, ERR_INTERNAL, "out of memory");
+        (void)!err_set(&e, ERR_UNAVAILABLE, "out of memory");
         reply_err(rq, &e);
         return;
     }

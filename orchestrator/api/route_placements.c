@@ -18,7 +18,7 @@ static int add_why(struct request *rq, struct change *ch, const struct place_req
     if (placement_why(&w, ch->model, ch->topology, r, donor, e) < 0)
         return -1;
     json_t *why = placement_why_json(ch->model, &w);
-    return why && json_object_set_new(rq->answer, "why", why) == 0 ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return why && json_object_set_new(rq->answer, "why", why) == 0 ? 0 : err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 /* On the writer's thread because the topology is its own. */
@@ -33,7 +33,7 @@ static int apply_rank(struct request *rq, struct change *ch, struct err *e)
     rq->answer = placement_json(ch->model, &p);
     placement_done(&p);
     if (!rq->answer)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return why ? add_why(rq, ch, &r, why, e) : 0;
 }
 

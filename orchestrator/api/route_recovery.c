@@ -160,7 +160,7 @@ void route_adopt(struct request *rq)
     rq->data = x;
     rq->data_free = free;
     if (!x)
-        (void)!err_set(&e, ERR_INTERNAL, "out of memory");
+        (void)!err_set(&e, ERR_UNAVAILABLE, "out of memory");
     if (!x || take_adopt(rq, x, &e) < 0) {
         reply_err(rq, &e);
         return;

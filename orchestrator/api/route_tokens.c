@@ -28,7 +28,7 @@ static struct fresh *fresh_of(struct request *rq, struct err *e)
 {
     struct fresh *f = calloc(1, sizeof *f);
     if (!f)
-        (void)!err_set(e, ERR_INTERNAL, "out of memory");
+        (void)!err_set(e, ERR_UNAVAILABLE, "out of memory");
     rq->data = f;
     rq->data_free = free_fresh;
     return f;

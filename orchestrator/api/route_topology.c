@@ -51,7 +51,7 @@ static int decode_cabling(struct request *rq, struct err *e)
         return err_set(e, ERR_BODY_INVALID, "an object with switches and links is needed");
     rq->data = calloc(1, sizeof(struct rack));
     if (!rq->data)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     rq->data_free = free;
     if (rack_decode_cabling(rq->data, rq->body, e) < 0)
         return -1;

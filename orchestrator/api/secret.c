@@ -40,7 +40,8 @@ int secret_hash(const void *data, size_t len, char out[HASH_SIZE], struct err *e
     if (rc < 0) /* once more: who calls must not be taken for a stranger because memory is short */
         rc = gnutls_hash_fast(GNUTLS_DIG_SHA256, data, len, digest);
     if (rc < 0)
-        return err_set(e, ERR_INTERNAL, "SHA-256: %s", gnutls_strerror(rc));
+        return err_set(e, rc == GNUTLS_E_MEMORY_ERROR ? ERR_UNAVAILABLE : ERR_INTERNAL, "SHA-256: %s",
+                       gnutls_strerror(rc));
     to_hex(digest, sizeof digest, out);
     return 0;
 }

@@ -82,7 +82,7 @@ int stream_new(struct stream **out, struct api *a, uint64_t after, const struct 
         return err_set(e, ERR_TOO_MANY, "%d event streams are open already", STREAMS_MAX);
     struct stream *s = calloc(1, sizeof *s);
     if (!s)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     s->api = a;
     s->last = after;
     s->beat_ms = time_monotonic_ms() + STREAM_BEAT_MS;

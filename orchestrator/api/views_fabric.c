@@ -184,7 +184,7 @@ int view_topology_tag(const struct model *m, char *buf, size_t size, struct err 
     CLEANUP(cleanup_free) char *text = declared ? json_text(declared) : NULL;
     char hash[HASH_SIZE];
     if (!text)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (secret_hash(text, strlen(text), hash, e) < 0)
         return -1;
     snprintf(buf, size, "topology-%.16s", hash);

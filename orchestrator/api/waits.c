@@ -87,7 +87,7 @@ int waits_start(struct waits **out, struct writer *writer, struct err *e)
     struct waits *w = calloc(1, sizeof *w);
     pthread_condattr_t attr;
     if (!w)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     w->writer = writer;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&attr);

@@ -148,7 +148,7 @@ static int add_reached(struct reached_list *l, struct reached x, struct err *e)
         size_t cap = l->cap ? 2 * l->cap : 64;
         struct reached *items = reallocarray(l->items, cap, sizeof *items);
         if (!items)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         l->items = items;
         l->cap = cap;
     }
@@ -281,7 +281,7 @@ static int add_offer(struct offers *o, struct offer x, struct err *e)
         size_t cap = o->cap ? 2 * o->cap : 64;
         struct offer *items = reallocarray(o->items, cap, sizeof *items);
         if (!items)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         o->items = items;
         o->cap = cap;
     }

@@ -25,7 +25,7 @@ static int make_room(const struct model *m, uint32_t node, struct wire_desired *
     d->crossconnects = calloc(n_joins + 1, sizeof *d->crossconnects);
     if (!d->buffers || !d->segments || !d->sections || !d->channels || !d->crossconnects) {
         wire_desired_done(d);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     return 0;
 }

@@ -151,7 +151,7 @@ static int build_node_ranks(struct donors *d, const struct model *m, struct err 
     CLEANUP(cleanup_free) struct named_node *list = calloc(d->n_nodes + 1, sizeof *list);
     uint32_t n = 0;
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (uint32_t i = 0; i < d->n_nodes; i++)
         if (model_node(m, i))
             list[n++] = (struct named_node){ model_node(m, i)->name, i };
@@ -193,7 +193,7 @@ static int build_exits(struct donors *d, const struct fabric *f, const struct mo
         d->n_exits += exit_of(&x, f, m, i);
     d->exits = calloc(d->n_exits + 1, sizeof *d->exits);
     if (!d->exits)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (uint32_t i = 0; i < d->n_ports; i++) {
         d->port_exit[i] = NONE;
         n += exit_of(&d->exits[n], f, m, i);
@@ -216,7 +216,7 @@ static int build_tree(struct donors *d, struct err *e)
     while (d->n_leaves < d->n_exits)
         d->n_leaves *= 2;
     d->tree = calloc(2 * (size_t)d->n_leaves, sizeof *d->tree);
-    return d->tree ? 0 : err_set(e, ERR_INTERNAL, "out of memory");
+    return d->tree ? 0 : err_set(e, ERR_UNAVAILABLE, "out of memory");
 }
 
 static void donors_freep(struct donors **d)
@@ -228,7 +228,7 @@ int donors_new(struct donors **out, const struct fabric *f, const struct model *
 {
     CLEANUP(donors_freep) struct donors *d = calloc(1, sizeof *d);
     if (!d)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     d->n_nodes = model_count(m, MODEL_NODE);
     d->n_switches = f->n_switches;
     d->n_ports = f->n_ports;
@@ -236,7 +236,7 @@ int donors_new(struct donors **out, const struct fabric *f, const struct model *
     d->port_exit = calloc(d->n_ports + 1, sizeof *d->port_exit);
     d->node_rank = calloc(d->n_nodes + 1, sizeof *d->node_rank);
     if (!d->first_exit || !d->port_exit || !d->node_rank)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (build_node_ranks(d, m, e) < 0 || build_exits(d, f, m, e) < 0 || build_tree(d, e) < 0)
         return -1;
     for (uint32_t i = 0; i < d->n_nodes; i++)

@@ -28,7 +28,7 @@ static int build_ranks(struct fabric *f, const struct model *m, struct err *e)
     CLEANUP(cleanup_free) char *arena = malloc(bytes);
     CLEANUP(cleanup_free) struct named_port *list = calloc(f->n_ports + 1, sizeof *list);
     if (!arena || !list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (uint32_t i = 0; i < f->n_ports; i++) {
         if (!model_port(m, i))
             continue;
@@ -111,7 +111,7 @@ static int sort_trunks(struct fabric *f, struct err *e)
 {
     CLEANUP(cleanup_free) const struct trunk **order = calloc(f->n_trunks + 1, sizeof *order);
     if (!order)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (uint32_t s = 0; s < f->n_switches; s++) {
         qsort_r(f->trunks + f->first_trunk[s], f->first_trunk[s + 1] - f->first_trunk[s], sizeof *f->trunks,
                 trunk_compare, f);
@@ -134,7 +134,7 @@ static int build_trunks(struct fabric *f, const struct model *m, struct err *e)
     f->open = calloc(f->n_trunks / 64 + 1, sizeof *f->open);
     CLEANUP(cleanup_free) uint32_t *next = malloc((f->n_switches + 1) * sizeof *next);
     if (!f->trunks || !f->hops || !f->open || !next)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     memcpy(next, f->first_trunk, (f->n_switches + 1) * sizeof *next);
     for (uint32_t i = 0; i < f->n_ports; i++) {
         uint32_t end = trunk_end(f, m, i);
@@ -175,11 +175,11 @@ int fabric_new(struct fabric **out, const struct model *m, struct err *e)
 {
     CLEANUP(fabric_freep) struct fabric *f = calloc(1, sizeof *f);
     if (!f)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     f->n_ports = model_count(m, MODEL_PORT);
     f->n_switches = model_count(m, MODEL_SWITCH);
     if (!allocate(f))
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     build_ports(f, m);
     if (build_ranks(f, m, e) < 0 || build_trunks(f, m, e) < 0)
         return -1;

@@ -122,7 +122,7 @@ int model_new(struct model **out, struct err *e)
 {
     struct model *m = calloc(1, sizeof *m);
     if (!m)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     m->names = name_index_new();
     m->savepoint = m->batch = 1;
     m->next_circuit = 1;

@@ -214,6 +214,6 @@ int model_check(const struct model *m, struct err *e)
     CLEANUP(cleanup_free) struct totals *per_node = calloc(model_count(m, MODEL_NODE) + 1, sizeof *per_node);
     CLEANUP(cleanup_free) uint32_t *per_circuit = calloc(model_count(m, MODEL_CIRCUIT) + 1, sizeof *per_circuit);
     if (!per_node || !per_circuit)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     return check_totals(m, per_node, per_circuit, e) < 0 ? -1 : check_lists(m, e);
 }

@@ -457,7 +457,7 @@ static int take_objects(struct model *m, uint32_t node, const struct wire_observ
     CLEANUP(cleanup_free) struct unowned *items = calloc(cap + 1, sizeof *items);
     struct unowned_list l = { .items = items, .cap = cap, .node = model_node(m, node), .now_ms = m->now_ms };
     if (!items)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     forget_attachments(m, node);
     for (size_t i = 0; i < o->n_buffers; i++)
         take_buffer(m, node, &o->buffers[i], &l);

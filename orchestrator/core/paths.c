@@ -38,7 +38,7 @@ int paths_new(struct paths **out, const struct fabric *f, struct err *e)
 {
     struct paths *p = calloc(1, sizeof *p);
     if (!p)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     p->f = f;
     *out = p;
     return 0;
@@ -149,7 +149,7 @@ static int search_begin(const struct fabric *f, struct search *x, struct err *e)
         if (!x->reached[i])
             x->reached[i] = calloc(f->n_switches + 1, sizeof *x->reached[i]);
         if (!x->labels[i] || !x->reached[i])
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         x->n_reached[i] = 0;
     }
     if (++x->stamp == 0) { /* after 2^32 searches old stamps come around */
@@ -343,7 +343,7 @@ static int add_leg(struct leg_list *list, const struct leg *leg, struct err *e)
         size_t cap = list->cap ? 2 * list->cap : 64;
         struct leg *legs = reallocarray(list->legs, cap, sizeof *legs);
         if (!legs)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         list->legs = legs;
         list->cap = cap;
     }

@@ -96,13 +96,13 @@ int placement_rank(struct placement *out, const struct model *m, struct topology
     size_t n_max = (size_t)model_count(m, MODEL_NODE) + 1;
     CLEANUP(cleanup_free) struct verdict *list = calloc(n_max, sizeof *list);
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (judge_all(&p, &q, p.refused, list, e) < 0)
         return -1;
     p.size_bytes = q.size_bytes;
     p.candidates = calloc(p.n + 1, sizeof *p.candidates);
     if (!p.candidates)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (size_t i = 0; i < p.n; i++)
         p.candidates[i] = list[i].c;
     *out = p;

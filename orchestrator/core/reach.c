@@ -38,7 +38,7 @@ int reach_new(struct reach **out, const struct fabric *f, const struct donors *d
     if (!r || !seen) {
         free(r);
         free(seen);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     *r = (struct reach){ .f = f, .d = d, .seen = seen };
     *out = r;
@@ -63,7 +63,7 @@ static int push(struct reach *r, struct item x, struct err *e)
         size_t cap = r->cap ? 2 * r->cap : 256;
         struct item *heap = reallocarray(r->heap, cap, sizeof *heap);
         if (!heap)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         r->heap = heap;
         r->cap = cap;
     }

@@ -115,7 +115,7 @@ int topology_new(struct topology **out, struct err *e)
 {
     struct topology *t = calloc(1, sizeof *t);
     if (!t)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     igraph_set_error_handler(ignore_error);
     *out = t;
     return 0;
@@ -206,7 +206,7 @@ static int add_edge(struct edges *x, igraph_integer_t from, igraph_integer_t to,
         size_t cap = x->cap ? 2 * x->cap : 1024;
         uint32_t *links = reallocarray(x->links, cap, sizeof *links);
         if (!links)
-            return err_set(e, ERR_INTERNAL, "out of memory");
+            return err_set(e, ERR_UNAVAILABLE, "out of memory");
         x->links = links;
         x->cap = cap;
     }
@@ -307,7 +307,7 @@ static int find_bridges(struct topology *t, struct err *e)
     CLEANUP(cleanup_free) uint32_t *link = calloc((size_t)igraph_ecount(&t->graph) + 1, sizeof *link);
     size_t n = 0;
     if (!link)
-        rc = err_set(e, ERR_INTERNAL, "out of memory");
+        rc = err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (igraph_integer_t i = 0; rc == 0 && i < igraph_ecount(&t->graph); i++) {
         igraph_integer_t from = IGRAPH_FROM(&t->graph, i), to = IGRAPH_TO(&t->graph, i);
         bool twin = t->edge_link[i] != NONE || from >= vertex_of_switch(t, 0) || to >= vertex_of_switch(t, 0);
@@ -315,7 +315,7 @@ static int find_bridges(struct topology *t, struct err *e)
             continue;
         link[n++] = t->edge_link[i];
         if (igraph_vector_int_push_back(&ends, from) || igraph_vector_int_push_back(&ends, to))
-            rc = err_set(e, ERR_INTERNAL, "out of memory");
+            rc = err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     if (rc == 0)
         rc = check(igraph_create(&plain, &ends, igraph_vcount(&t->graph), IGRAPH_UNDIRECTED), "igraph_create", e);
@@ -344,7 +344,7 @@ static int make_reasons(struct topology *t, const struct model *m, struct err *e
     t->switch_splits = calloc(t->n_switches + 1, 1);
     t->link_splits = calloc(t->n_links + 1, 1);
     if (!t->component || !t->switch_splits || !t->link_splits)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (make_graph(t, m, e) < 0 || find_components(t, e) < 0 || find_splits(t, e) < 0)
         return -1;
     return find_bridges(t, e);
@@ -647,7 +647,7 @@ int topology_loss(struct topology_loss *out, const struct model *m, enum model_k
     l.compute_nodes = calloc(n + 1, sizeof *l.compute_nodes);
     if (!seen || !l.attachments || !l.compute_nodes) {
         topology_loss_done(&l);
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     }
     for (uint32_t i = 0; i < n; i++) {
         const struct attachment *a = model_attachment(m, i);

@@ -153,12 +153,12 @@ static int all_pairs(struct why *w, const struct question *q, struct err *e)
     size_t n = 0;
     CLEANUP(cleanup_free) struct verdict_pair *list = calloc(VERDICT_PAIRS_MAX, sizeof *list);
     if (!list)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (verdict_pairs(list, &n, q, w->donor, e) < 0)
         return -1;
     w->pairs = calloc(n + 1, sizeof *w->pairs);
     if (!w->pairs)
-        return err_set(e, ERR_INTERNAL, "out of memory");
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
     for (size_t i = 0; i < n; i++)
         pair_rules(&w->pairs[i], q, &list[i]);
     w->n_pairs = n;
