@@ -184,7 +184,7 @@ static bool lend_advance(struct model *m, uint32_t at)
         lifecycle_fail(m, at, a->buffer_fault);
         return true;
     }
-    if (!a->now_buffer)
+    if (!a->now_buffer || !model_adapter(m, a->memory_adapter)->ok)
         return false;
     const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
     uint64_t base = a->now_effective_addr - a->offset_bytes;

@@ -337,7 +337,8 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
 
 static void send_report(struct sim *s, struct sim_node *n, const struct wire_desired *d)
 {
-    struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1", .ok = true } };
+    struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1" } };
+    adapters[1].ok = !n->memory_in_error;
     struct wire_seen_buffer *buffers = calloc(2 * SIM_OBJECTS_MAX, sizeof *buffers);
     struct wire_seen_segment *segments = calloc(SIM_OBJECTS_MAX, sizeof *segments);
     struct wire_seen_pair pairs[64];

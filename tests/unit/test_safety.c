@@ -367,6 +367,19 @@ START_TEST(a_range_that_ended_by_fencing_waits_for_both_sides_to_reboot)
 }
 END_TEST
 
+START_TEST(a_buffer_behind_an_adapter_in_error_is_not_taken_up)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    s.nodes[1].memory_in_error = true;
+    sim_settle(&s);
+    ck_assert(!at(a)->buffer_seen);
+    ck_assert_int_ne(at(a)->state, ATT_ATTACHED);
+    s.nodes[1].memory_in_error = false;
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
+}
+END_TEST
+
 START_TEST(a_boot_that_another_one_followed_is_over)
 {
     attached(0, "n2");
@@ -516,6 +529,7 @@ int main(void)
     tcase_add_test(t, a_stuck_undo_is_retried_after_a_restart_too);
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
+    tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
