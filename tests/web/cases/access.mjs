@@ -40,6 +40,21 @@ async function dialogs({ page, proxy, axe, shoot }, scheme) {
 export const axe_finds_nothing_in_the_dark = (world) => everyPage(world, 'dark');
 export const axe_finds_nothing_in_the_light = (world) => everyPage(world, 'light');
 
+export async function no_page_is_wider_than_a_phone({ page, proxy, rack, signIn, axe, shoot }) {
+    const made = await rack.attach('n1', 2);
+    await signIn();
+    await page.setViewportSize({ width: 390, height: 844 });
+    for (const view of [...views, `#/attachments/${made.id}`]) {
+        await page.goto(`${proxy.url}/${view}`);
+        await page.locator('h1').waitFor();
+        await page.waitForTimeout(400);
+        const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
+        assert.ok(width <= 390, `${view}: ${width} px`);
+        assert.deepEqual(await axe(), [], view);
+        await shoot(`phone-${view.replace(/[#/]+/g, '_')}`);
+    }
+}
+
 export async function theme_button_wins_over_the_system({ page, signIn }) {
     await signIn();
     const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);

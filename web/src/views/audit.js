@@ -33,7 +33,9 @@ export function AuditView() {
         </form>
         <${Problem} of=${problem} />
         ${list && html`<p class="hint" role="status">${count(shown.length, 'change')}</p>`}
-        ${shown.length ? html`<div class="scroll"><${Table} list=${shown} /></div>` : list && html`<${Empty}>No such change.<//>`}
+        ${shown.length
+            ? html`<div class="scroll" tabindex="0" role="region" aria-label="Changes"><${Table} list=${shown} /></div>`
+            : list && html`<${Empty}>No such change.<//>`}
     `;
 }
 
@@ -41,7 +43,7 @@ const details = (row) => (row.detail && typeof row.detail === 'object' ? JSON.st
 const rowText = (row) => `${row.actor} ${row.action} ${row.object} ${row.remote ?? ''} ${details(row)}`.toLowerCase();
 
 function Table({ list }) {
-    return html`<table class="events">
+    return html`<table class="events audit">
         <thead>
             <tr><th scope="col">Time</th><th scope="col">Who</th><th scope="col">From</th><th scope="col">Did</th>
                 <th scope="col">To</th><th scope="col">Details</th></tr>

@@ -40,7 +40,9 @@ export function EventsView() {
                 progress and memory reports too</label>
         </form>
         <p class="hint" role="status">${count(shown.length, 'event')}</p>
-        ${shown.length ? html`<div class="scroll"><${Table} list=${shown} /></div>` : html`<${Empty}>No such event.<//>`}
+        ${shown.length
+            ? html`<div class="scroll" tabindex="0" role="region" aria-label="Events"><${Table} list=${shown} /></div>`
+            : html`<${Empty}>No such event.<//>`}
     `;
 }
 

@@ -12,7 +12,7 @@ export function NodesView() {
         <div class="heading"><h1 tabindex="-1">Nodes</h1></div>
         ${
             list.length
-                ? html`<div class="scroll"><${Table} list=${list} /></div>`
+                ? html`<div class="scroll" tabindex="0" role="region" aria-label="Nodes"><${Table} list=${list} /></div>`
                 : html`<${Empty}>No node has registered. An agent needs the orchestrator’s address and a join token.<//>`
         }
     `;
