@@ -63,6 +63,14 @@ class Operations:
         for a in self.live():
             self.admin.delete(f"/v1/attachments/{a}")
 
+    def ready(self):
+        """Both nodes can lend and borrow: they were heard a moment ago, however slowly the calls before went."""
+        for agent in self.agents.values():
+            if agent.report().status != 204:
+                assert agent.register().status == 200
+                assert agent.report().status == 204
+        self.admin.patch("/v1/nodes/n2", {"cordoned": False})
+
     def live(self):
         return {a["id"] for a in self.admin.get("/v1/attachments?state=live").json["items"] if a["goal"] == "present"}
 
@@ -123,7 +131,7 @@ class Operations:
                 lambda: [s["ports"] for s in self.admin.get("/v1/topology?declared=1").json["switches"]] == [ports])
 
     def attach(self):
-        self.admin.patch("/v1/nodes/n2", {"cordoned": False})
+        self.ready()
         key, before = self.next(), self.live()
         made = {}
 
@@ -134,7 +142,7 @@ class Operations:
         return do, lambda: bool(self.live() - before)
 
     def detach(self):
-        self.admin.patch("/v1/nodes/n2", {"cordoned": False})
+        self.ready()
         made = self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}).json["id"]
         return lambda: self.admin.delete(f"/v1/attachments/{made}"), lambda: made not in self.live()
 
