@@ -399,6 +399,7 @@ bool model_section_barred(const struct model *m, uint32_t adapter, unsigned sect
 bool model_section_free(const struct model *m, uint32_t adapter, unsigned section);
 void model_bar_section(struct model *m, uint32_t attachment); /* the range of this attachment, on both sides */
 uint64_t model_capacity_bytes(const struct node *n);
+/* What is left of the capacity by attachments, and by buffers that the lender holds for nobody we know. */
 uint64_t model_lendable_bytes(const struct node *n);
 
 /* Changes of structure.  Each checks completely before it changes anything. */

@@ -14,8 +14,16 @@ uint64_t model_capacity_bytes(const struct node *n)
 
 uint64_t model_lendable_bytes(const struct node *n)
 {
-    uint64_t capacity = model_capacity_bytes(n);
-    return capacity > n->lent_bytes ? capacity - n->lent_bytes : 0;
+    uint64_t capacity = model_capacity_bytes(n), taken = n->lent_bytes;
+    for (unsigned i = 0; i < n->n_unowned; i++) {
+        const struct unowned *u = &n->unowned[i];
+        if (strcmp(u->kind, "buffer") != 0)
+            continue;
+        if (u->size_bytes > UINT64_MAX - taken)
+            return 0;
+        taken += u->size_bytes;
+    }
+    return capacity > taken ? capacity - taken : 0;
 }
 
 /* ---- what is not used again before both sides rebooted ------------------------------------------------------------

@@ -367,6 +367,19 @@ START_TEST(a_range_that_ended_by_fencing_waits_for_both_sides_to_reboot)
 }
 END_TEST
 
+START_TEST(what_nobody_owns_is_promised_to_nobody)
+{
+    uint64_t before = model_lendable_bytes(model_node(s.m, row("n2")));
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    sim_settle(&s);
+    ck_assert_uint_eq(model_node(s.m, row("n2"))->n_unowned, 1);
+    ck_assert_uint_eq(model_lendable_bytes(model_node(s.m, row("n2"))), before - GIB4);
+    ck_assert_uint_eq(sim_attach(&s, 0, before, "n2"), NONE);
+    ck_assert_uint_ne(sim_attach(&s, 0, before - GIB4, "n2"), NONE);
+}
+END_TEST
+
 START_TEST(a_buffer_behind_an_adapter_in_error_is_not_taken_up)
 {
     uint32_t a = sim_attach(&s, 0, GIB4, "n2");
@@ -529,6 +542,7 @@ int main(void)
     tcase_add_test(t, a_stuck_undo_is_retried_after_a_restart_too);
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
+    tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
