@@ -16,13 +16,22 @@ static int attachment_path(struct cli *c, const char *suffix, char id[ID_SIZE], 
     return rc;
 }
 
+static bool held_by(const json_t *a, const char *node)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(json_object_get(a, "holds"), i,
+                       one) if (json_is_string(one) && !strcmp(json_string_value(one), node)) return true;
+    return false;
+}
+
 /* What a person can do about an attachment that does not go on, or not at once. */
 static void print_hint(const json_t *a, const char *state)
 {
     const char *id = text_of(a, "id"), *node = text_of(a, "compute_node");
     if (!strcmp(state, "stuck"))
         fprintf(stderr, "hint:  it is tried again by itself; `memlane attachment retry %s` does so at once\n", id);
-    else if (!strcmp(state, "lost") && json_array_size(json_object_get(a, "holds")))
+    else if (!strcmp(state, "lost") && held_by(a, node))
         fprintf(
             stderr,
             "hint:  what it holds comes free by itself when %s has rebooted, or is declared off (`memlane help node "

@@ -21,7 +21,7 @@ export function launchBrowser(modules) {
 
 export async function openContext({ chromium, proxy, rack, modules, shots }) {
     const context = await chromium.newContext({ viewport: { width: 1400, height: 1000 }, colorScheme: 'dark' });
-    context.setDefaultTimeout(10_000);
+    context.setDefaultTimeout(40_000); // of a machine that is busy with other tests; a quiet one needs none of it
     const broken = []; // rules that a page broke
     await watchRules(context, broken, proxy.url);
     const page = await context.newPage();

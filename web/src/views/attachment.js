@@ -24,6 +24,9 @@ export function AttachmentView({ id }) {
             <${Actions} a=${a} />
         </div>
         ${a.reason && html`<p class="problem">${sentence(a.reason)}</p>`}
+        ${a.state === 'lost' &&
+        a.holds?.includes(a.compute_node) &&
+        html`<p>What it still holds comes free by itself when ${a.compute_node} has rebooted or was fenced.</p>`}
         <div class="columns">
             <section class="card" aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><${Facts} a=${a} /></section>
             <section class="card" aria-labelledby="steps-title">
