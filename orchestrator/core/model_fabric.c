@@ -334,12 +334,30 @@ static void remove_link(struct model *m, uint32_t link)
     model_remove_row(m, MODEL_LINK, link);
 }
 
+/* A section is barred because of a boot of this node that may still go on: whoever forgets it would lift the bar. */
+static bool bars_sections(const struct model *m, uint32_t node)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ADAPTER); i++) {
+        const struct adapter *a = model_adapter(m, i);
+        for (unsigned k = 0; a && k < WIRE_SECTIONS; k++)
+            if ((a->node == node || a->sections[k].barred_donor == node) && model_section_barred(m, i, k))
+                return true;
+    }
+    return false;
+}
+
 int model_forget_node(struct model *m, uint32_t node, struct err *e)
 {
     const struct node *n = model_node(m, node);
     if (n->n_lends || n->n_borrows)
         return err_set(e, ERR_CONFLICT, "node %s lends %u and borrows %u attachments", n->name, n->n_lends,
                        n->n_borrows);
+    if (n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id))
+        return err_set(e, ERR_CONFLICT,
+                       "the fenced boot of node %s is refused as long as the node is known: reboot it before", n->name);
+    if (bars_sections(m, node))
+        return err_set(e, ERR_CONFLICT, "sections are not used before a reboot because of node %s: reboot it before",
+                       n->name);
     for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
         const struct sw *s = model_switch(m, i);
         if (s && !strcmp(s->managed_by, n->name))

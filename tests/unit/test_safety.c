@@ -367,6 +367,43 @@ START_TEST(a_range_that_ended_by_fencing_waits_for_both_sides_to_reboot)
 }
 END_TEST
 
+static int forget(const char *name)
+{
+    sim_begin(&s);
+    int rc = model_forget_node(s.m, row(name), &e);
+    if (rc < 0)
+        model_rollback(s.m);
+    sim_commit(&s);
+    return rc;
+}
+
+START_TEST(a_fenced_boot_is_not_forgotten)
+{
+    attached(0, "n2");
+    s.nodes[0].alive = false;
+    s.nodes[0].n_segments = 0;
+    memset(s.nodes[0].registers, 0, sizeof s.nodes[0].registers);
+    memset(s.nodes[0].channels, 0, sizeof s.nodes[0].channels);
+    sim_pass(&s, 20000);
+    sim_begin(&s);
+    ck_assert_int_eq(lifecycle_fence(s.m, row("n1"), "boot-1", &e), 0);
+    sim_commit(&s);
+    sim_settle(&s);
+    ck_assert_uint_eq(model_node(s.m, row("n1"))->n_borrows, 0);
+    ck_assert_int_eq(forget("n1"), -1);
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    s.nodes[0].alive = true;
+    sim_reboot(&s, 0);
+    sim_settle(&s);
+    ck_assert_int_eq(forget("n2"), -1); /* n1's section is barred as long as n2 is in that boot */
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    sim_reboot(&s, 1);
+    sim_settle(&s);
+    ck_assert_int_eq(forget("n2"), 0);
+    ck_assert_int_eq(forget("n1"), 0);
+}
+END_TEST
+
 START_TEST(what_nobody_owns_is_promised_to_nobody)
 {
     uint64_t before = model_lendable_bytes(model_node(s.m, row("n2")));
@@ -543,6 +580,7 @@ int main(void)
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
+    tcase_add_test(t, a_fenced_boot_is_not_forgotten);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
