@@ -68,13 +68,14 @@ static void *run(void *arg)
     struct ocxl_translator *t = arg;
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
-    for (; pagemap >= 0;) {
+    if (pagemap < 0)
+        return NULL;
+    for (;;) {
         if (ocxl_call_open_translator(&t->afu) == LINK_OK)
             serve(t, pagemap);
         ocxl_call_hang_up(&t->afu);
         nanosleep(&pause, NULL); /* the emulator is away: it comes back */
     }
-    return NULL;
 }
 
 struct ocxl_translator *ocxl_translator_start(const struct ocxl_afu *afu)
