@@ -17,7 +17,7 @@
 static struct {
     int listener;
     pthread_t thread;
-    const char *answers[ANSWERS_MAX]; /* one a request; NULL: hang until the client goes */
+    _Atomic(const char *) answers[ANSWERS_MAX]; /* one a request; NULL: hang until the client goes */
     char requests[ANSWERS_MAX][2048];
     int n_connections, n_requests;
     char url[64];

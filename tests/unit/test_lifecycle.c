@@ -408,6 +408,7 @@ int main(void)
 {
     Suite *suite = suite_create("lifecycle");
     TCase *one = tcase_create("stories"), *many = tcase_create("random");
+    tcase_set_timeout(one, 60);
     tcase_set_timeout(many, 120);
     tcase_add_test(one, attach_goes_through_all_steps_and_detach_leaves_nothing);
     tcase_add_test(one, a_restart_before_the_circuit_is_open_does_not_make_it_so);

@@ -81,13 +81,14 @@ async function runAll(cases, rack) {
 async function main() {
     const cases = await collect();
     const rack = options.url ? await connectTo(options.url, options.token) : await bringUp(options.build);
+    let passed = 0;
     try {
-        const passed = await runAll(cases, rack);
-        console.log(`${passed} passed, ${cases.length - passed} failed`);
-        return passed === cases.length && passed > 0 ? 0 : 1;
+        passed = await runAll(cases, rack);
     } finally {
         rack.down();
     }
+    console.log(`${passed} passed, ${cases.length - passed} failed`);
+    return passed === cases.length && passed > 0 ? 0 : 1;
 }
 
 process.exit(await main());
