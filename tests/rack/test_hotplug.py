@@ -101,6 +101,9 @@ class Counters(unittest.TestCase):
             rack.ctl("load", "a", a["id"], "1MiB")
             eventually("traffic", lambda: self.totals(rack)[2] > at[2] + 1000, 30)
             rack.ctl("load", "a", a["id"], "0")
+            for _ in range(2):  # what was moved until then has been sampled: the next agent finds nothing in the registers
+                seen = rack.node("a")["last_seen_at"]
+                eventually("a report", lambda: rack.node("a")["last_seen_at"] != seen, 30)
             rack.kill("agent-a")  # its totals begin anew: what Prometheus calls a reset
             eventually("a new agent's totals", lambda: self.totals(rack)[2] < at[2] + 1000 and rack.node("a")["state"] == "ready", 20)
             after = self.totals(rack)
