@@ -26,22 +26,28 @@
 struct findings {
     const struct findings_source *from;
     struct wire_finding *list;
-    unsigned n;
+    size_t n;
 };
 
-static PRINTF(5, 6) void add(struct findings *f, const char *code, enum wire_severity severity, const char *advice,
-                             const char *fmt, ...)
+void findings_append(struct wire_finding *list, size_t *n, const char *code, enum wire_severity severity,
+                     const char *advice, const char *fmt, va_list args)
 {
-    if (f->n == WIRE_MAX_FINDINGS)
+    if (*n == WIRE_MAX_FINDINGS)
         return;
-    struct wire_finding *w = &f->list[f->n++];
+    struct wire_finding *w = &list[(*n)++];
     memset(w, 0, sizeof *w);
     w->severity = severity;
     snprintf(w->code, sizeof w->code, "%s", code);
     snprintf(w->advice, sizeof w->advice, "%s", advice);
+    vsnprintf(w->detail, sizeof w->detail, fmt, args);
+}
+
+static PRINTF(5, 6) void add(struct findings *f, const char *code, enum wire_severity severity, const char *advice,
+                             const char *fmt, ...)
+{
     va_list args;
     va_start(args, fmt);
-    vsnprintf(w->detail, sizeof w->detail, fmt, args);
+    findings_append(f->list, &f->n, code, severity, advice, fmt, args);
     va_end(args);
 }
 
@@ -355,5 +361,5 @@ unsigned findings_read(const struct findings_source *s, struct wire_finding out[
     check_directory(&f, c->state_dir);
     check_directory(&f, c->run_dir);
     check_enrolment(&f);
-    return f.n;
+    return (unsigned)f.n;
 }

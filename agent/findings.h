@@ -11,6 +11,8 @@
 #include "sysfs.h"
 #include "wire.h"
 
+#include <stdarg.h>
+
 struct findings_source { /* all borrowed */
     const struct agent_config *config;
     const struct sysfs *sys, *proc;
@@ -20,5 +22,10 @@ struct findings_source { /* all borrowed */
 
 /* Fills at most WIRE_MAX_FINDINGS; answers how many. */
 unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS]);
+
+/* Appends one to a list with room for WIRE_MAX_FINDINGS; one too many is dropped.  'fmt' and 'args' make its detail. */
+PRINTF(6, 0)
+void findings_append(struct wire_finding *list, size_t *n, const char *code, enum wire_severity severity,
+                     const char *advice, const char *fmt, va_list args);
 
 #endif

@@ -1,6 +1,7 @@
 /* observe.c - see observe.h. */
 #include "observe.h"
 
+#include "findings.h"
 #include "log.h"
 #include "units.h"
 
@@ -326,16 +327,9 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
 static PRINTF(4, 5) void add_finding(struct wire_observed *o, const char *code, const char *advice, const char *fmt,
                                      ...)
 {
-    if (o->n_findings == WIRE_MAX_FINDINGS)
-        return;
-    struct wire_finding *w = &o->findings[o->n_findings++];
-    memset(w, 0, sizeof *w);
-    w->severity = WIRE_ERROR;
-    snprintf(w->code, sizeof w->code, "%s", code);
-    snprintf(w->advice, sizeof w->advice, "%s", advice);
     va_list args;
     va_start(args, fmt);
-    vsnprintf(w->detail, sizeof w->detail, fmt, args);
+    findings_append(o->findings, &o->n_findings, code, WIRE_ERROR, advice, fmt, args);
     va_end(args);
 }
 
