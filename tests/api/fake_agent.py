@@ -1,4 +1,5 @@
 """An agent for protocol tests: registers, polls, and reports every wish as fulfilled at once.  It has no hardware."""
+import http.client
 import threading
 import uuid
 
@@ -102,7 +103,7 @@ class FakeAgent:
                     self.apply(answer.json)
                 if answer.status == 409 or self.report().status == 409:
                     self.register()
-            except (OSError, ConnectionError):
+            except (OSError, http.client.HTTPException):  # memlaned is away, or went away in the middle of an answer
                 self.stopping.wait(0.05)
 
     def stop(self):

@@ -70,7 +70,7 @@ class Answer:
 
 
 class Client:
-    """One kept connection.  'token' may be changed at any time."""
+    """One kept connection, which is closed with the last reference.  'token' may be changed at any time."""
 
     def __init__(self, port, token=None, timeout=70):
         self.port, self.token, self.timeout = port, token, timeout
@@ -96,6 +96,9 @@ class Client:
                 self.close()
                 if attempt == 2:
                     raise
+            except BaseException:  # half an answer: nothing can follow on this connection
+                self.close()
+                raise
         if answer.headers.get("Connection", "").lower() == "close":
             self.close()
         check_answer(method, path, answer)
@@ -105,6 +108,9 @@ class Client:
         if self.connection:
             self.connection.close()
         self.connection = None
+
+    def __del__(self):
+        self.close()
 
     def get(self, path, **kw):
         return self.request("GET", path, **kw)

@@ -55,6 +55,12 @@ class StateRack(Rack):
         answer = self.admin.get("/v1/check").json
         return next(i for i in answer["items"] if i["name"] == name)
 
+    def attached(self):
+        """Attached, and both agents have said so in a report that came after it."""
+        a = self.attach()
+        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
+        return a
+
 
 class Check(StateRack):
     def tearDown(self):
@@ -78,11 +84,6 @@ class Check(StateRack):
             return item
         finally:
             self.nodes[node].planted = staticmethod(lambda report: report)
-
-    def attached(self):
-        a = self.attach()
-        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
-        return a
 
     def test_a_rack_at_rest_is_in_order(self):
         self.attached()
@@ -163,8 +164,7 @@ class CheckHistory(StateRack):
             db.execute(sql)
 
     def test_missing_history_is_found(self):
-        a = self.attach()
-        self.assertEqual(self.admin.get("/v1/check").json["result"], "ok")
+        a = self.attached()
         self.edit(f"DELETE FROM audit WHERE object = 'attachment/{a['id']}'")
         self.assertEqual(self.check("changes_are_audited")["result"], "violated")
         self.edit("DELETE FROM events WHERE id = (SELECT max(id) - 1 FROM events)")
