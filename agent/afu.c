@@ -175,7 +175,11 @@ static const struct afu_ops compute_ops = {
  */
 static int memory_channels(struct afu *a, unsigned *out, struct err *e)
 {
-    return lender_channels(a->lender, out, e);
+    uint64_t value;
+    if (lender_read(a->lender, REG_CHANNELS, &value, e) < 0)
+        return -1;
+    *out = (unsigned)(value & REG_CHANNELS_MASK);
+    return 0;
 }
 
 /* Is it another lender than the one that answered last?  Then that one is dead, and what it had lent is lost. */
@@ -211,8 +215,7 @@ static void memory_start(struct afu *a)
 }
 
 /* A lender that died is started again; one that hangs is left alone for a while, so that the rest is served. */
-static int look(struct afu *a, struct lender_info *info, struct wire_seen_adapter *out, struct lender_errors *errors,
-                struct err *e)
+static int look(struct afu *a, struct lender_info *info, struct wire_seen_adapter *out, uint64_t *errors, struct err *e)
 {
     if (time_monotonic_ms() < a->silent_until_ms) {
         *e = a->silent;
@@ -236,7 +239,7 @@ static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_ada
 {
     (void)depth; /* a memory adapter has no sections and no counters */
     struct lender_info info = { 0 };
-    struct lender_errors errors = { 0 };
+    uint64_t errors = 0;
     int rc = look(a, &info, out, &errors, e);
     if (rc == 0 || e->code != ERR_TIMEOUT) /* one that hangs still holds what it had */
         a->locked_bytes = 0;
@@ -251,7 +254,7 @@ static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_ada
         return -1;
     if (!info.adapter_ok)
         return err_set(e, ERR_HARDWARE, "%.190s", info.error);
-    out->error_capture = errors.capture;
+    out->error_capture = errors;
     return 0;
 }
 

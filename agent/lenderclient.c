@@ -2,6 +2,7 @@
 
 #include "lender/protocol.h"
 #include "lenderspawn.h"
+#include "registers.h"
 #include "units.h"
 
 #include <errno.h>
@@ -249,11 +250,6 @@ static void take_info(const struct lender_answer *a, struct lender_info *out)
     out->faults = a->value;
 }
 
-static void take_errors(const struct lender_answer *a, struct lender_errors *out)
-{
-    *out = (struct lender_errors){ .capture = a->value, .detail_high = a->offset_bytes, .detail_low = a->size_bytes };
-}
-
 int lender_info(struct lender *l, struct lender_info *out, struct err *e)
 {
     struct lender_request r = { .op = LENDER_OP_INFO };
@@ -264,10 +260,11 @@ int lender_info(struct lender *l, struct lender_info *out, struct err *e)
     return 0;
 }
 
-int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, struct lender_errors *errors,
-                struct err *e)
+int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, uint64_t *error_capture, struct err *e)
 {
-    struct lender_request r[] = { { .op = LENDER_OP_INFO }, { .op = LENDER_OP_CHANNELS }, { .op = LENDER_OP_ERRORS } };
+    struct lender_request r[] = { { .op = LENDER_OP_INFO },
+                                  { .op = LENDER_OP_READ, .offset = REG_CHANNELS },
+                                  { .op = LENDER_OP_READ, .offset = REG_ERROR_CAPTURE } };
     struct lender_answer a[ARRAY_LEN(r)];
     if (calls(l, r, a, ARRAY_LEN(r), deadline_of(l), e) < 0 || answer_error(l, &a[0], e) < 0)
         return -1;
@@ -276,8 +273,8 @@ int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, s
         return 0;
     if (answer_error(l, &a[1], e) < 0 || answer_error(l, &a[2], e) < 0)
         return -1;
-    *channels = (unsigned)a[1].value;
-    take_errors(&a[2], errors);
+    *channels = (unsigned)(a[1].value & REG_CHANNELS_MASK);
+    *error_capture = a[2].value;
     return 0;
 }
 
@@ -364,31 +361,11 @@ int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct 
     return 0;
 }
 
-int lender_channels(struct lender *l, unsigned *channels, struct err *e)
-{
-    struct lender_request r = { .op = LENDER_OP_CHANNELS };
-    struct lender_answer a;
-    if (call(l, &r, &a, deadline_of(l), e) < 0)
-        return -1;
-    *channels = (unsigned)a.value;
-    return 0;
-}
-
 int lender_set_channel(struct lender *l, unsigned port, bool up, struct err *e)
 {
     struct lender_request r = { .op = LENDER_OP_CHANNEL, .section = port, .offset = up };
     struct lender_answer a;
     return call(l, &r, &a, deadline_of(l), e);
-}
-
-int lender_errors(struct lender *l, bool clear, struct lender_errors *out, struct err *e)
-{
-    struct lender_request r = { .op = LENDER_OP_ERRORS, .offset = clear };
-    struct lender_answer a;
-    if (call(l, &r, &a, deadline_of(l), e) < 0)
-        return -1;
-    take_errors(&a, out);
-    return 0;
 }
 
 int lender_read(struct lender *l, uint64_t offset, uint64_t *value, struct err *e)

@@ -44,19 +44,16 @@ struct lender_buffer {
     uint64_t effective_addr; /* out */
 };
 
-struct lender_errors {
-    uint64_t capture, detail_high, detail_low;
-};
-
 struct lender;
 MUST_CHECK int lender_new(struct lender **out, const struct lender_config *c, struct err *e); /* no I/O yet */
 void lender_free(struct lender *l); /* ignores NULL; the process and its buffers stay */
 void lender_freep(struct lender **l);
 
 MUST_CHECK int lender_info(struct lender *l, struct lender_info *out, struct err *e);
-/* lender_info(), lender_channels() and lender_errors() in one go.  'info' is filled when it was answered, whatever
- * became of the other two; those are left alone when it says that the adapter is not well. */
-MUST_CHECK int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, struct lender_errors *errors,
+/* lender_info(), the channels out of reset (bit p: channel p) and the register of captured errors, in one go.  'info'
+ * is filled when it was answered, whatever became of the other two; those are left alone when it says that the adapter
+ * is not well. */
+MUST_CHECK int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, uint64_t *error_capture,
                            struct err *e);
 /* Commits a buffer and fills its effective address.  The same id with the same geometry again: the same answer.  Waits
  * at most 'timeout_ms' for the memory to be locked; ERR_TIMEOUT means: still at it, ask again.  Other errors:
@@ -66,12 +63,8 @@ MUST_CHECK int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned 
 MUST_CHECK int lender_release(struct lender *l, const char *id, struct err *e);
 /* All committed buffers: a new array, the caller frees it; NULL when there is none. */
 MUST_CHECK int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct err *e);
-/* Bit p: channel p is out of reset. */
-MUST_CHECK int lender_channels(struct lender *l, unsigned *channels, struct err *e);
 /* Takes one channel out of reset, or puts it there; every other bit of the register keeps its value. */
 MUST_CHECK int lender_set_channel(struct lender *l, unsigned port, bool up, struct err *e);
-/* Error capture of the adapter; 'clear' clears it afterwards.  Details are read only when something was captured. */
-MUST_CHECK int lender_errors(struct lender *l, bool clear, struct lender_errors *out, struct err *e);
 /* One register of the memory adapter, raw. */
 MUST_CHECK int lender_read(struct lender *l, uint64_t offset, uint64_t *value, struct err *e);
 

@@ -1,5 +1,7 @@
 #include "lenderspawn.h"
 
+#include "unixsock.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -7,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,19 +29,6 @@ static int high(int fd)
     if (fd >= 0)
         close(fd);
     return other;
-}
-
-static int listen_at(const struct sockaddr_un *addr, int *out, struct err *e)
-{
-    CLEANUP(cleanup_close) int fd = high(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-    unlink(addr->sun_path);
-    /* The mode first: bind() makes the file with it. */
-    if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (const struct sockaddr *)addr, sizeof *addr) < 0 ||
-        listen(fd, 64) < 0)
-        return err_errno(e, ERR_IO, "cannot listen at %.120s", addr->sun_path);
-    *out = fd;
-    fd = -1;
-    return 0;
 }
 
 static int make_environment(struct plan *p, struct err *e)
@@ -129,8 +117,11 @@ int lenderspawn(char *const argv[], const struct sockaddr_un *addr, struct err *
     struct plan p = { .argv = argv };
     if (null_fd < 0)
         return err_errno(e, ERR_IO, "cannot open /dev/null");
-    if (listen_at(addr, &listen_fd, e) < 0 || make_environment(&p, e) < 0)
+    if (unixsock_listen(&listen_fd, SOCK_SEQPACKET, addr->sun_path, e) < 0 || make_environment(&p, e) < 0)
         return -1;
+    listen_fd = high(listen_fd);
+    if (listen_fd < 0)
+        return err_errno(e, ERR_IO, "no descriptor for the lender's socket");
     envp = p.envp;
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         return err_errno(e, ERR_IO, "no pipe");

@@ -2,12 +2,19 @@
  *
  * An arena is 1 TiB of address space behind one (compute node, compute adapter, section), reserved once and kept.  All
  * of it can be read at any time: where no buffer is, a read-only zero page is mapped, never nothing, because a read of
- * nothing by the adapter stops machines.  A buffer is a file in memory (tmpfs, hugetlbfs, or a memfd), or a piece of
- * one file for all, mapped over its range.
+ * nothing by the adapter stops machines.  A buffer is a file in memory, mapped over its range (backing.h).
  *
- * Invariants: buffers do not overlap; an id is one buffer's; a buffer that is being committed is in nobody's hands yet;
- * a buffer is forgotten only when its range is proved to be the zero page and its file proved to be empty. Everything
- * is allocated in arenas_new(): later calls cannot fail for want of heap.  One thread. */
+ *   alloc --> COMMITTING --commit--> READY --release--> forgotten, the id and its range are free
+ *                  \--no memory--> FAILED --told once, or released--> forgotten
+ *
+ * COMMITTING  memory is populated and locked piece by piece; in nobody's hands yet.  Sparse buffers begin as READY.
+ * READY       the adapter may be led there.
+ * FAILED      could not be had; its memory is given back, its range is kept until the next alloc of this id was told
+ *             why, or a release.
+ *
+ * Invariants: buffers do not overlap, whatever their state; an id is one buffer's; a buffer is forgotten only when its
+ * range is proved to be the zero page and its file proved to be empty.  Everything is allocated in arenas_new(): later
+ * calls cannot fail for want of heap.  One thread. */
 #ifndef MEMLANE_ARENA_H
 #define MEMLANE_ARENA_H
 
@@ -33,14 +40,13 @@ struct geometry {
 struct buffer {
     struct geometry g;
     uint64_t effective_addr;
-    uint64_t committed_bytes; /* less than the size: memory is still being populated and locked */
+    uint64_t committed_bytes; /* less than the size: COMMITTING */
 };
 
 struct arenas_options {
     const char *backing_dir; /* NULL: memfd; files there that no lender holds are removed */
-    const char
-        *arena_file; /* NULL: a file for each buffer; else all are cut out of this one, at their offset: one arena */
-    bool locked;     /* populate, bind to local NUMA nodes, lock; else sparse */
+    const char *arena_file;  /* NULL: a file for each buffer; else all are cut out of this one, at their offset */
+    bool locked;             /* populate and lock; else sparse */
 };
 
 struct arenas;
@@ -50,16 +56,18 @@ void arenas_free(struct arenas *a); /* ignores NULL; unmaps everything: only at 
 /* Makes a buffer, or finds the one with this id and geometry.  '*out' is valid until the next call.  ERR_FIELD_INVALID,
  * ERR_CONFLICT (overlap, other geometry), ERR_TOO_MANY (no room), ERR_IO (the kernel refused). */
 MUST_CHECK int arenas_alloc(struct arenas *a, const struct geometry *g, const struct buffer **out, struct err *e);
-/* Populates and locks the next piece of a buffer that needs it; false: nothing left to do.  A failure undoes the buffer
- * and is what the next arenas_alloc() of it answers. */
+/* Populates and locks the next piece of a buffer that needs it; false: nothing left to do. */
 bool arenas_commit(struct arenas *a);
 /* Scrubs, maps the zero page over the range, proves both, forgets the buffer.  An unknown id: 0. */
 MUST_CHECK int arenas_release(struct arenas *a, const char *id, struct err *e);
 
-/* The first committed buffer at or behind '*slot', which is then behind it; NULL at the end. */
+/* The first READY buffer at or behind '*slot', which is then behind it; NULL at the end. */
 const struct buffer *arenas_next(const struct arenas *a, size_t *slot);
-size_t arenas_count(const struct arenas *a); /* buffers, those being committed too */
-uint64_t arenas_lent_bytes(const struct arenas *a);
-uint64_t arenas_locked_bytes(const struct arenas *a); /* 0 when sparse */
+
+struct arenas_totals {
+    size_t n_buffers; /* but those that FAILED and hold nothing */
+    uint64_t lent_bytes, locked_bytes;
+};
+struct arenas_totals arenas_totals(const struct arenas *a);
 
 #endif

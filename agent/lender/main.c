@@ -1,13 +1,30 @@
 /* main.c - memlane-lender: owns the memory that one memory adapter lends.  Options, lock, signals, loop.
  *
- * Other servers' memory lives in this process, so it does as little as possible and dies of nothing that it can
- * survive: no thread, no child, no heap after the start, no curl, no JSON; SIGPIPE and SIGHUP are ignored, SIGTERM and
- * SIGINT are refused while it holds a buffer, and the kernel's out-of-memory killer passes it by. arena    address
- * space and buffers      service  one request -> one answer, the adapter pages    mmap and friends               server
- * socket, peers                            protocol.h  the messages */
+ * Other servers' memory lives in this process.  What it promises to the owner of this server, and where that is kept:
+ *
+ *   it lends only what it is told to, to one borrower at a time        arena.c: check_geometry(), check_overlap()
+ *   memory comes from local NUMA nodes (or those you name), from       main.c: run() binds; pages.c: pages_bind(),
+ *     huge pages where --backing-dir is hugetlbfs, zeroed, locked        pages_populate(); backing.c: open_dir()
+ *   the adapter always finds something mapped in an arena, and         pages.c: pages_reserve(), pages_zero();
+ *     nothing of yours: there is nothing else in an arena                arena.c: get_arena()
+ *   memory that was given back is proved to be gone, and empty         arena.c: empty()
+ *   only this user and root may speak to it; no message, and no        server.c: may_speak(), place(), serve();
+ *     number of connections, does it harm                                service.c: well_formed()
+ *   one lender for an adapter, which opens it first and once           main.c: take_lock(); service.c: open_adapter()
+ *   it does not end, by signal, while it lends                         main.c: may_end()
+ *   it survives its agent, a closed terminal, a peer or a log that     main.c: harden(), loop(); arena.c: arenas_new()
+ *     nobody reads, the out-of-memory killer, a bad page, a full heap
+ *   it does nothing else: one thread, no child, no network, no JSON,   all of it
+ *     no heap after the start (but libocxl's)
+ *
+ * To read it: protocol.h (what it can be asked), this file, server.c (the socket), service.c (a request), arena.c (the
+ * buffers), then backing.c and pages.c (the system calls).  --arena-file and --backing sparse are for emulated racks:
+ * on a server, what is said of "the one file" need not be read. */
 #include "log.h"
+#include "names.h"
 #include "pages.h"
 #include "server.h"
+#include "unixsock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,15 +37,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN_FD 3 /* as systemd passes it */
-
-struct options {
-    const char *adapter, *device, *library, *run_dir, *backing_dir, *arena_file, *numa_nodes;
-    bool locked;
-};
 
 static const char usage[] =
     "usage: memlane-lender --adapter NAME --device PATH --run-dir DIR [--ocxl-library PATH]\n"
@@ -41,64 +54,72 @@ static const char usage[] =
     "  --arena-file FILE[@0xOFFSET]  one file for all of them, each at its offset in the arena, which can be one only\n"
     "  --numa-nodes LIST  locked memory comes from these NUMA nodes (0,2-5); without it from those with processors\n";
 
+enum {
+    ADAPTER,
+    DEVICE,
+    RUN_DIR,
+    LIBRARY,
+    BACKING,
+    BACKING_DIR,
+    ARENA_FILE,
+    NUMA_NODES,
+    LOG_LEVEL,
+    HELP,
+    VERSION,
+    N_OPTIONS
+};
+
+struct options {
+    const char *value[N_OPTIONS]; /* NULL: not given */
+    bool locked;
+};
+
 static int parse_options(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        { "adapter", required_argument, NULL, 'a' },
-        { "device", required_argument, NULL, 'd' },
-        { "ocxl-library", required_argument, NULL, 'o' },
-        { "run-dir", required_argument, NULL, 'r' },
-        { "backing", required_argument, NULL, 'b' },
-        { "backing-dir", required_argument, NULL, 'B' },
-        { "arena-file", required_argument, NULL, 'A' },
-        { "numa-nodes", required_argument, NULL, 'N' },
-        { "log-level", required_argument, NULL, 'l' },
-        { "help", no_argument, NULL, 'h' },
-        { "version", no_argument, NULL, 'V' },
+        { "adapter", required_argument, NULL, ADAPTER },
+        { "device", required_argument, NULL, DEVICE },
+        { "run-dir", required_argument, NULL, RUN_DIR },
+        { "ocxl-library", required_argument, NULL, LIBRARY },
+        { "backing", required_argument, NULL, BACKING },
+        { "backing-dir", required_argument, NULL, BACKING_DIR },
+        { "arena-file", required_argument, NULL, ARENA_FILE },
+        { "numa-nodes", required_argument, NULL, NUMA_NODES },
+        { "log-level", required_argument, NULL, LOG_LEVEL },
+        { "help", no_argument, NULL, HELP },
+        { "version", no_argument, NULL, VERSION },
         { NULL, 0, NULL, 0 },
     };
     enum log_level level;
-    *o = (struct options){ .locked = true };
+    *o = (struct options){ .value[BACKING] = "locked", .value[LOG_LEVEL] = "info" };
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-        if (c == 'a')
-            o->adapter = optarg;
-        else if (c == 'd')
-            o->device = optarg;
-        else if (c == 'o')
-            o->library = optarg;
-        else if (c == 'r')
-            o->run_dir = optarg;
-        else if (c == 'B')
-            o->backing_dir = optarg;
-        else if (c == 'A')
-            o->arena_file = optarg;
-        else if (c == 'N')
-            o->numa_nodes = optarg;
-        else if (c == 'b' && (!strcmp(optarg, "locked") || !strcmp(optarg, "sparse")))
-            o->locked = !strcmp(optarg, "locked");
-        else if (c == 'l' && log_level_parse(optarg, &level))
-            log_set_level(level);
-        else if (c == 'h' || c == 'V') {
-            fputs(c == 'h' ? usage : "memlane-lender " MEMLANE_VERSION "\n", stdout);
-            exit(0);
-        } else
+        if (c >= N_OPTIONS)
             return -1;
+        o->value[c] = optarg ? optarg : "";
     }
-    return o->adapter && name_valid(o->adapter) && o->device && o->run_dir && optind == argc ? 0 : -1;
+    o->locked = strcmp(o->value[BACKING], "locked") == 0;
+    if ((!o->locked && strcmp(o->value[BACKING], "sparse") != 0) || !log_level_parse(o->value[LOG_LEVEL], &level))
+        return -1;
+    log_set_level(level);
+    if (o->value[HELP] || o->value[VERSION])
+        return 0;
+    return o->value[ADAPTER] && name_valid(o->value[ADAPTER]) && o->value[DEVICE] && o->value[RUN_DIR] && optind == argc
+               ? 0
+               : -1;
 }
 
 /* One lender for an adapter: the lock is held until the process ends. */
 static int take_lock(const struct options *o, struct err *e)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/lender-%s.lock", o->run_dir, o->adapter);
+    snprintf(path, sizeof path, "%s/lender-%s.lock", o->value[RUN_DIR], o->value[ADAPTER]);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_errno(e, ERR_IO, "cannot open %.120s", path);
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     close(fd);
-    return err_set(e, ERR_BUSY, "another lender serves adapter %s", o->adapter);
+    return err_set(e, ERR_BUSY, "another lender serves adapter %s", o->value[ADAPTER]);
 }
 
 static void write_file(const char *path, const char *text)
@@ -146,8 +167,8 @@ static int get_socket(const struct options *o, int *out, struct err *e)
         *out = LISTEN_FD;
         return 0;
     }
-    snprintf(path, sizeof path, "%s/lender-%s.sock", o->run_dir, o->adapter);
-    return server_listen(out, path, e);
+    snprintf(path, sizeof path, "%s/lender-%s.sock", o->value[RUN_DIR], o->value[ADAPTER]);
+    return unixsock_listen(out, SOCK_SEQPACKET | SOCK_NONBLOCK, path, e);
 }
 
 static int get_signals(int *out, struct err *e)
@@ -167,10 +188,11 @@ static bool may_end(int signal_fd, const struct arenas *arenas)
     struct signalfd_siginfo info;
     if (read(signal_fd, &info, sizeof info) != sizeof info)
         return false;
-    if (!arenas_count(arenas))
+    size_t n_buffers = arenas_totals(arenas).n_buffers;
+    if (!n_buffers)
         return true;
     log_error("lender.refuses", "signal=%u from=%u buffers=%zu: other servers' memory lives here", info.ssi_signo,
-              info.ssi_pid, arenas_count(arenas));
+              info.ssi_pid, n_buffers);
     return false;
 }
 
@@ -197,15 +219,16 @@ static int run(const struct options *o, struct err *e)
     struct service service;
     struct server server;
     int listen_fd = -1, signal_fd = -1;
-    const struct arenas_options memory = { .backing_dir = o->backing_dir,
-                                           .arena_file = o->arena_file,
+    const struct arenas_options memory = { .backing_dir = o->value[BACKING_DIR],
+                                           .arena_file = o->value[ARENA_FILE],
                                            .locked = o->locked };
-    if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 || (o->locked && pages_bind(o->numa_nodes, e) < 0) ||
-        arenas_new(&arenas, &memory, e) < 0 || get_socket(o, &listen_fd, e) < 0 ||
-        service_init(&service, arenas, o->device, o->library, e) < 0 ||
+    if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 ||
+        (o->locked && pages_bind(o->value[NUMA_NODES], e) < 0) || arenas_new(&arenas, &memory, e) < 0 ||
+        get_socket(o, &listen_fd, e) < 0 ||
+        service_init(&service, arenas, o->value[DEVICE], o->value[LIBRARY], e) < 0 ||
         server_init(&server, &service, listen_fd, e) < 0)
         return -1; /* the process ends */
-    log_info("lender.start", "adapter=%s lender_id=%s", o->adapter, service.lender_id);
+    log_info("lender.start", "adapter=%s lender_id=%s", o->value[ADAPTER], service.lender_id);
     int rc = loop(&server, arenas, signal_fd, e);
     server_done(&server);
     service_done(&service);
@@ -221,11 +244,15 @@ int main(int argc, char **argv)
         fputs(usage, stderr);
         return 2;
     }
+    if (o.value[HELP] || o.value[VERSION]) {
+        fputs(o.value[HELP] ? usage : "memlane-lender " MEMLANE_VERSION "\n", stdout);
+        return 0;
+    }
     harden();
     if (run(&o, &e) < 0) {
-        log_error("lender.failed", "adapter=%s %s", o.adapter, e.detail);
+        log_error("lender.failed", "adapter=%s %s", o.value[ADAPTER], e.detail);
         return 1;
     }
-    log_info("lender.end", "adapter=%s", o.adapter);
+    log_info("lender.end", "adapter=%s", o.value[ADAPTER]);
     return 0;
 }

@@ -20,33 +20,31 @@ static void *at(uint64_t addr)
     return (void *)(uintptr_t)addr;
 }
 
-static uint64_t reserve(uint64_t size)
-{
-    void *p = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? 0 : (uint64_t)(uintptr_t)p;
-}
-
+/* Twice as much, of which the aligned half is kept. */
 int pages_reserve(uint64_t *base, uint64_t size, struct err *e)
 {
-    uint64_t twice = reserve(2 * size);
-    if (twice) {
-        uint64_t aligned = (twice + size - 1) & ~(size - 1);
-        if (aligned > twice)
-            munmap(at(twice), aligned - twice);
-        munmap(at(aligned + size), twice + size - aligned);
-        *base = aligned;
-        return 0;
-    }
-    uint64_t once = reserve(size);
-    if (!once)
+    void *p = mmap(NULL, 2 * size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
         return err_errno(e, ERR_IO, "cannot reserve %" PRIu64 " bytes of address space", size);
-    *base = once;
+    uint64_t start = (uint64_t)(uintptr_t)p, aligned = (start + size - 1) & ~(size - 1);
+    if (aligned > start)
+        munmap(p, aligned - start);
+    munmap(at(aligned + size), start + size - aligned);
+    *base = aligned;
     return 0;
 }
 
 void pages_drop(uint64_t base, uint64_t size)
 {
     munmap(at(base), size);
+}
+
+int pages_map(uint64_t addr, uint64_t size, int fd, uint64_t file_offset, struct err *e)
+{
+    int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
+    if (mmap(at(addr), size, PROT_READ | PROT_WRITE, flags, fd, (off_t)file_offset) == MAP_FAILED)
+        return err_errno(e, ERR_IO, "cannot map memory at 0x%" PRIx64, addr);
+    return 0;
 }
 
 int pages_zero(uint64_t addr, uint64_t size, struct err *e)
@@ -57,25 +55,44 @@ int pages_zero(uint64_t addr, uint64_t size, struct err *e)
     return 0;
 }
 
-static void close_file(FILE **f)
+struct lines {
+    int fd;
+    size_t used, n; /* of 'text': taken, read */
+    char text[4096];
+};
+
+/* The next line, without its end; NULL after the last one.  Of a line that does not fit, the pieces. */
+static const char *next_line(struct lines *l)
 {
-    if (*f)
-        fclose(*f);
+    char *line = l->text + l->used, *end = memchr(line, '\n', l->n - l->used);
+    if (!end) {
+        memmove(l->text, line, l->n -= l->used);
+        l->used = 0;
+        ssize_t n = read(l->fd, l->text + l->n, sizeof l->text - 1 - l->n);
+        l->n += n > 0 ? (size_t)n : 0;
+        line = l->text;
+        end = memchr(line, '\n', l->n);
+        if (!end && !l->n)
+            return NULL;
+        if (!end)
+            end = line + l->n;
+    }
+    l->used = (size_t)(end - l->text) + (end < l->text + l->n);
+    *end = '\0';
+    return line;
 }
 
-int pages_prove_zero(uint64_t addr, uint64_t size, struct err *e)
+int pages_prove_zero(int maps_fd, uint64_t addr, uint64_t size, struct err *e)
 {
-    CLEANUP(close_file) FILE *maps = fopen("/proc/self/maps", "re");
-    if (!maps)
-        return err_errno(e, ERR_IO, "cannot open /proc/self/maps");
     uint64_t proved = addr; /* up to here */
-    char line[512];         /* a longer one goes on in pieces, which do not begin like a line */
-    while (proved < addr + size && fgets(line, sizeof line, maps)) {
+    struct lines lines = { .fd = maps_fd };
+    if (lseek(maps_fd, 0, SEEK_SET) < 0)
+        return err_errno(e, ERR_IO, "cannot read /proc/self/maps");
+    for (const char *line; proved < addr + size && (line = next_line(&lines));) {
         uint64_t start, end, inode;
         char mode[5];
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64, &start, &end, mode, &inode) != 4)
-            continue;
-        if (end <= proved)
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %" SCNu64, &start, &end, mode, &inode) != 4 ||
+            end <= proved)
             continue;
         if (start > proved || inode || strcmp(mode, "r--p") != 0)
             break;
@@ -89,12 +106,11 @@ int pages_prove_zero(uint64_t addr, uint64_t size, struct err *e)
 /* The kernel's list of nodes with processors; empty where there is no NUMA. */
 static int read_local_nodes(char *text, size_t size, struct err *e)
 {
-    CLEANUP(close_file) FILE *f = fopen(NODES_WITH_PROCESSORS, "re");
-    text[0] = '\0';
-    if (!f)
-        return errno == ENOENT ? 0 : err_errno(e, ERR_IO, "cannot open " NODES_WITH_PROCESSORS);
-    if (!fgets(text, (int)size, f))
-        return err_set(e, ERR_IO, "cannot read " NODES_WITH_PROCESSORS);
+    CLEANUP(cleanup_close) int fd = open(NODES_WITH_PROCESSORS, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
+    if ((fd < 0 && errno != ENOENT) || n < 0)
+        return err_errno(e, ERR_IO, "cannot read " NODES_WITH_PROCESSORS);
+    text[n] = '\0';
     text[strcspn(text, "\n")] = '\0';
     return 0;
 }

@@ -13,15 +13,12 @@
 #define LENDER_PROTOCOL 1
 
 enum lender_op {
-    LENDER_OP_INFO =
-        1, /* -> lender_id, pid, n_buffers, lent_bytes, locked_bytes, value: faults; text: adapter's error */
+    LENDER_OP_INFO = 1,    /* -> adapter_ok, else why in text; value: translation faults so far */
     LENDER_OP_ALLOC = 2,   /* geometry -> effective_addr; LENDER_AGAIN while memory is being committed (value: bytes) */
     LENDER_OP_RELEASE = 3, /* id -> nothing; an unknown id is fine */
-    LENDER_OP_LIST = 4, /* offset: from which slot -> one buffer, value: the slot to go on from; LENDER_END: no more */
-    LENDER_OP_CHANNELS = 5, /* -> value: bits 0, 1 */
-    LENDER_OP_CHANNEL = 6,  /* section: port, offset: 1 up, 0 reset */
-    LENDER_OP_ERRORS = 7,   /* offset: 1 clears -> value: capture, offset_bytes: detail high, size_bytes: detail low */
-    LENDER_OP_READ = 8,     /* offset: of the register -> value */
+    LENDER_OP_LIST = 4,    /* offset: from which slot -> one buffer, value: the slot to go on from; or LENDER_END */
+    LENDER_OP_CHANNEL = 5, /* section: the port; offset: 1 out of reset, 0 into it */
+    LENDER_OP_READ = 6,    /* offset: of the register -> value */
 };
 
 enum lender_status {

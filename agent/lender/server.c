@@ -6,25 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-int server_listen(int *out, const char *path, struct err *e)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    if (strlen(path) >= sizeof addr.sun_path)
-        return err_set(e, ERR_FIELD_INVALID, "the socket's path is too long: %.120s", path);
-    memcpy(addr.sun_path, path, strlen(path));
-    CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    unlink(path);
-    /* The mode first: bind() makes the file with it. */
-    if (fd < 0 || fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || listen(fd, 64) < 0)
-        return err_errno(e, ERR_IO, "cannot listen at %.120s", path);
-    *out = fd;
-    fd = -1;
-    return 0;
-}
 
 int server_init(struct server *s, struct service *service, int listen_fd, struct err *e)
 {

@@ -26,8 +26,6 @@ struct server {
 /* 'listen_fd' is the server's from now on, and made non-blocking. */
 MUST_CHECK int server_init(struct server *s, struct service *service, int listen_fd, struct err *e);
 void server_done(struct server *s);
-/* A new listening socket at 'path', mode 0600; a stale one is replaced (the caller holds the adapter's lock). */
-MUST_CHECK int server_listen(int *out, const char *path, struct err *e);
 /* What to poll for; then what came of it. */
 void server_poll(const struct server *s, struct pollfd fds[SERVER_POLLFDS]);
 void server_handle(struct server *s, const struct pollfd fds[SERVER_POLLFDS]);

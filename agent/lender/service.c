@@ -52,7 +52,7 @@ static int need_adapter(struct service *s, struct err *e)
     int rc = ocxl_device_read(s->adapter, REG_CONTROL, &control, e);
     if (!rc && !(control & REG_CONTROL_ENABLE))
         rc = err_set(e, ERR_HARDWARE, "the adapter was reset");
-    if (rc < 0 && !arenas_count(s->arenas)) {
+    if (rc < 0 && !arenas_totals(s->arenas).n_buffers) {
         ocxl_device_close(s->adapter);
         s->adapter = NULL;
         s->why = *e;
@@ -116,20 +116,14 @@ static int do_alloc(struct service *s, const struct lender_request *r, struct le
 {
     const struct buffer *b = NULL;
     struct geometry g = { .offset_bytes = r->offset_bytes, .size_bytes = r->size_bytes };
-    if (r->section >= ARENA_SECTIONS)
-        return err_set(e, ERR_FIELD_INVALID, "there is no such section");
-    g.section = (unsigned)r->section;
+    g.section = r->section < ARENA_SECTIONS ? (unsigned)r->section : ARENA_SECTIONS; /* refused there */
     memcpy(g.id, r->id, ID_SIZE);
     memcpy(g.compute_node, r->compute_node, NAME_SIZE);
     memcpy(g.compute_adapter, r->compute_adapter, NAME_SIZE);
-    size_t before = arenas_count(s->arenas);
     FAULT_POINT("alloc.before");
     if (need_adapter(s, e) < 0 || arenas_alloc(s->arenas, &g, &b, e) < 0)
         return -1;
     FAULT_POINT("alloc.after");
-    if (arenas_count(s->arenas) > before)
-        log_info("lender.buffer", "id=%s for=%s/%s section=%u offset=%llu size=%llu", g.id, g.compute_node,
-                 g.compute_adapter, g.section, (unsigned long long)g.offset_bytes, (unsigned long long)g.size_bytes);
     fill_buffer(out, b);
     if (b->committed_bytes < b->g.size_bytes) {
         out->status = LENDER_AGAIN;
@@ -141,15 +135,12 @@ static int do_alloc(struct service *s, const struct lender_request *r, struct le
 static int do_release(struct service *s, const struct lender_request *r, struct lender_answer *out UNUSED,
                       struct err *e)
 {
-    size_t before = arenas_count(s->arenas);
     if (!id_valid(r->id))
         return err_set(e, ERR_FIELD_INVALID, "not a valid id");
     FAULT_POINT("release.before");
     if (arenas_release(s->arenas, r->id, e) < 0)
         return -1;
     FAULT_POINT("release.after");
-    if (arenas_count(s->arenas) < before)
-        log_info("lender.released", "id=%s", r->id);
     return 0;
 }
 
@@ -165,16 +156,6 @@ static int do_list(struct service *s, const struct lender_request *r, struct len
     return 0;
 }
 
-static int do_channels(struct service *s, const struct lender_request *r UNUSED, struct lender_answer *out,
-                       struct err *e)
-{
-    uint64_t value;
-    if (need_open(s, e) < 0 || ocxl_device_read(s->adapter, REG_CHANNELS, &value, e) < 0)
-        return -1;
-    out->value = value & REG_CHANNELS_MASK;
-    return 0;
-}
-
 static int do_channel(struct service *s, const struct lender_request *r, struct lender_answer *out UNUSED,
                       struct err *e)
 {
@@ -186,32 +167,17 @@ static int do_channel(struct service *s, const struct lender_request *r, struct 
     return ocxl_device_update(s->adapter, REG_CHANNELS, bit, r->offset ? bit : 0, e);
 }
 
-static int do_errors(struct service *s, const struct lender_request *r, struct lender_answer *out, struct err *e)
-{
-    if (need_open(s, e) < 0 || ocxl_device_read(s->adapter, REG_ERROR_CAPTURE, &out->value, e) < 0)
-        return -1;
-    if (!out->value)
-        return 0;
-    if (ocxl_device_read(s->adapter, REG_ERROR_DETAIL_HIGH, &out->offset_bytes, e) < 0 ||
-        ocxl_device_read(s->adapter, REG_ERROR_DETAIL_LOW, &out->size_bytes, e) < 0)
-        return -1;
-    return r->offset ? ocxl_device_write(s->adapter, REG_ERROR_CAPTURE, 0, e) : 0;
-}
-
 static int do_read(struct service *s, const struct lender_request *r, struct lender_answer *out, struct err *e)
 {
     if (!reg_exists(r->offset))
         return err_set(e, ERR_FIELD_INVALID, "there is no such register");
-    if (need_adapter(s, e) < 0)
-        return -1;
-    return ocxl_device_read(s->adapter, r->offset, &out->value, e);
+    return need_open(s, e) < 0 ? -1 : ocxl_device_read(s->adapter, r->offset, &out->value, e);
 }
 
 typedef int (*operation)(struct service *s, const struct lender_request *r, struct lender_answer *out, struct err *e);
 static const operation operations[] = {
-    [LENDER_OP_INFO] = do_info,     [LENDER_OP_ALLOC] = do_alloc,       [LENDER_OP_RELEASE] = do_release,
-    [LENDER_OP_LIST] = do_list,     [LENDER_OP_CHANNELS] = do_channels, [LENDER_OP_CHANNEL] = do_channel,
-    [LENDER_OP_ERRORS] = do_errors, [LENDER_OP_READ] = do_read,
+    [LENDER_OP_INFO] = do_info, [LENDER_OP_ALLOC] = do_alloc,     [LENDER_OP_RELEASE] = do_release,
+    [LENDER_OP_LIST] = do_list, [LENDER_OP_CHANNEL] = do_channel, [LENDER_OP_READ] = do_read,
 };
 
 static enum lender_status status_of(enum err_code code)
@@ -273,7 +239,8 @@ void service_answer(struct service *s, const void *request, size_t size, struct 
         out->os_errno = e.os_errno;
         snprintf(out->text, sizeof out->text, "%.199s", e.detail);
     }
-    out->n_buffers = arenas_count(s->arenas);
-    out->lent_bytes = arenas_lent_bytes(s->arenas);
-    out->locked_bytes = arenas_locked_bytes(s->arenas);
+    const struct arenas_totals totals = arenas_totals(s->arenas);
+    out->n_buffers = totals.n_buffers;
+    out->lent_bytes = totals.lent_bytes;
+    out->locked_bytes = totals.locked_bytes;
 }

@@ -100,7 +100,7 @@ static void release_all(void)
         if (arenas_release(arenas, id, &e) < 0)
             abort();
     }
-    if (arenas_count(arenas))
+    if (arenas_totals(arenas).n_buffers)
         abort();
 }
 
