@@ -435,30 +435,39 @@ int store_recover(struct store *s, uint64_t revision, bool *committed, struct er
 
 /* ---- pruning ------------------------------------------------------------------------------------------------------
  */
-/* Looks at the oldest few rows only, so that it costs the writer no more than a commit. */
+/* What is kept by count and by age.  A row is old when it and all before it are ("latest" runs along): where the clock
+ * was set back for a while, what was written then looks old, and is not.  An ended attachment stays as long as an event
+ * of it. Looks at the oldest few rows only, so that it costs the writer no more than a commit. */
 static int prune_rows(struct store *s, int64_t wall_ms, struct err *e)
 {
     struct db *d = &s->db;
     if (db_run(d, e,
-               "DELETE FROM events WHERE id IN (SELECT id FROM (SELECT id, at_ms FROM events ORDER BY id LIMIT 500)"
-               " WHERE id <= ?1 OR at_ms < ?2)",
+               "DELETE FROM events WHERE id IN"
+               " (SELECT id FROM (SELECT id, max(at_ms) OVER (ORDER BY id) AS latest FROM"
+               " (SELECT id, at_ms FROM events ORDER BY id LIMIT 500))"
+               " WHERE id <= ?1 OR latest < ?2)",
                "ii", (int64_t)s->at.last_event - EVENTS_KEPT, wall_ms - 90 * DAY_MS) < 0)
         return -1;
     if (db_run(d, e,
                "DELETE FROM ended_attachments WHERE seq IN"
-               " (SELECT seq FROM (SELECT seq, ended_ms FROM ended_attachments ORDER BY seq LIMIT 200)"
-               " WHERE seq <= (SELECT max(seq) FROM ended_attachments) - ?1 OR ended_ms < ?2)",
+               " (SELECT seq FROM (SELECT seq, id, ended_ms FROM ended_attachments ORDER BY seq LIMIT 200) x"
+               " WHERE seq <= (SELECT max(seq) FROM ended_attachments) - ?1 OR (ended_ms < ?2"
+               " AND NOT EXISTS (SELECT 1 FROM events WHERE object = 'attachment/' || x.id)))",
                "ii", (int64_t)ENDED_KEPT, wall_ms - 90 * DAY_MS) < 0)
         return -1;
     if (db_run(d, e,
-               "DELETE FROM audit WHERE id IN (SELECT id FROM (SELECT id, at_ms FROM audit ORDER BY id LIMIT 500)"
-               " WHERE id <= (SELECT max(id) FROM audit) - ?1 OR at_ms < ?2)",
+               "DELETE FROM audit WHERE id IN"
+               " (SELECT id FROM (SELECT id, max(at_ms) OVER (ORDER BY id) AS latest FROM"
+               " (SELECT id, at_ms FROM audit ORDER BY id LIMIT 500))"
+               " WHERE id <= (SELECT max(id) FROM audit) - ?1 OR latest < ?2)",
                "ii", (int64_t)AUDIT_KEPT, wall_ms - 365 * DAY_MS) < 0)
         return -1;
     return db_run(d, e,
                   "DELETE FROM idempotency WHERE seq IN"
-                  " (SELECT seq FROM (SELECT seq, created_ms FROM idempotency ORDER BY seq LIMIT 500)"
-                  " WHERE seq <= (SELECT max(seq) FROM idempotency) - ?1 OR created_ms < ?2)",
+                  " (SELECT seq FROM"
+                  " (SELECT seq, max(created_ms) OVER (ORDER BY seq) AS latest FROM"
+                  " (SELECT seq, created_ms FROM idempotency ORDER BY seq LIMIT 500))"
+                  " WHERE seq <= (SELECT max(seq) FROM idempotency) - ?1 OR latest < ?2)",
                   "ii", (int64_t)KEYS_KEPT, wall_ms - DAY_MS);
 }
 

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -66,6 +67,11 @@ class Commands(unittest.TestCase):
         late = self.run_it("attach", "a", "1GiB", "--timeout", "0", code=7)
         self.assertRegex(late.stderr, r"it goes on: memlane attachment show \w+")
 
+    @staticmethod
+    def catches(pid, number):
+        mask = re.search(r"^SigCgt:\s+(\w+)", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)[1]
+        return int(mask, 16) >> (number - 1) & 1
+
     def test_an_interrupt_leaves_the_request_running(self):
         self.rack.supervisor("stop agent-b")
         try:
@@ -73,7 +79,7 @@ class Commands(unittest.TestCase):
             child = subprocess.Popen([BUILD / "bin" / "memlane", "attach", "a", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      text=True, env=self.environment())
             eventually("it is under way", self.rack.live)
-            time.sleep(0.1)  # the handler is set once the request was answered
+            eventually("it has its handler", lambda: self.catches(child.pid, signal.SIGINT))
             child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=30)
             self.assertEqual(child.returncode, 7, err)

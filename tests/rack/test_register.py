@@ -34,13 +34,15 @@ class Registration(unittest.TestCase):
             file.unlink()
 
     def test_an_agent_that_boots_first_waits_and_then_registers(self):
-        with Rack("pair") as rack:
+        with Rack("pair", ["--log-level", "debug"]) as rack:
             rack.supervisor("stop memlaned")
             rack.supervisor("stop agent-a")
+            log = rack.dir / "log" / "agent-a.log"
+            begin = log.stat().st_size
             rack.supervisor("start agent-a")
-            time.sleep(1.0)
-            pid = rack.pid("agent-a")
-            self.assertIsNotNone(pid, "the agent gave up")
+            pid = eventually("it runs", lambda: rack.pid("agent-a"))
+            eventually("it waits", lambda: log.read_bytes()[begin:].count(b"session.waiting") >= 5)
+            self.assertEqual(rack.pid("agent-a"), pid, "the agent gave up")
             rack.supervisor("start memlaned")
             eventually("both are ready", lambda: all(rack.node(n)["state"] == "ready" for n in "ab"), 5)
             self.assertEqual(rack.pid("agent-a"), pid)

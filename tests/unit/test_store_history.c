@@ -103,6 +103,30 @@ START_TEST(events_have_ids_without_gaps_and_the_oldest_go)
 }
 END_TEST
 
+START_TEST(what_was_written_while_the_clock_was_set_back_is_not_old)
+{
+    static const int64_t day_ms = INT64_C(24) * 3600 * 1000;
+    struct model *m;
+    uint64_t oldest;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    for (int round = 0; round < 2; round++) { /* day 4000, then day 1 */
+        m->wall_ms = (round ? 1 : 4000) * day_ms;
+        model_emit(m, "node.state", "node/n1", "new", "ready", NULL);
+        commit(m);
+        model_commit_done(m);
+    }
+    ck_assert_int_eq(store_prune(store, 4001 * day_ms, &e), 0);
+    json_t *list = events(0, NULL, 100, &oldest);
+    ck_assert_uint_eq(json_array_size(list), 2);
+    json_decref(list);
+    ck_assert_int_eq(store_prune(store, 4091 * day_ms, &e), 0);
+    list = events(0, NULL, 100, &oldest);
+    ck_assert_uint_eq(json_array_size(list), 0);
+    json_decref(list);
+    model_free(m);
+}
+END_TEST
+
 START_TEST(ended_attachments_are_listed_newest_first_by_pages)
 {
     struct sim s;
@@ -151,6 +175,7 @@ int main(void)
     tcase_add_test(tc, tokens_come_back);
     tcase_add_test(tc, idempotency_keys_belong_to_their_actor_and_end_after_a_day);
     tcase_add_test(tc, events_have_ids_without_gaps_and_the_oldest_go);
+    tcase_add_test(tc, what_was_written_while_the_clock_was_set_back_is_not_old);
     tcase_add_test(tc, ended_attachments_are_listed_newest_first_by_pages);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
