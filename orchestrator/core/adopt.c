@@ -235,7 +235,7 @@ static bool adopt_live(struct model *m, const struct find *f)
     a = model_edit_attachment(m, at);
     snprintf(a->reason, sizeof a->reason, "adopted after a restore");
     a->state = ATT_ATTACHED;
-    model_emit_attachment(m, a, "", attachment_state_names[ATT_ATTACHED]);
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_ATTACHED], a->reason);
     return true;
 }
 
@@ -260,7 +260,7 @@ static bool adopt_orphan(struct model *m, const struct find *f)
     }
     snprintf(a->reason, sizeof a->reason, "collected: nobody owned it");
     a->state = ATT_DETACHING;
-    model_emit_attachment(m, a, "", attachment_state_names[ATT_DETACHING]);
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_DETACHING], a->reason);
     lifecycle_wake(m, f->donor);
     lifecycle_wake(m, f->compute_node);
     model_mark_due(m, a->circuit);

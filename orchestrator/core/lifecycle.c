@@ -12,6 +12,7 @@
  * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; lifecycle_lost.c notices what is
  * gone; lifecycle_time.c ends what does not move.  The donor's buffer is released by release_proven() only. */
 #include "lifecycle_internal.h"
+#include "why.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -83,7 +84,7 @@ void lifecycle_set_state(struct model *m, struct attachment *a, enum attachment_
     a->state = state;
     a->updated_ms = m->wall_ms;
     a->progress_ms = m->now_ms;
-    model_emit_attachment(m, a, attachment_state_names[from], attachment_state_names[state]);
+    model_emit_attachment(m, a, attachment_state_names[from], attachment_state_names[state], a->reason);
 }
 
 static void emit_step(struct model *m, const struct attachment *a, const char *verb, enum step step)
@@ -514,7 +515,8 @@ int lifecycle_attach(struct model *m, struct topology *t, const struct place_req
                      struct err *e)
 {
     struct reservation best;
-    if (placement_best(&best, m, t, r, e) < 0)
+    char why[WIRE_TEXT];
+    if (placement_best(&best, m, t, r, e) < 0 || placement_why_chosen(why, m, t, r, best.donor, e) < 0)
         return -1;
     best.id = id;
     if (model_reserve(m, &best, out, e) < 0)
@@ -523,7 +525,7 @@ int lifecycle_attach(struct model *m, struct topology *t, const struct place_req
     a->progress_ms = m->now_ms;
     a->blocks_total = (unsigned)(a->size_bytes / model_node(m, a->compute_node)->block_bytes);
     model_mark_due(m, a->circuit);
-    model_emit_attachment(m, a, "", attachment_state_names[ATT_PENDING]);
+    model_emit_attachment(m, a, "", attachment_state_names[ATT_PENDING], why);
     return 0;
 }
 

@@ -421,9 +421,10 @@ void model_emit(struct model *m, const char *type, const char *object, const cha
     snprintf(ev->actor, sizeof ev->actor, "%s", m->actor);
 }
 
-void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to)
+void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to,
+                           const char *reason)
 {
     char object[sizeof "attachment/" + ID_SIZE];
     snprintf(object, sizeof object, "attachment/%s", a->id);
-    model_emit(m, "attachment.state", object, from, to, a->reason);
+    model_emit(m, "attachment.state", object, from, to, reason);
 }

@@ -448,7 +448,8 @@ void model_commit_done(struct model *m);    /* forgets journal and events */
 bool model_has_durable_changes(const struct model *m);
 void model_emit(struct model *m, const char *type, const char *object, const char *from, const char *to,
                 const char *reason); /* actor and time are the model's */
-void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to);
+void model_emit_attachment(struct model *m, const struct attachment *a, const char *from, const char *to,
+                           const char *reason);
 /* Copies the rows of src's journal into dst, a model that was equal before this transaction. */
 void model_publish(struct model *dst, const struct model *src);
 /* Which nodes, adapters, ports, switches and links were edited or restored, in order, a row perhaps many times.

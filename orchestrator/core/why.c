@@ -190,3 +190,73 @@ void placement_why_done(struct why *w)
     free(w->pairs);
     memset(w, 0, sizeof *w);
 }
+
+/* ---- why this one -------------------------------------------------------------------------------------------------
+ */
+#define KEYS_SIZE 128
+
+/* What the policy compares of a donor, first key first. */
+static void key_words(const struct question *q, const struct verdict *v, char text[KEYS_SIZE])
+{
+    const struct node *d = model_node(q->m, v->c.node);
+    uint64_t capacity = model_capacity_bytes(d), ns = v->c.cost_ns;
+    char amount[UNITS_SIZE_MAX];
+    switch (q->r->policy) {
+    case PLACE_NEAREST:
+        snprintf(text, KEYS_SIZE, "%" PRIu64 " ns, %s to lend", ns, units_format_size(v->c.lendable_bytes, amount));
+        break;
+    case PLACE_BALANCED:
+        snprintf(text, KEYS_SIZE, "%.1f %% of its capacity to lend, %" PRIu64 " ns",
+                 capacity ? 100.0 * (double)v->c.lendable_bytes / (double)capacity : 0, ns);
+        break;
+    case PLACE_PACKED:
+        snprintf(text, KEYS_SIZE, "%s, capacity %s, %" PRIu64 " ns",
+                 v->joined        ? "joined by a circuit already"
+                 : d->n_lends > 0 ? "lends already"
+                                  : "lends nothing yet",
+                 units_format_size(capacity, amount), ns);
+        break;
+    case PLACE_LEAST_LOADED:
+        snprintf(text, KEYS_SIZE, "%u Gbit/s and %u attachments on its path, %" PRIu64 " ns", v->reserved_gbps,
+                 v->n_attachments, ns);
+    }
+}
+
+/* The donor that comes next, or NONE: what the same request would get without the chosen one. */
+static uint32_t runner_up(const struct model *m, struct topology *t, const struct place_request *r, uint32_t chosen)
+{
+    struct place_request others = *r;
+    struct reservation next;
+    struct err nobody;
+    if (r->donor != NONE || r->n_avoid == PLACE_AVOID_MAX)
+        return NONE;
+    others.avoid[others.n_avoid++] = chosen;
+    return placement_best(&next, m, t, &others, &nobody) == 0 ? next.donor : NONE;
+}
+
+int placement_why_chosen(char text[WIRE_TEXT], const struct model *m, struct topology *t, const struct place_request *r,
+                         uint32_t chosen, struct err *e)
+{
+    struct question q;
+    enum place_reason refused;
+    struct verdict v;
+    char first[KEYS_SIZE], second[KEYS_SIZE], whole[2 * KEYS_SIZE + 2 * NAME_SIZE + 64];
+    uint32_t next = runner_up(m, t, r, chosen);
+    if (placement_ask(&q, m, t, r, false, &refused, e) < 0 || verdict_of(&v, &q, chosen, e) < 0)
+        return -1;
+    key_words(&q, &v, first);
+    if (next != NONE && verdict_of(&v, &q, next, e) < 0)
+        return -1;
+    if (r->donor != NONE)
+        snprintf(whole, sizeof whole, "%s was asked for: %s", model_node(m, chosen)->name, first);
+    else if (next == NONE)
+        snprintf(whole, sizeof whole, "%s: only %s fits: %s", place_policy_names[r->policy],
+                 model_node(m, chosen)->name, first);
+    else {
+        key_words(&q, &v, second);
+        snprintf(whole, sizeof whole, "%s: %s (%s) before %s (%s)", place_policy_names[r->policy],
+                 model_node(m, chosen)->name, first, model_node(m, next)->name, second);
+    }
+    snprintf(text, WIRE_TEXT, "%.*s", WIRE_TEXT - 1, whole);
+    return 0;
+}

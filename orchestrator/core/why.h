@@ -35,4 +35,9 @@ MUST_CHECK int placement_why(struct why *out, const struct model *m, struct topo
                              uint32_t donor, struct err *e);
 void placement_why_done(struct why *w); /* for CLEANUP too */
 
+/* Why this donor: the keys that the policy compared, its own and those of the donor that comes next, in one sentence.
+ * 'chosen' is what placement_best() answered for 'r', and nothing was reserved since. */
+MUST_CHECK int placement_why_chosen(char text[WIRE_TEXT], const struct model *m, struct topology *t,
+                                    const struct place_request *r, uint32_t chosen, struct err *e);
+
 #endif

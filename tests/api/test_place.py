@@ -78,6 +78,19 @@ class Place(Rack):
         self.assertIn("asks for 2", self.falls("n2", "ports_busy", channels=2))
         self.detach(a["id"])
 
+    def test_an_attachment_keeps_why_it_got_its_donor(self):
+        for policy, words in (("nearest", "nearest: only n2 fits: 20 ns, 64 GiB to lend"),
+                              ("balanced", "balanced: only n2 fits: 100.0 % of its capacity to lend, 20 ns"),
+                              ("packed", "packed: only n2 fits: lends nothing yet, capacity 64 GiB, 20 ns"),
+                              ("least_loaded", "least_loaded: only n2 fits: 0 Gbit/s and 0 attachments on its path, 20 ns")):
+            a = self.attach(policy=policy)
+            self.assertEqual(self.admin.get(f"/v1/attachments/{a['id']}").json["timeline"][0]["reason"], words)
+            self.detach(a["id"])
+        a = self.attach(donor="n2")
+        self.assertEqual(self.admin.get(f"/v1/attachments/{a['id']}").json["timeline"][0]["reason"],
+                         "n2 was asked for: 20 ns, 64 GiB to lend")
+        self.detach(a["id"])
+
     def test_bad_questions(self):
         body = {"compute_node": "n1", "size_bytes": GIB}
         self.refused(self.admin.post("/v1/placements?why=nobody", body), 422, "node_unknown")

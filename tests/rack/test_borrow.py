@@ -113,6 +113,15 @@ class OnRing3(Borrowing, unittest.TestCase):
 
 
 class WithSwitch(Borrowing):
+    def test_why_this_donor_is_what_a_preview_says(self):
+        for policy in ("nearest", "balanced", "packed", "least_loaded"):
+            wish = {"compute_node": self.compute, "size_bytes": GIB, "policy": policy}
+            first, second = [c["node"] for c in self.rack.api.call("POST", "/v1/placements", wish)["candidates"]][:2]
+            a = self.rack.attach(self.compute, GIB, policy=policy)
+            why = self.rack.attachment(a["id"])["timeline"][0]["reason"]
+            self.assertRegex(why, rf"^{policy}: {first} \(.+\) before {second} \(.+\)$")
+            self.assertEqual(a["donor"], first)
+
     def test_one_borrows_from_two_donors_at_once(self):
         found = [self.rack.attach(self.compute, GIB, donor=d) for d in (self.donor, self.other)]
         self.assertEqual(len({a["section"] for a in found}), 2)

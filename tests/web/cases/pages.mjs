@@ -35,6 +35,8 @@ export async function attachment_page_tells_the_whole_story({ page, proxy, rack,
     await page.getByText('Memory blocks come online').first().waitFor();
     await page.locator('.timeline li', { hasText: 'Attached' }).waitFor();
     await page.getByText(made.physical_addr).waitFor();
+    const why = page.locator('.facts div', { hasText: 'Why this donor' });
+    assert.match(await why.textContent(), new RegExp(`nearest: ${made.donor} .* before n`));
     await shoot('attachment');
     await rack.call('DELETE', `/v1/attachments/${made.id}?wait=30`);
     await page.locator('.timeline li', { hasText: 'Detached' }).waitFor();
@@ -116,6 +118,26 @@ export async function stuck_detach_names_the_blocks_and_can_be_given_up_or_tried
     } finally {
         rack.control('block', 'n1', `${bad}`, 'ok');
     }
+}
+
+export async function a_node_that_is_away_is_seen_on_what_it_lends({ page, rack, signIn, shoot }) {
+    if (!rack.stop)
+        return;
+    const made = await rack.attach('n1', 1, { donor: 'n2' });
+    const lendable = page.locator('.figures div', { hasText: 'Can still be lent' });
+    await signIn();
+    const before = await lendable.textContent();
+    rack.stop('agent-n2');
+    try {
+        await page.locator(`[data-id="${made.id}"]`, { hasText: 'attached n2 is unreachable' }).waitFor({ timeout: 30_000 });
+        assert.notEqual(await lendable.textContent(), before);
+        await shoot('away');
+        await page.locator(`[data-id="${made.id}"] a`).first().click();
+        await page.getByText('n2 is unreachable.').waitFor();
+    } finally {
+        rack.start('agent-n2');
+    }
+    await page.getByText('n2 is unreachable.').waitFor({ state: 'detached', timeout: 30_000 });
 }
 
 export async function fencing_asks_for_the_name_twice({ page, proxy, rack, signIn, axe, shoot }) {

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { api } from '../api.js';
 import { bytes, nanoseconds, shortId, time } from '../format.js';
-import { attachments, hasEnded, mayWrite, refreshAttachment } from '../state.js';
+import { attachments, hasEnded, mayWrite, refreshAttachment, worryOf } from '../state.js';
 import { canDetach } from '../ui/attachmenttable.js';
 import { AttachmentState, Empty, NodeLink, Path, Problem, sentence } from '../ui/bits.js';
 import { Steps } from '../ui/progress.js';
@@ -24,6 +24,7 @@ export function AttachmentView({ id }) {
             <${Actions} a=${a} />
         </div>
         ${a.reason && html`<p class="problem">${sentence(a.reason)}</p>`}
+        ${worryOf(a) && html`<p class="problem">${worryOf(a)}.</p>`}
         ${a.state === 'lost' &&
         a.holds?.includes(a.compute_node) &&
         html`<p>What it still holds comes free by itself when ${a.compute_node} has rebooted or was fenced.</p>`}
@@ -67,6 +68,7 @@ function Facts({ a }) {
     const rows = [
         ['Borrower', html`<${NodeLink} name=${a.compute_node} />`],
         ['Donor', a.donor ? html`<${NodeLink} name=${a.donor} />` : '–'],
+        ['Why this donor', a.timeline?.find((e) => e.to === 'pending')?.reason ?? '–'],
         ['Size', `${bytes(a.size_bytes)}${a.requested_bytes !== a.size_bytes ? ` (asked for ${bytes(a.requested_bytes)})` : ''}`],
         ['Blocks online', a.blocks_total ? `${a.blocks_online} of ${a.blocks_total}` : '–'],
         ['NUMA node', a.numa_node ?? '–'],
