@@ -30,8 +30,20 @@ const EVENTS_KEPT = 500;
 const GAP_MS = 120;
 const RETRY_MS = 2000;
 
+/* What a node would lend if somebody asked now; its 'lendable_bytes' says what it has, whatever state it is in. */
+export const lendableNow = (node) => (node.state === 'ready' && !node.cordoned ? node.lendable_bytes : 0);
+
 export function hasEnded(a) {
     return a.state === 'detached' || a.state === 'failed' || (a.state === 'lost' && !a.holds?.length);
+}
+
+/* What endangers memory that is borrowed, in a few words: a node that does not report, a link that is down under it. */
+export function worryOf(a) {
+    if (hasEnded(a))
+        return '';
+    const away = [a.compute_node, a.donor].map((name) => nodes.value?.get(name)).find((n) => n && n.state !== 'ready');
+    const danger = circuits.value.find((c) => c.id === a.circuit)?.danger;
+    return away ? `${away.name} is ${away.state}` : danger ? `${danger.links[0].a} – ${danger.links[0].b} is down` : '';
 }
 
 function byAge(a, b) {

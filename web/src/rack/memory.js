@@ -25,6 +25,16 @@ export function memorySentence(node) {
         .join(', ');
 }
 
+/* What lent memory is filled with: once in each SVG that has a bar. */
+export function Hatch() {
+    return html`<defs>
+        <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+            <rect class="hatch-ground" width="5" height="5" />
+            <rect class="hatch-line" width="2" height="5" />
+        </pattern>
+    </defs>`;
+}
+
 /* The bar as SVG shapes inside the given box. */
 export function MemoryBar({ node, x, y, width, height }) {
     const parts = memoryParts(node);

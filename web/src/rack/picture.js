@@ -8,7 +8,7 @@ import { nodeAddress } from '../route.js';
 import { circuits, nodes, topology } from '../state.js';
 import { known, linkStates, nodeStates } from '../words.js';
 import { cable, joins, layout } from './layout.js';
-import { MemoryBar, memorySentence } from './memory.js';
+import { Hatch, MemoryBar, memorySentence } from './memory.js';
 
 /* The circuit that the pointer or the keyboard is on; all others step back. */
 export const pointedCircuit = signal(null);
@@ -51,15 +51,6 @@ export function RackPicture() {
             ${at.nodes.map((place) => html`<${Node} key=${place.name} place=${place} dense=${at.dense} />`)}
         </svg>
     </div>`;
-}
-
-function Hatch() {
-    return html`<defs>
-        <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-            <rect class="hatch-ground" width="5" height="5" />
-            <rect class="hatch-line" width="2" height="5" />
-        </pattern>
-    </defs>`;
 }
 
 function point(id) {

@@ -5,7 +5,7 @@ import { useState } from 'preact/hooks';
 import { bytes, nanoseconds, shortId, time } from '../format.js';
 import { pointedCircuit } from '../rack/picture.js';
 import { attachmentAddress } from '../route.js';
-import { mayWrite } from '../state.js';
+import { mayWrite, worryOf } from '../state.js';
 import { DetachDialog } from '../views/detach.js';
 import { AttachmentState, Empty, NodeLink } from './bits.js';
 import { shortProgress } from './progress.js';
@@ -42,7 +42,8 @@ function Row({ a, onDetach }) {
         <td><${NodeLink} name=${a.compute_node} /></td>
         <td>${a.donor ? html`<${NodeLink} name=${a.donor} />` : '–'}</td>
         <td class="num">${bytes(a.size_bytes)}</td>
-        <td><${AttachmentState} of=${a.state} /> <small>${shortProgress(a)}</small></td>
+        <td><${AttachmentState} of=${a.state} /> <small>${shortProgress(a)}</small>
+            ${worryOf(a) && html`<small class="bad">${worryOf(a)}</small>`}</td>
         <td class="num">${nanoseconds(a.cost_ns)}</td>
         <td><time datetime=${a.created_at}>${time(a.created_at)}</time></td>
         ${mayWrite.value &&

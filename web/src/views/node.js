@@ -4,9 +4,9 @@ import { useState } from 'preact/hooks';
 
 import { api } from '../api.js';
 import { bytes, count, nanoseconds, time } from '../format.js';
-import { MemoryBar, MemoryLegend, memorySentence } from '../rack/memory.js';
+import { Hatch, MemoryBar, MemoryLegend, memorySentence } from '../rack/memory.js';
 import { attachmentAddress } from '../route.js';
-import { liveAttachments, mayWrite, nodes, refreshNodes } from '../state.js';
+import { lendableNow, liveAttachments, mayWrite, nodes, refreshNodes } from '../state.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Empty, Figure, NodeLink, NodeState, Problem, sentence } from '../ui/bits.js';
 import { AttachDialog } from './attach.js';
@@ -102,19 +102,26 @@ function Memory({ node }) {
     return html`<section class="card" aria-labelledby="memory-title">
         <h2 id="memory-title">Memory</h2>
         <svg class="bigbar" role="img" aria-label=${memorySentence(node)} viewBox="0 0 1000 26" preserveAspectRatio="none">
+            <${Hatch} />
             <${MemoryBar} node=${node} x=${0} y=${0} width=${1000} height=${26} />
         </svg>
         <${MemoryLegend} />
         <dl class="figures">
             <${Figure} title="Its own">${bytes(node.memory_bytes)}<//>
             <${Figure} title="Free">${bytes(node.free_bytes)}<//>
-            <${Figure} title="Can lend" note=${node.headroom_bytes ? `${bytes(node.headroom_bytes)} kept as head-room` : ''}>
-                ${bytes(node.lendable_bytes)}
+            <${Figure} title="Can lend" note=${lendNote(node)}>
+                ${bytes(lendableNow(node))}
             <//>
             <${Figure} title="Lends">${bytes(node.lent_bytes)}<//>
             <${Figure} title="Borrows">${bytes(node.borrowed_bytes)}<//>
         </dl>
     </section>`;
+}
+
+function lendNote(node) {
+    if (lendableNow(node) < node.lendable_bytes)
+        return `${bytes(node.lendable_bytes)} when it is ${node.cordoned ? 'uncordoned' : 'ready'}`;
+    return node.headroom_bytes ? `${bytes(node.headroom_bytes)} kept as head-room` : '';
 }
 
 function Loss({ node }) {

@@ -2,7 +2,7 @@
 import { html } from 'htm/preact';
 
 import { bytes, count, natural } from '../format.js';
-import { nodes } from '../state.js';
+import { lendableNow, nodes } from '../state.js';
 import { problemsOf } from '../words.js';
 import { Empty, NodeLink, NodeState } from '../ui/bits.js';
 
@@ -36,7 +36,7 @@ function Table({ list }) {
                     <td>${(n.adapters ?? []).map((a) => a.role).join(', ') || '–'}</td>
                     <td class="num">${bytes(n.memory_bytes)}</td>
                     <td class="num">${bytes(n.free_bytes)}</td>
-                    <td class="num">${bytes(n.lendable_bytes)}</td>
+                    <td class="num">${bytes(lendableNow(n))}</td>
                     <td class="num">${n.lent_bytes ? bytes(n.lent_bytes) : '–'}</td>
                     <td class="num">${n.borrowed_bytes ? bytes(n.borrowed_bytes) : '–'}</td>
                     <td>${problemsOf(n).length ? count(problemsOf(n).length, 'finding') : '–'}</td>

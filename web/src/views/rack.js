@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 
 import { bytes, count } from '../format.js';
-import { circuits, liveAttachments, mayWrite, nodes } from '../state.js';
+import { circuits, lendableNow, liveAttachments, mayWrite, nodes } from '../state.js';
 import { problemsOf } from '../words.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Figure } from '../ui/bits.js';
@@ -43,7 +43,7 @@ function Summary() {
             <span class=${ready === all.length ? '' : 'bad'}>${ready}</span>
         <//>
         <${Figure} title="Lent">${bytes(sum('lent_bytes'))}<//>
-        <${Figure} title="Can still be lent">${bytes(sum('lendable_bytes'))}<//>
+        <${Figure} title="Can still be lent">${bytes(all.reduce((total, n) => total + lendableNow(n), 0))}<//>
         <${Figure} title="Attachments" note=${changing ? `${changing} changing` : ''}>${live.length}<//>
         <${Attention} all=${all} live=${live} />
     </dl>`;
