@@ -16,6 +16,7 @@
 #define STACK_BYTES (256 * 1024)
 #define BACKOFF_MIN_MS 50
 #define BACKOFF_MAX_MS 1000
+#define BACKOFF_LEAST_MS 10                      /* however much time is scaled */
 #define PREPARE_AFTER_MS 10                      /* of quiet: what comes next is not to wait for it */
 #define REVIVE_MS 100                            /* so long after one pass the kernel's files are as they were */
 #define TEND_MS 10                               /* between two looks at a hot-plug order under way */
@@ -261,13 +262,26 @@ static void *job_main(void *arg)
     }
 }
 
+/* After 'ms', 0 at first, the next time to wait before the orchestrator is asked again: longer and longer, up to a
+ * limit.
+ */
+static int64_t next_backoff_ms(const struct agent *a, int64_t ms)
+{
+    int64_t first = agent_config_ms(a->config, BACKOFF_MIN_MS), most = agent_config_ms(a->config, BACKOFF_MAX_MS);
+    if (first < BACKOFF_LEAST_MS)
+        first = BACKOFF_LEAST_MS;
+    if (most < first)
+        most = first;
+    return ms == 0 ? first : ms * 2 > most ? most : ms * 2;
+}
+
 /* ---- report -------------------------------------------------------------------------------------------------------
  */
 static void *report_main(void *arg)
 {
     struct agent *a = arg;
     uint64_t sent = 0;
-    int64_t again_at = 0, not_before = 0, backoff_ms = BACKOFF_MIN_MS;
+    int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0);
     for (;;) {
         struct session_info info;
         session_get(a->session, &info);
@@ -294,14 +308,14 @@ static void *report_main(void *arg)
         if (rc == 0) {
             sent = number;
             not_before = 0;
-            backoff_ms = BACKOFF_MIN_MS;
+            backoff_ms = next_backoff_ms(a, 0);
             again_at = now + heartbeat_ms + heartbeat_ms / 2;
         } else {
             log_debug("report.failed", "%s", e.detail);
             if (e.code != ERR_UNREACHABLE && e.code != ERR_TIMEOUT && e.code != ERR_SESSION_STALE)
                 log_warn("report.refused", "%s: %s", err_name(e.code), e.detail);
             not_before = now + backoff_ms;
-            backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
+            backoff_ms = next_backoff_ms(a, backoff_ms);
         }
         pthread_mutex_lock(&a->lock);
         shot_unref(s);
@@ -391,7 +405,7 @@ static int ask_desired(struct agent *a, const struct session_info *info, uint64_
 static void *poll_main(void *arg)
 {
     struct agent *a = arg;
-    int64_t backoff_ms = BACKOFF_MIN_MS;
+    int64_t backoff_ms = next_backoff_ms(a, 0);
     uint64_t revision = 0, number = 0;
     pthread_mutex_lock(&a->lock);
     while (!a->stop && !a->ready)
@@ -415,13 +429,13 @@ static void *poll_main(void *arg)
             wait = ask_desired(a, &info, &revision) < 0;
         }
         if (!wait)
-            backoff_ms = BACKOFF_MIN_MS;
+            backoff_ms = next_backoff_ms(a, 0);
         /* Somewhere in the upper half of the time, so that the nodes of a rack do not come all at once. */
         int64_t ms = wait ? backoff_ms / 2 + time_monotonic_ns() / 1000 % (backoff_ms / 2) : 0;
         if (!rest(a, ms))
             return NULL;
         if (wait)
-            backoff_ms = backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : backoff_ms * 2;
+            backoff_ms = next_backoff_ms(a, backoff_ms);
     }
 }
 

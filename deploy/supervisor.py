@@ -1,6 +1,7 @@
 """supervisor.py - the one process that keeps an emulated rack's programs alive, as systemd would on real machines.
 
-Started by deploy/rack with the rack's directory; reads DIR/processes.json: [{"name", "argv", "restart_argv", "env", "autostart"}].
+Started by deploy/rack with the rack's directory; reads DIR/processes.json: [{"name", "argv", "restart_argv", "env", "autostart",
+"restart_max_s"}].
 What dies is started again after a short, growing pause.  It listens on DIR/supervisor.sock: one line in (`status`, `start NAME`,
 `stop NAME`, `shutdown`), one JSON line out.  It holds a lock on DIR/supervisor.lock (with its pid in it) as long as it lives.
 Everything it starts, and what those start, carries MEMLANE_RACK_DIR in its environment, so that leftovers can be found.
@@ -59,6 +60,7 @@ class Process:
         self.starts = 0
         self.started_at = 0.0
         self.pause = RESTART_FIRST_S
+        self.pause_max = spec.get("restart_max_s", RESTART_MAX_S)
         self.start_at = 0.0
         self.kill_at = None
         self.waiters = []
@@ -100,7 +102,7 @@ class Supervisor:
         if now - p.started_at >= STEADY_S:
             p.pause = RESTART_FIRST_S
         p.start_at = now + p.pause
-        p.pause = min(p.pause * 2, RESTART_MAX_S)
+        p.pause = min(p.pause * 2, p.pause_max)
         if p.wanted:
             print(f"{p.name}: {how}, starts again in {p.start_at - now:.2f} s", flush=True)
         for connection in p.waiters:

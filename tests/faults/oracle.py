@@ -4,6 +4,8 @@ lenders' files, the pages in borrowed memory, and the events.  The numbers are t
  1 nothing is given twice           2 lent is what donors hold         3 released only with proof (the trace, the pages)
  4 attached means that bytes travel  5 nothing is without an owner      6 events have no gaps, and end where a GET is
  8 what was acknowledged is there    9 every change is in the audit     10 (assert_clean of the harness)
+
+And the orchestrator's own judgement, `memlane check`, has to be the same.
 """
 import re
 import time
@@ -167,7 +169,7 @@ def check_all(rack):
     check_sections(look)
     check_fabric(look)
     check_travels(look)
-    return True
+    return rack.check()
 
 
 def judge(rack, seconds):
@@ -178,6 +180,7 @@ def judge(rack, seconds):
     check_acknowledged(rack)
     check_audit(rack)
     check_events(rack)
+    rack.check_command()
 
 
 def judge_logs(rack):

@@ -1,7 +1,10 @@
 """soaking.py - a rack of 64 agents under steady change and random faults; see `soak` for the command.
 
 Twice a second somebody borrows memory, and as often somebody gives some back; every other second something goes wrong and is mended.
-The figures of every process (descriptors, threads, private memory) are taken when it is quiet after a warm-up, and at the end.
+Three parts: for a third of the time everything is killed now and then; for the most of it the orchestrator, the emulator and some
+agents live, so that what leaks in them adds up; at the end everything is killed again.  Every now and then all waits until it is
+quiet, and every invariant has to hold (oracle.py, `memlane check` among it).  Then the figures of all processes are taken: those of
+the second part's beginning and end are compared for every process that lived through it, and the last ones for all.
 """
 import contextlib
 import os
@@ -12,24 +15,31 @@ import threading
 import time
 
 from faultrack import GIB, FaultRack, Problem, dice, eventually, star
+from harness import rack_processes
 
 NODES = 64
 RATE = 2.0
 HELD = 40          # attachments at a time
 SCALE = 0.2
-WARM_UP = 0.3      # of the time
-GROWTH = {"memlaned": 8 << 20, "emulator": 16 << 20, "agent": 1 << 20, "lender": 1 << 20}
-FDS = 4            # more than after the warm-up, in one process
+STEADY = [f"n{i}" for i in range(1, 17)]  # whose agents live through the second part
+PARTS = (0.3, 0.6, 0.1)  # of the time
+LOOK_S = 300       # at most so long between two looks
+GROWTH = {"memlaned": 8 << 20, "emulator": 4 << 20, "agent": 1 << 20, "lender": 256 << 10}  # private bytes
+FDS = {"memlaned": 8, "emulator": 8, "agent": 2, "lender": 2}
+THREADS = 0
 
 
 def figures(rack):
-    """name -> (pid, descriptors, threads, private bytes) of every program of the supervisor."""
+    """name -> (pid, descriptors, threads, private bytes) of every program of the rack."""
     found = {}
-    for p in rack.supervisor("status")["processes"]:
+    for pid in rack_processes(rack.dir):
         with contextlib.suppress(OSError, TypeError):
-            status = pathlib.Path(f"/proc/{p['pid']}/status").read_text()
-            found[p["name"]] = (p["pid"], len(os.listdir(f"/proc/{p['pid']}/fd")), int(re.search(r"Threads:\s+(\d+)", status)[1]),
-                                int(re.search(r"RssAnon:\s+(\d+)", status)[1]) << 10)
+            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            node = re.search(r"/nodes/([^/]+)/", " ".join(words))
+            name = os.path.basename(words[0]).removeprefix("memlane-") + (f"-{node[1]}" if node else "")
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            found[name] = (pid, len(os.listdir(f"/proc/{pid}/fd")), int(re.search(r"Threads:\s+(\d+)", status)[1]),
+                           int(re.search(r"RssAnon:\s+(\d+)", status)[1]) << 10)
     return found
 
 
@@ -39,6 +49,7 @@ class Faults:
     def __init__(self, rack, random):
         self.rack, self.random = rack, random
         self.nodes = [n["name"] for n in rack.plan["nodes"]]
+        self.spared = []  # programs
         self.n = {}
 
     def one(self):
@@ -47,13 +58,17 @@ class Faults:
         return act()
 
     def kill_agent(self):
-        self.rack.kill(f"agent-{self.random.choice(self.nodes)}")
+        self.kill(f"agent-{self.random.choice(self.nodes)}")
         return lambda: None
 
     def kill_orchestrator(self):
         if self.random.random() < 0.3:
-            self.rack.kill("memlaned")
+            self.kill("memlaned")
         return lambda: None
+
+    def kill(self, program):
+        if program not in self.spared:
+            self.rack.kill(program)
 
     def link_down(self):
         used = {port for c in self.rack.api.items("/v1/circuits") for leg in c["path"] for port in leg}
@@ -80,7 +95,8 @@ class Faults:
 class Soak:
     def __init__(self, rack, random):
         self.rack, self.random, self.faults = rack, random, Faults(rack, random)
-        self.attached = self.refused = self.undone = 0
+        self.attached = self.refused = self.undone = self.looks = 0
+        self.began = time.monotonic()
         self.held = []
 
     def borrow(self):
@@ -97,10 +113,11 @@ class Soak:
         made = self.held.pop(self.random.randrange(len(self.held)))
         self.rack.api.persistently("DELETE", f"/v1/attachments/{made}", seconds=30)
 
-    def go_on(self, until):
-        mend = []
-        ticker = threading.Event()
-        number = 0
+    def go_on(self, seconds):
+        """Changes and faults, with a look every now and then."""
+        until = time.monotonic() + seconds
+        mend, number, ticker = [], 0, threading.Event()
+        next_at, look_at = time.monotonic(), time.monotonic() + LOOK_S
         while time.monotonic() < until:
             number += 1
             self.borrow()
@@ -110,32 +127,72 @@ class Soak:
                 for m in mend:
                     m()
                 mend = [self.faults.one()]
-            ticker.wait(1 / RATE)
+            if time.monotonic() > look_at:
+                for m in mend:
+                    m()
+                mend = []
+                self.quiet()
+                next_at, look_at = time.monotonic(), time.monotonic() + LOOK_S
+            next_at += 1 / RATE
+            ticker.wait(max(0, next_at - time.monotonic()))
         for m in mend:
             m()
 
     def quiet(self):
-        """All that is held is attached or gone; the figures of that moment."""
+        """Every invariant holds, and all that is held is attached or gone; the figures of that moment."""
         self.rack.judge(60)
         now = {a["id"] for a in self.rack.live()}
         self.undone += len([h for h in self.held if h not in now])
         self.held = [h for h in self.held if h in now]
-        return figures(self.rack)
+        found = figures(self.rack)
+        pid, fds, threads, memory = found["memlaned"]
+        self.looks += 1
+        print(f"{time.monotonic() - self.began:7.0f} s  {self.attached:6} attached, {len(self.held)} held; memlaned {pid}: "
+              f"{fds} descriptors, {threads} threads, {memory >> 10} KiB", file=sys.stderr, flush=True)
+        return found
+
+
+def kind_of(name):
+    return name.split("-")[0]
 
 
 def compare(before, after):
-    """What grew more than it may, as text."""
+    """What grew more than it may in a process that is still the same, as text."""
     wrong = []
     for name, (pid, fds, threads, memory) in after.items():
-        kind = name.split("-")[0]
-        if name not in before:
+        old_pid, old_fds, old_threads, old_memory = before.get(name, (0, 0, 0, 0))
+        if pid != old_pid:
             continue
-        old_pid, old_fds, old_threads, old_memory = before[name]
-        if fds > old_fds + FDS or threads > old_threads:
+        if fds > old_fds + FDS[kind_of(name)] or threads > old_threads + THREADS:
             wrong.append(f"{name}: {old_fds} descriptors, {old_threads} threads, then {fds} and {threads}")
-        if memory > old_memory + GROWTH[kind] and (pid == old_pid or memory > 2 * old_memory):
+        if memory > old_memory + GROWTH[kind_of(name)]:
             wrong.append(f"{name}: {old_memory >> 10} KiB, then {memory >> 10} KiB")
     return wrong
+
+
+def compare_kinds(before, after):
+    """Others have taken the places of those that were killed: none of them is larger than the largest of its kind was."""
+    wrong = []
+    for kind in GROWTH:
+        old = [f for name, f in before.items() if kind_of(name) == kind]
+        for name, (_, fds, threads, memory) in after.items():
+            if kind_of(name) == kind and (fds > max(f[1] for f in old) + FDS[kind] or threads > max(f[2] for f in old) + THREADS
+                                          or memory > max(f[3] for f in old) + GROWTH[kind]):
+                wrong.append(f"{name}: {fds} descriptors, {threads} threads, {memory >> 10} KiB: more than any {kind} before")
+    return wrong
+
+
+def table(before, after):
+    """One line a kind of program: the largest of those that lived from 'before' to 'after'."""
+    lines = [f"{'PROGRAM':10} {'LIVED':>5} {'DESCRIPTORS':>14} {'THREADS':>10} {'PRIVATE KiB':>16} {'GREW AT MOST':>13} {'ALLOWED':>9}"]
+    for kind, allowed in GROWTH.items():
+        same = [(before[n], f) for n, f in after.items() if kind_of(n) == kind and n in before and before[n][0] == f[0]]
+        if same:
+            def span(column, scale=1, same=same):
+                return f"{max(b[column] for b, _ in same) // scale} > {max(a[column] for _, a in same) // scale}"
+            grew = max(a[3] - b[3] for b, a in same) >> 10
+            lines.append(f"{kind:10} {len(same):5} {span(1):>14} {span(2):>10} {span(3, 1024):>16} {grew:>13} {allowed >> 10:>9}")
+    return "\n".join(lines)
 
 
 def run(seconds):
@@ -143,20 +200,23 @@ def run(seconds):
     random = dice("soak")
     plan = star(NODES, "star64")
     with FaultRack(plan, ["--timeout", "120"], time_scale=SCALE) as rack:
-        soak, began = Soak(rack, random), time.monotonic()
-        soak.go_on(began + WARM_UP * seconds)
+        soak = Soak(rack, random)
+        soak.go_on(PARTS[0] * seconds)
+        soak.faults.spared = ["memlaned", *[f"agent-{n}" for n in STEADY]]
         before = soak.quiet()
-        soak.go_on(began + seconds)
+        soak.go_on(PARTS[1] * seconds)
         after = soak.quiet()
-        wrong = compare(before, after)
-        assert not wrong, wrong
+        soak.faults.spared = []
+        soak.go_on(PARTS[2] * seconds)
+        last = soak.quiet()
         while soak.held:
             soak.give_back()
         eventually("all is given back", lambda: not rack.live(), 60)
         rack.judge(60)
-        text = (f"{NODES} agents, {seconds} s: {soak.attached} attached, {soak.refused} refused, {soak.undone} undone; faults "
-                + ", ".join(f"{k} {v}" for k, v in sorted(soak.faults.n.items()))
-                + f"; memlaned {before['memlaned'][3] >> 10} KiB, then {after['memlaned'][3] >> 10} KiB"
-                + f", {before['memlaned'][1]} descriptors, then {after['memlaned'][1]}")
-        print(text, file=sys.stderr, flush=True)
+        text = (f"{NODES} agents, {seconds} s: {soak.attached} attached, {soak.refused} refused, {soak.undone} undone; "
+                f"{soak.looks} times all was quiet and every invariant held; faults "
+                + ", ".join(f"{k} {v}" for k, v in sorted(soak.faults.n.items())))
+        print(f"{table(before, after)}\n{text}", file=sys.stderr, flush=True)
+        wrong = compare(before, after) + compare_kinds(before, last)
+        assert not wrong, wrong
         return text

@@ -4,7 +4,7 @@ import threading
 import time
 import unittest
 
-from faultrack import GIB, SECONDS, FaultRack, count, dice, record, trying
+from faultrack import GIB, MODE, SECONDS, FaultRack, count, dice, record, trying
 
 SIZE = GIB  # four blocks
 
@@ -47,6 +47,8 @@ class KilledAtSteps(unittest.TestCase):
         forth, back = forth * times, back * times
         random.shuffle(forth)
         random.shuffle(back)
+        if MODE == "tenth":
+            forth, back = forth[:len(forth) * 3 // 10], back[:len(back) * 3 // 10]
         rounds = max(len(forth), len(back))
         with FaultRack() as rack:
             kept = rack.attach_somehow("n1", SIZE, donor="n3")

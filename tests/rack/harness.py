@@ -271,6 +271,18 @@ class Rack:
     def node(self, name):
         return self.api.call("GET", f"/v1/nodes/{name}")
 
+    def check(self):
+        """What `memlane check` says: the orchestrator's own view of the invariants.  True, or an AssertionError of what is not ok."""
+        wrong = [f"{i['name']} {i['result']}: {i['detail']}" for i in self.api.call("GET", "/v1/check")["items"] if i["result"] != "ok"]
+        assert not wrong, f"memlane check: {wrong}"
+        return True
+
+    def check_command(self):
+        """The same by the command, with its exit status."""
+        done = subprocess.run([BUILD / "bin" / "memlane", "check"], capture_output=True, text=True, timeout=60, env={
+            **os.environ, "MEMLANE_URL": self.env["MEMLANE_URL"], "MEMLANE_TOKEN": self.env["MEMLANE_TOKEN"]})
+        assert done.returncode == 0, f"memlane check: exit status {done.returncode}: {done.stdout}{done.stderr}"
+
     # ---- processes
 
     def supervisor(self, line):
@@ -384,6 +396,8 @@ class Rack:
 
     def assert_clean(self):
         """After everything was detached."""
+        eventually("memlane check is content", self.check, 15)
+        self.check_command()
         assert self.live() == [], "attachments are left"
         for node in self.api.items("/v1/nodes"):
             assert node["lent_bytes"] == 0 and node["borrowed_bytes"] == 0, f"{node['name']} lends or borrows still"

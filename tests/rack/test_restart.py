@@ -89,7 +89,7 @@ class AtAnyMoment(unittest.TestCase):
     """The end is the same as without the kill.  Pairs of nodes of one rack come and go side by side."""
 
     def run_moments(self, victims_of, seed):
-        with Rack("star8") as rack:
+        with Rack("star8", ["--time-scale", "0.2"]) as rack:
             with concurrent.futures.ThreadPoolExecutor(len(PAIRS)) as pool:
                 for pair in [pool.submit(self.run_pair, rack, random.Random(f"{seed} {pair}"), *pair, victims_of(*pair)) for pair in PAIRS]:
                     pair.result()
