@@ -21,6 +21,8 @@
 #define EVICT_FALLBACK_BYTES (16 * MIB) /* last-level cache per core, where the kernel does not say */
 #define EVICT_FACTOR 4
 #define CACHE_LINE 128
+#define NEW_NODE_MS 1000
+#define NEW_NODE_STEP_MS 5
 
 /* ---- linux --------------------------------------------------------------------------------------------------------
  */
@@ -45,6 +47,18 @@ static int linux_numa_node(const struct platform *p, unsigned adapter, uint64_t 
     return node;
 }
 
+/* A node whose first memory came just now is in a process's set of nodes only after the kernel's worker was there:
+ * until then EINVAL. */
+static int bind_page(char *page, size_t size, const unsigned long *mask)
+{
+    int64_t until_ms = time_monotonic_ms() + NEW_NODE_MS;
+    int rc;
+    while ((rc = (int)syscall(SYS_mbind, page, size, MPOL_BIND, mask, 1025UL, MPOL_MF_STRICT)) < 0 && errno == EINVAL &&
+           time_monotonic_ms() < until_ms)
+        poll(NULL, 0, NEW_NODE_STEP_MS);
+    return rc;
+}
+
 static int linux_touch(const struct platform *p, uint64_t addr, int numa_node, struct err *e)
 {
     (void)p;
@@ -58,7 +72,7 @@ static int linux_touch(const struct platform *p, uint64_t addr, int numa_node, s
     if (page == MAP_FAILED)
         return err_errno(e, ERR_IO, "cannot map a page");
     int rc = 0;
-    if (syscall(SYS_mbind, page, size, MPOL_BIND, mask, 1025UL, MPOL_MF_STRICT) < 0)
+    if (bind_page(page, size, mask) < 0)
         rc = err_errno(e, ERR_UNAVAILABLE, "cannot bind a page to node %d", numa_node);
     else {
         *(volatile uint64_t *)(void *)page = UINT64_C(0x6d656d6c616e6531);

@@ -4,13 +4,15 @@
 Called by `deploy/quickstart --kernels`, which installs and builds.  Orchestrator, dashboard and the emulated fabric run outside; each
 machine runs the real agent.  The donor's lender lends from inside its machine, from huge pages on the NUMA node that a file of
 this machine backs; the same file is the window of the compute node, so a byte written on one is in the memory of the other.  The
-emulator refuses to lead a section to anything else.  With a terminal it waits before it ends; without one it ends by itself.
+emulator refuses to lead a section to anything else.  With a terminal it waits before it ends; without one it ends by itself.  However it
+ends, machines and rack end with it; DIR and DIR.machines, with their logs, stay only when something went wrong.
 """
 import contextlib
 import json
 import mmap
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +62,7 @@ def mib(size_bytes):
 class Demo:
     def __init__(self, directory, port):
         self.dir, self.port = directory, port
+        self.machines_dir = directory.parent / f"{directory.name}.machines"
         self.file = pathlib.Path("/dev/shm", f"memlane-kernels-{os.getpid()}")
 
     def rack(self, *words):
@@ -87,7 +90,7 @@ class Demo:
         stack.callback(lambda: self.file.unlink(missing_ok=True))
         stack.callback(lambda: self.rack("down"))
         self.rack("down")
-        run = self.dir.parent / f"{self.dir.name}.machines"
+        run = self.machines_dir
         run.mkdir(mode=0o700, exist_ok=True)
         rack_file = machines.rack_file(run / "kernels.json", NODES, LINKS)
         self.rack("up", "--rack", str(rack_file), "--port", str(self.port), "--no-agents",
@@ -104,6 +107,11 @@ class Demo:
         for machine in (self.compute, self.donor):
             machine.wait_up(180)
         self.rack("cable", "--timeout", "180")
+
+    def remove_files(self):
+        for folder in (self.dir, self.machines_dir):
+            if (folder / ".memlane-rack").exists() or folder == self.machines_dir:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def machine(self, run, name, files, mem):
         files["join.token"] = (self.dir / "join.token").read_text()
@@ -179,41 +187,55 @@ class Demo:
 
 
 def wait_for_enter(demo, a):
+    code = demo.code()
     print(f"""
 {GREEN}{BOLD}It works.{PLAIN}  The memory is still borrowed.  In another terminal:
 
-  dashboard   {BOLD}{demo.url}/{PLAIN}   (code: {demo.code()})
+  dashboard   {BOLD}{demo.url}/#code={code}{PLAIN}
+              signs in once, within ten minutes; or open {demo.url}/ and enter the code {code}
   look at it  set -a; . {demo.dir}/rack.env; set +a; PATH={machines.BUILD}/bin:$PATH
               memlane attachment show {a['id']}
               memlane node show compute
-  consoles    {demo.compute.console_path.parent}/*.console
+  consoles    {demo.machines_dir}/*.console
 """)
     with contextlib.suppress(EOFError):
         input(f"{BOLD}Enter{PLAIN} gives it back and ends both machines and the rack. ")
 
 
+def run(demo):
+    stack = contextlib.ExitStack()
+    try:
+        step("the rack and two virtual machines (no KVM needed; some seconds)")
+        demo.bring_up(stack)
+        a, before = demo.show()
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            wait_for_enter(demo, a)
+        step("give it back")
+        demo.memlane("detach", a["id"])
+        say()
+        demo.show_free(before)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # nothing interrupts the cleaning up
+        stack.close()
+
+
 def main():
     demo = Demo(pathlib.Path(sys.argv[1]).resolve(), int(sys.argv[2]))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     try:
-        with contextlib.ExitStack() as stack:
-            step("the rack and two virtual machines (no KVM needed; some seconds)")
-            demo.bring_up(stack)
-            a, before = demo.show()
-            if sys.stdin.isatty() and sys.stdout.isatty():
-                wait_for_enter(demo, a)
-            step("give it back")
-            demo.memlane("detach", a["id"])
-            say()
-            demo.show_free(before)
-            step("end")
-        say("both machines and the rack have ended; nothing is left but the caches below build/")
+        run(demo)
     except (MachineError, OSError, subprocess.CalledProcessError, StopIteration) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}\n   logs: {demo.dir}/log, {demo.machines_dir}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\n   ended; the machines and the rack, too")
+        print("\n   interrupted: the machines and the rack have ended, too")
+        demo.remove_files()
         return 130
+    demo.remove_files()
+    step("end")
+    say("both machines and the rack have ended; nothing is left but the caches below build/")
     return 0
 
 

@@ -153,6 +153,8 @@ static int32_t attach(struct client *cl, struct link *k)
 
 static int32_t read_register(struct box_adapter *a, uint64_t offset, uint64_t *value)
 {
+    if (a->node->vm && offset == ADAPTER_FLITS_SENT && a->spec->role == WIRE_COMPUTE)
+        vm_count(a);
     bool ok = !*a->error && adapter_read(a->regs, offset, value);
 
     trace_adapter(a, "read", offset, ok ? *value : 0, ok);

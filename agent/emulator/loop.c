@@ -170,6 +170,7 @@ int loop_run(struct loop *l, struct err *e)
         fire_due(l);
         bury(l);
     }
+    l->stop = false;
     return 0;
 }
 

@@ -34,7 +34,7 @@ void loop_remove(struct loop *l, struct loop_source *s);
 void loop_after(struct loop *l, struct loop_timer *t, int64_t delay_ms); /* arms, or arms anew */
 void loop_cancel(struct loop *l, struct loop_timer *t);
 void loop_stop(struct loop *l);
-MUST_CHECK int loop_run(struct loop *l, struct err *e); /* until loop_stop() */
+MUST_CHECK int loop_run(struct loop *l, struct err *e); /* until loop_stop(); may be run again */
 
 /* ---- connections ---- */
 struct conn;

@@ -19,7 +19,7 @@ struct qmp {
     struct loop *loop;
     const struct qmp_ops *ops;
     void *arg;
-    bool up;
+    bool up, refused; /* refused: QEMU would not negotiate */
     char path[108];
     size_t n_in;
     char in[LINE_MAX_BYTES];
@@ -32,7 +32,7 @@ static void hang_up(struct qmp *q)
     loop_remove(q->loop, &q->source);
     close(q->source.fd);
     q->source.fd = -1;
-    q->up = false;
+    q->up = q->refused = false;
     q->n_in = 0;
     loop_after(q->loop, &q->retry, QMP_RETRY_MS);
     if (was_up)
@@ -73,11 +73,12 @@ static void take_answer(struct qmp *q, const json_t *message)
 
     if (!q->up) { /* to the negotiation: nothing else was sent */
         q->up = !error;
+        q->refused = error != NULL;
         if (q->up)
             q->ops->up(q->arg);
         return;
     }
-    q->ops->answer(q->arg, id ? id : "", error ? why ? why : "refused" : NULL);
+    q->ops->answer(q->arg, id ? id : "", json_object_get(message, "return"), error ? why ? why : "refused" : NULL);
 }
 
 static void take_line(struct qmp *q, const char *line, size_t len)
@@ -116,7 +117,7 @@ static void ready(struct loop_source *s, uint32_t events)
         memmove(q->in, q->in + used, q->n_in - used);
         q->n_in -= used;
     }
-    if (n <= 0 || q->n_in == sizeof q->in)
+    if (n <= 0 || q->n_in == sizeof q->in || q->refused)
         hang_up(q);
 }
 
@@ -165,6 +166,14 @@ void qmp_free(struct qmp *q)
         close(q->source.fd);
     }
     free(q);
+}
+
+pid_t qmp_pid(const struct qmp *q)
+{
+    struct ucred peer = { 0 };
+    socklen_t size = sizeof peer;
+
+    return q->source.fd >= 0 && getsockopt(q->source.fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
 }
 
 bool qmp_is_up(const struct qmp *q)

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "power.h"
 #include "qmp.h"
+#include "traffic.h"
 #include "units.h"
 
 #include <inttypes.h>
@@ -34,6 +35,7 @@ struct dimm {
     struct donor_buffer buffer;
     unsigned serial, section;
     uint64_t window_offset;
+    char donor[NAME_SIZE]; /* the node whose lender has the buffer */
     char path[PATH_MAX + ID_SIZE];
     int64_t asked_ms, since_ms; /* last and first time that QEMU was asked for what the state says */
 };
@@ -45,7 +47,9 @@ struct vm {
     struct loop_timer tick;
     struct vm *next;
     char qmp_path[108];
-    bool has_window, wrong;
+    bool has_window, wrong, uncounted;
+    bool known;     /* which DIMMs the machine has: asked for when it comes up */
+    bool resetting; /* the machine goes on by itself */
     unsigned n_ticks;
     struct stat window;
     uint64_t window_start; /* where in the file it begins */
@@ -133,12 +137,29 @@ static struct dimm *dimm_find(struct vm *vm, const struct box_adapter *compute, 
     return NULL;
 }
 
+/* The names that QEMU knows a DIMM and its memory by say whose they are, for an emulator that is started again. */
+#define DIMM_NAME_SIZE (NAME_SIZE + ID_SIZE + 24)
+
+static const char *dimm_name(const struct dimm *d, const char *what, char name[DIMM_NAME_SIZE])
+{
+    snprintf(name, DIMM_NAME_SIZE, "%s%u.%s.%s", what, d->serial, d->donor, d->buffer.id);
+    return name;
+}
+
+static bool dimm_name_parse(const char *name, unsigned *serial, char donor[NAME_SIZE], char id[ID_SIZE])
+{
+    int end = 0;
+
+    return sscanf(name, "dimm%u.%63[a-z0-9-].%39[A-Za-z0-9._-]%n", serial, donor, id, &end) == 3 && !name[end] &&
+           id_valid(id);
+}
+
 static void plug(struct vm *vm, struct dimm *d)
 {
-    char object[32], device[32];
+    char object[DIMM_NAME_SIZE], device[DIMM_NAME_SIZE];
 
-    snprintf(object, sizeof object, "buffer%u", d->serial);
-    snprintf(device, sizeof device, "dimm%u", d->serial);
+    dimm_name(d, "buffer", object);
+    dimm_name(d, "dimm", device);
     d->state = DIMM_PLUGGING;
     log_info("vm.plug", "node=%s id=%s size=0x%" PRIx64 " addr=0x%" PRIx64, vm->node->spec->name, d->buffer.id,
              d->buffer.end - d->buffer.start, d->compute->spec->window_addr + d->window_offset);
@@ -151,18 +172,25 @@ static void plug(struct vm *vm, struct dimm *d)
                        (json_int_t)(d->compute->spec->window_addr + d->window_offset)));
 }
 
+/* Its memory's object, which would keep the donor's pages as long as the machine runs. */
+static void drop_object(struct vm *vm, const struct dimm *d)
+{
+    char object[DIMM_NAME_SIZE];
+
+    qmp_send(vm->qmp, "drop", "object-del", json_pack("{s:s}", "id", dimm_name(d, "buffer", object)));
+}
+
 static void unplug(struct vm *vm, struct dimm *d)
 {
-    char device[32];
+    char device[DIMM_NAME_SIZE];
 
-    snprintf(device, sizeof device, "dimm%u", d->serial);
     if (d->state != DIMM_UNPLUGGING) {
         d->since_ms = time_monotonic_ms();
         log_info("vm.unplug", "node=%s id=%s", vm->node->spec->name, d->buffer.id);
     }
     d->state = DIMM_UNPLUGGING;
     d->asked_ms = time_monotonic_ms();
-    qmp_send(vm->qmp, "unplug", "device_del", json_pack("{s:s}", "id", device));
+    qmp_send(vm->qmp, "unplug", "device_del", json_pack("{s:s}", "id", dimm_name(d, "dimm", device)));
 }
 
 /* Parked, or given to another buffer; or the donor has released the buffer.  A way that is cut is no reason: the memory
@@ -187,6 +215,14 @@ static bool place(const struct box_adapter *compute, unsigned section, const str
            b->end - b->start <= compute->spec->window_bytes - start;
 }
 
+static struct dimm *free_dimm(struct vm *vm)
+{
+    for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
+        if (d->state == DIMM_FREE)
+            return d;
+    return NULL;
+}
+
 struct search {
     struct vm *vm;
     struct box_adapter *compute;
@@ -196,17 +232,14 @@ struct search {
 static void plug_new(void *arg, struct box_adapter *memory, const struct donor_buffer *b)
 {
     const struct search *s = arg;
-    struct dimm *d = s->vm->dimms;
+    struct dimm *d;
     uint64_t offset;
 
-    if (!place(s->compute, s->section, b, &offset) || dimm_find(s->vm, s->compute, offset))
-        return;
-    while (d < s->vm->dimms + DIMMS_MAX && d->state != DIMM_FREE)
-        d++;
-    if (d == s->vm->dimms + DIMMS_MAX)
+    if (!place(s->compute, s->section, b, &offset) || dimm_find(s->vm, s->compute, offset) || !(d = free_dimm(s->vm)))
         return;
     *d = (struct dimm){ .compute = s->compute, .buffer = *b, .section = s->section, .window_offset = offset };
     d->serial = s->vm->n_serials++;
+    snprintf(d->donor, sizeof d->donor, "%s", memory->node->spec->name);
     snprintf(d->path, sizeof d->path, "%s/%s", memory->node->buffers, b->id);
     plug(s->vm, d);
 }
@@ -247,7 +280,7 @@ unsigned vm_delay_ms(struct vm *vm)
 {
     int64_t now_ms = time_monotonic_ms();
 
-    if (vm->has_window)
+    if (vm->has_window || !vm->known)
         return 0;
     unplug_all(vm);
     for (const struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
@@ -264,7 +297,7 @@ static void tick(struct loop_timer *t)
         if (vm->has_window) {
             if (vm->n_ticks++ % CHECK_TICKS == 0)
                 check_windows(vm);
-        } else {
+        } else if (vm->known) {
             unplug_all(vm);
             plug_all(vm);
         }
@@ -272,13 +305,76 @@ static void tick(struct loop_timer *t)
     loop_after(vm->em->loop, t, TICK_MS);
 }
 
+/* ---- counters ---- */
+void vm_count(struct box_adapter *compute)
+{
+    struct vm *vm = compute->node->vm;
+    struct traffic_file files[DIMMS_MAX];
+    struct box_adapter *adapters[DIMMS_MAX] = { compute };
+    unsigned n = 0;
+    struct stat st;
+
+    if (vm->has_window)
+        files[n++] = (struct traffic_file){ vm->window.st_dev, vm->window.st_ino, .end = (uint64_t)vm->window.st_size };
+    for (const struct dimm *d = vm->dimms; !vm->has_window && d < vm->dimms + DIMMS_MAX; d++)
+        if (d->state == DIMM_PLUGGED && stat(d->path, &st) == 0 && st.st_ino == d->buffer.inode) {
+            adapters[n] = d->compute;
+            files[n++] = (struct traffic_file){ st.st_dev, st.st_ino, .end = (uint64_t)st.st_size };
+        }
+    if (n == 0 || vm->uncounted)
+        return;
+    traffic_look(qmp_pid(vm->qmp), files, n);
+    for (unsigned i = 0; i < n; i++)
+        fabric_load(adapters[i], files[i].bytes / ADAPTER_LINE_BYTES);
+}
+
 /* ---- the machine ---- */
+/* A DIMM that an earlier emulator plugged.  If its section leads elsewhere meanwhile, is_over() sees that. */
+static void take_up(struct vm *vm, const json_t *data)
+{
+    const char *name = json_string_value(json_object_get(data, "id"));
+    uint64_t addr = (uint64_t)json_integer_value(json_object_get(data, "addr"));
+    struct box_adapter *compute = box_window_find(vm->node, addr);
+    struct dimm found = { .state = DIMM_PLUGGED, .compute = compute }, *d = free_dimm(vm);
+    struct adapter_target t = { 0 };
+    struct stat st;
+
+    if (!name || !compute || !d || !dimm_name_parse(name, &found.serial, found.donor, found.buffer.id))
+        return;
+    const struct box_node *donor = box_node_find(vm->em->box, found.donor);
+    found.window_offset = addr - compute->spec->window_addr;
+    found.section = (unsigned)(found.window_offset >> ADAPTER_SECTION_SHIFT);
+    if (donor)
+        snprintf(found.path, sizeof found.path, "%s/%s", donor->buffers, found.buffer.id);
+    if (stat(found.path, &st) == 0)
+        found.buffer.inode = st.st_ino;
+    if (adapter_translate(compute->regs, found.window_offset, &t))
+        found.buffer.start = t.effective_addr;
+    found.buffer.end = found.buffer.start + (uint64_t)json_integer_value(json_object_get(data, "size"));
+    if (vm->n_serials <= found.serial)
+        vm->n_serials = found.serial + 1;
+    *d = found;
+    log_info("vm.found", "node=%s id=%s addr=0x%" PRIx64, vm->node->spec->name, d->buffer.id, addr);
+}
+
+static void take_devices(struct vm *vm, const json_t *devices)
+{
+    const json_t *device;
+    size_t i;
+
+    memset(vm->dimms, 0, sizeof vm->dimms);
+    json_array_foreach(devices, i, device) take_up(vm, json_object_get(device, "data"));
+    vm->known = true;
+}
+
 static void on_up(void *arg)
 {
     struct vm *vm = arg;
     struct err e = { 0 };
 
     log_info("vm.up", "node=%s", vm->node->spec->name);
+    vm->known = false;
+    qmp_send(vm->qmp, "devices", "query-memory-devices", NULL);
     if (power_on(vm->em, vm->node, &e) < 0)
         log_error("vm.up", "%s", e.detail);
 }
@@ -291,54 +387,62 @@ static void on_down(void *arg)
     power_off(vm->em, vm->node, "its machine ended");
 }
 
-static void dimm_gone(struct vm *vm, unsigned serial)
+static struct dimm *dimm_named(struct vm *vm, const char *name)
 {
-    char object[32];
+    char own[DIMM_NAME_SIZE];
 
     for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
-        if (d->state != DIMM_FREE && d->serial == serial) {
-            snprintf(object, sizeof object, "buffer%u", serial);
-            qmp_send(vm->qmp, "drop", "object-del", json_pack("{s:s}", "id", object));
-            log_info("vm.unplugged", "node=%s id=%s", vm->node->spec->name, d->buffer.id);
-            d->state = DIMM_FREE;
-        }
+        if (d->state != DIMM_FREE && strcmp(dimm_name(d, "dimm", own), name) == 0)
+            return d;
+    return NULL;
+}
+
+/* Its adapters lose what they had; its DIMMs stay, and go when it can let go of them. */
+static void reset(struct vm *vm)
+{
+    vm->resetting = true;
+    power_off(vm->em, vm->node, "its machine was reset");
+    vm->resetting = false;
+    on_up(vm);
 }
 
 static void on_event(void *arg, const char *name, const json_t *data)
 {
     struct vm *vm = arg;
     const char *device = json_string_value(json_object_get(data, "device"));
-    unsigned serial;
+    struct dimm *d = device ? dimm_named(vm, device) : NULL;
 
-    if (strcmp(name, "DEVICE_DELETED") == 0 && device && sscanf(device, "dimm%u", &serial) == 1)
-        dimm_gone(vm, serial);
-    else if (strcmp(name, "RESET") == 0) {
-        power_off(vm->em, vm->node, "its machine was reset");
-        on_up(vm);
+    if (strcmp(name, "DEVICE_DELETED") == 0 && d) {
+        drop_object(vm, d);
+        log_info("vm.unplugged", "node=%s id=%s", vm->node->spec->name, d->buffer.id);
+        d->state = DIMM_FREE;
+    } else if (strcmp(name, "RESET") == 0) {
+        reset(vm);
     }
 }
 
-static void on_answer(void *arg, const char *id, const char *error)
+static void on_answer(void *arg, const char *id, const json_t *result, const char *error)
 {
     struct vm *vm = arg;
-    unsigned serial;
+    struct dimm *d = dimm_named(vm, id);
 
     if (error)
         log_warn("vm.refused", "node=%s command=%s: %.200s", vm->node->spec->name, id, error);
-    if (sscanf(id, "dimm%u", &serial) != 1)
+    if (strcmp(id, "devices") == 0)
+        take_devices(vm, result);
+    if (!d || d->state != DIMM_PLUGGING)
         return;
-    for (struct dimm *d = vm->dimms; d < vm->dimms + DIMMS_MAX; d++)
-        if (d->state == DIMM_PLUGGING && d->serial == serial) {
-            d->asked_ms = time_monotonic_ms();
-            d->state = error ? DIMM_REFUSED : DIMM_PLUGGED;
-        }
+    d->asked_ms = time_monotonic_ms();
+    d->state = error ? DIMM_REFUSED : DIMM_PLUGGED;
+    if (error)
+        drop_object(vm, d);
 }
 
 static const struct qmp_ops qmp_ops = { on_up, on_down, on_event, on_answer };
 
 void vm_power_off(struct vm *vm)
 {
-    if (qmp_is_up(vm->qmp))
+    if (qmp_is_up(vm->qmp) && !vm->resetting)
         qmp_send(vm->qmp, "quit", "quit", NULL);
 }
 
@@ -364,6 +468,10 @@ static int set_option(struct vm *vm, const char *key, char *value, struct err *e
     }
     if (strcmp(key, "numa") == 0 && units_parse_u64(value, &n, e) == 0 && n < 128) {
         vm->numa_node = (unsigned)n;
+        return 0;
+    }
+    if (strcmp(key, "counted") == 0 && strcmp(value, "no") == 0) {
+        vm->uncounted = true;
         return 0;
     }
     if (strcmp(key, "memory") == 0) {

@@ -16,8 +16,9 @@
 
 struct vm;
 
-/* 'text': NODE,qmp=SOCKET[,window=FILE[@0xOFFSET]][,memory=FILE@ADDR][,numa=N] (numa: of the DIMMs, 1).  Call before
- * the loop runs. */
+/* 'text': NODE,qmp=SOCKET[,window=FILE[@0xOFFSET]][,memory=FILE@ADDR][,numa=N][,counted=no] (numa: of the DIMMs, 1;
+ * counted=no: the window's file is also the machine's own memory (powernv9), so that what it touches there says
+ * nothing).  Call before the loop runs. */
 MUST_CHECK int vm_add(struct emulator *em, const char *text, struct err *e);
 void vms_free(struct emulator *em);
 
@@ -26,6 +27,8 @@ void vms_free(struct emulator *em);
 unsigned vm_delay_ms(struct vm *vm);
 /* Whether the section may hold 'value'. */
 MUST_CHECK bool vm_allows(struct box_adapter *compute, unsigned section, uint64_t value);
+/* Before a counter of this compute adapter is read: what the machine touched since then is traffic of it. */
+void vm_count(struct box_adapter *compute);
 void vm_power_off(struct vm *vm); /* the machine ends, as one that was fenced */
 
 #endif

@@ -43,7 +43,7 @@ class Platform:
 
 
 PSERIES = Platform("pseries", "ppc64el", 256 * MIB, 768 * MIB, 768 * MIB, 512 * MIB)
-POWERNV = Platform("powernv9", "ppc64el", GIB, GIB, GIB, GIB)
+POWERNV = Platform("powernv9", "ppc64el", GIB, GIB, GIB, 2 * GIB)
 X86 = Platform("x86", "amd64", 128 * MIB, 512 * MIB, 4 * GIB, 6 * GIB)
 LINKS = [{"a": "m/afu0/0", "b": "d/afu1/0", "latency_ns": 20, "gbps": 100}]
 
@@ -76,7 +76,7 @@ class Rig:
             if self.platform is not X86:
                 self.arena = self.make_arena(stack)
                 place = f"{self.arena}@{self.platform.file_offset:#x}"
-                vm += f",window={place}"
+                vm += f",window={place}" + (",counted=no" if self.platform is POWERNV else "")
                 options = ["--arena", f"d={place}"]
             rack_file = machines.rack_file(self.dir / "rack.json", self.platform.nodes(), LINKS)
             self.rack = stack.enter_context(Rack(str(rack_file), ["--vm", vm, *options, *self.rack_options], check_trace=False))
