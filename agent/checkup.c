@@ -4,16 +4,20 @@
 #include "block.h"
 #include "client.h"
 #include "findings.h"
+#include "hotplug.h"
 #include "inventory.h"
 #include "json.h"
 #include "ocxl.h"
 #include "units.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define ASK_TIMEOUT_MS 2000
@@ -27,7 +31,10 @@ struct page {
     struct inventory_memory memory;
     uint64_t block_bytes; /* 0: no hot-plug */
     bool probe;
-    char ocxl_error[WIRE_TEXT]; /* empty: loaded */
+    char ocxl_error[WIRE_TEXT];           /* empty: loaded */
+    unsigned n_online[WIRE_MAX_ADAPTERS]; /* blocks in a compute adapter's window */
+    uint64_t huge_page_bytes;             /* memory is lent in these; 0: in small pages */
+    uint64_t huge_bytes, huge_free_bytes;
     unsigned n_findings, n_errors, n_warnings;
     struct wire_finding findings[WIRE_MAX_FINDINGS];
 };
@@ -53,8 +60,11 @@ static void ask_orchestrator(struct page *p)
         }
         client_free(client);
     }
-    if (!p->orchestrator[0])
-        snprintf(p->orchestrator, sizeof p->orchestrator, "does not answer: %.100s", e.detail);
+    if (p->orchestrator[0])
+        return;
+    size_t url = strlen(p->config->url); /* which is printed already */
+    bool again = strncmp(e.detail, p->config->url, url) == 0 && strncmp(e.detail + url, ": ", 2) == 0;
+    snprintf(p->orchestrator, sizeof p->orchestrator, "does not answer: %.100s", e.detail + (again ? url + 2 : 0));
 }
 
 /* The node's lock is held as long as an agent, or a child of one, lives. */
@@ -74,6 +84,49 @@ static void read_ocxl(struct page *p)
         ocxl_library_unload(&lib);
     else
         snprintf(p->ocxl_error, sizeof p->ocxl_error, "%.199s", e.detail);
+}
+
+static bool nothing_is_known(void *arg, uint64_t addr)
+{
+    (void)arg;
+    (void)addr;
+    return false;
+}
+
+static void count_online(void *arg, uint64_t addr)
+{
+    (void)addr;
+    ++*(unsigned *)arg;
+}
+
+/* What is borrowed now: the blocks that are online in the adapters' windows. */
+static void read_borrowed(struct page *p, const struct sysfs *sys)
+{
+    struct hotplug *hp;
+    struct err e = { 0 };
+    const struct hotplug_options o = { .sys = sys };
+    if (hotplug_new(&hp, &o, &e) < 0)
+        return;
+    p->block_bytes = hotplug_block_bytes(hp);
+    p->probe = hotplug_has_probe(hp);
+    for (unsigned i = 0; i < p->config->n_adapters; i++) {
+        const struct wire_adapter *w = &p->config->adapters[i].wire;
+        struct range window = { w->window_addr, w->window_bytes };
+        if (w->role == WIRE_COMPUTE &&
+            hotplug_scan(hp, window, nothing_is_known, count_online, &p->n_online[i], &e) < 0)
+            p->n_online[i] = 0; /* the blocks cannot be read: findings say so */
+    }
+    hotplug_free(hp);
+}
+
+static void read_huge_pages(struct page *p, const struct sysfs *sys)
+{
+    struct statfs fs;
+    if (!p->config->lender_backing_dir[0] || statfs(p->config->lender_backing_dir, &fs) < 0 ||
+        fs.f_type != HUGETLBFS_MAGIC)
+        return;
+    p->huge_page_bytes = (uint64_t)fs.f_bsize;
+    p->huge_bytes = inventory_huge_pages(sys, NULL, p->huge_page_bytes, &p->huge_free_bytes);
 }
 
 static void count_findings(struct page *p)
@@ -100,9 +153,8 @@ static int read_page(struct page *p, struct err *e)
     ask_orchestrator(p);
     if (inventory_memory(&sys, &none, &p->memory, &failed) < 0)
         snprintf(p->memory_error, sizeof p->memory_error, "%.199s", failed.detail);
-    if (sysfs_read_hex(&sys, BLOCK_DIR "/block_size_bytes", &p->block_bytes, &failed) < 0)
-        p->block_bytes = 0;
-    p->probe = faccessat(sys.root_fd, BLOCK_DIR "/probe", F_OK, 0) == 0;
+    read_borrowed(p, &sys);
+    read_huge_pages(p, &sys);
     read_ocxl(p);
     const struct findings_source from = { p->config, &sys, &proc, &p->kernel, p->ocxl_error[0] ? p->ocxl_error : NULL };
     p->n_findings = findings_read(&from, p->findings);
@@ -121,7 +173,8 @@ static void print_kernel(const struct page *p)
     printf("kernel        %s%s%s%s\n", k->release[0] ? k->release : "unknown",
            k->boot_policy[0] ? ", memhp_default_state=" : "", k->boot_policy, k->movable_node ? ", movable_node" : "");
     if (k->options[0] == KERNEL_UNKNOWN) {
-        printf("              its build configuration cannot be read\n");
+        printf("              its build configuration cannot be read (neither /proc/config.gz nor %s/config-%s)\n",
+               p->config->boot_dir, k->release);
         return;
     }
     for (unsigned i = 0; i < KERNEL_N_OPTIONS; i++)
@@ -156,11 +209,31 @@ static void print_blocks(const struct page *p)
                p->kernel.policy[0] ? p->kernel.policy : "unknown");
 }
 
+/* What an adapter is used for now. */
+static void print_use(const struct page *p, unsigned adapter)
+{
+    char a[UNITS_SIZE_MAX], b[UNITS_SIZE_MAX];
+    if (p->config->adapters[adapter].wire.role == WIRE_MEMORY) {
+        if (p->huge_page_bytes > 0)
+            printf("              lends in huge pages of %s: %" PRIu64 " reserved, %" PRIu64 " of them free\n",
+                   units_format_size(p->huge_page_bytes, a), p->huge_bytes / p->huge_page_bytes,
+                   p->huge_free_bytes / p->huge_page_bytes);
+        return;
+    }
+    if (p->n_online[adapter] == 0) {
+        printf("              borrows nothing now\n");
+        return;
+    }
+    printf("              borrows %s now: %u memory block%s of %s\n",
+           units_format_size(p->n_online[adapter] * p->block_bytes, a), p->n_online[adapter],
+           p->n_online[adapter] == 1 ? "" : "s", units_format_size(p->block_bytes, b));
+}
+
 static void print_parts(const struct page *p)
 {
     const struct agent_config *c = p->config;
     char size[UNITS_SIZE_MAX];
-    printf("libocxl       %s\n", p->ocxl_error[0] ? p->ocxl_error : "loads");
+    printf("libocxl       %s\n", p->ocxl_error[0] ? "does not load" : "loads");
     for (unsigned i = 0; i < c->n_adapters; i++) {
         const struct wire_adapter *w = &c->adapters[i].wire;
         printf("adapter       %s: %s, %u ports, %s", w->name,
@@ -169,6 +242,7 @@ static void print_parts(const struct page *p)
             printf(", window of %s at 0x%llx", units_format_size(w->window_bytes, size),
                    (unsigned long long)w->window_addr);
         printf("\n");
+        print_use(p, i);
     }
     for (unsigned i = 0; i < c->n_switches; i++)
         printf("switch        %s at %s\n", c->switches[i].name, c->switches[i].address);

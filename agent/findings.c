@@ -85,8 +85,9 @@ static void check_platform(struct findings *f)
     if (real)
         add(f, "emulated_on_real_kernel", WIRE_ERROR, "set platform=linux, or sysfs_root to the emulator's",
             "the platform is emulated, but %.120s is this kernel's own", f->from->config->sysfs_root);
-    add(f, "emulated", WIRE_INFO, "nothing; do not take its figures for those of a server",
-        "this node is emulated: its adapters, memory blocks and counters are the emulator's");
+    add(f, "emulated", WIRE_INFO, "nothing to do in an emulated rack; on a server set platform=linux",
+        "memlane-emulator plays this node's hardware: adapters, cables and memory blocks are not real, nor are its "
+        "counters and latencies");
 }
 
 static void check_identity(struct findings *f)
@@ -208,16 +209,17 @@ static void check_huge_pages(struct findings *f, const struct statfs *fs)
 static void check_lender_sockets(struct findings *f)
 {
     const struct agent_config *c = f->from->config;
-    char path[CONFIG_PATH + NAME_SIZE + 16];
+    char path[CONFIG_PATH + NAME_SIZE + 16], advice[NAME_SIZE + 64];
     if (c->lender_program[0] != '\0')
         return;
     for (unsigned i = 0; i < c->n_adapters; i++) {
         if (c->adapters[i].wire.role != WIRE_MEMORY)
             continue;
         snprintf(path, sizeof path, "%s/lender-%s.sock", c->run_dir, c->adapters[i].wire.name);
+        snprintf(advice, sizeof advice, "systemctl enable --now memlane-lender@%s.socket", c->adapters[i].wire.name);
         if (access(path, F_OK) < 0)
-            add(f, "no_lender_socket", WIRE_ERROR, "systemctl enable --now memlane-lender@ADAPTER.socket",
-                "nobody listens for the lender of %s: %.120s", c->adapters[i].wire.name, path);
+            add(f, "no_lender_socket", WIRE_ERROR, advice, "nobody listens for the lender of %s: %.120s",
+                c->adapters[i].wire.name, path);
     }
 }
 

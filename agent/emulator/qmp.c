@@ -110,7 +110,7 @@ static void ready(struct loop_source *s, uint32_t events)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     q->n_in += n > 0 ? (size_t)n : 0;
-    while (q->source.fd >= 0 && (end = memchr(q->in, '\n', q->n_in))) {
+    while (q->source.fd >= 0 && !q->refused && (end = memchr(q->in, '\n', q->n_in))) {
         size_t used = (size_t)(end - q->in) + 1;
 
         take_line(q, q->in, used - 1);

@@ -236,9 +236,13 @@ class Borrowing(Basics):
         return int(self.machine.run(f"awk '/^RssAnon/ {{print $2}}' /proc/{pid}/status"))
 
     def test_check_prints_a_truthful_page(self):
+        a = self.attach()
         page = self.machine.try_run("memlane-agent --check --config /machine/agent.conf")[1]
         print(f"\n{self.platform.name}: memlane-agent --check\n{page}")
         self.assertIn("afu0", page)
+        self.assertRegex(page, "borrows .* now: 1 memory block of ")
+        self.rack.detach(a["id"])
+        self.assertIn("borrows nothing now", self.machine.try_run("memlane-agent --check --config /machine/agent.conf")[1])
         if self.platform is X86:
             self.assertIn("no_probe", page)
         else:

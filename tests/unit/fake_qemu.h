@@ -72,6 +72,14 @@ static void qemu_hang_up(void)
     qemu.n_in = 0;
 }
 
+/* Nothing but the end of the connection comes. */
+static UNUSED void qemu_hear_end(void)
+{
+    char byte;
+    if (!qemu.wrong[0] && (!qemu_wait(qemu.fd) || recv(qemu.fd, &byte, 1, 0) > 0))
+        snprintf(qemu.wrong, sizeof qemu.wrong, "the connection goes on");
+}
+
 static void qemu_accept(void)
 {
     qemu_hang_up();

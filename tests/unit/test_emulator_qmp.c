@@ -162,11 +162,8 @@ static void script_endless_line(void)
     qemu_hear("query-one");
     qemu_say(much);
     qemu_say("xx");
-    qemu_accept(); /* it gave up, and came again */
-    qemu_say(QEMU_GREETING);
-    qemu_hear("qmp_capabilities");
-    qemu_say("{\"return\": {}}\n");
-    qemu_hear("query-one");
+    qemu_hear_end();
+    last_word(); /* it came again */
 }
 
 START_TEST(a_line_without_end_ends_the_connection)
@@ -184,6 +181,7 @@ static void script_refusal(void)
     qemu_say(QEMU_GREETING);
     qemu_hear("qmp_capabilities");
     qemu_say("{\"error\": {\"desc\": \"no\"}}\n{\"return\": 1}\n");
+    qemu_hear_end();
     last_word();
 }
 
@@ -191,7 +189,8 @@ START_TEST(a_refused_negotiation_is_tried_again)
 {
     seen.calls_back = true;
     qemu_run(script_refusal);
-    ck_assert_uint_eq(seen.n_down, seen.n_up - 1);
+    ck_assert_uint_eq(seen.n_up, 1);
+    ck_assert_uint_eq(seen.n_down, 0);
 }
 END_TEST
 
