@@ -88,8 +88,12 @@ static int set_labels(struct agent_config *c, const char *value, struct err *e)
         memset(&labels[n], 0, sizeof labels[n]);
         memcpy(labels[n].key, p, key_len);
         memcpy(labels[n].value, colon + 1, value_len);
-        if (!label_valid(labels[n].key) || !label_valid(labels[n].value))
-            return err_field(e, ERR_FIELD_INVALID, "labels", "label %u is not valid", n + 1);
+        if (!label_key_valid(labels[n].key))
+            return err_field(e, ERR_FIELD_INVALID, "labels",
+                             "the name of label %u is not 1 to 39 letters, digits, '.', '_' or '-'", n + 1);
+        if (!label_valid(labels[n].value))
+            return err_field(e, ERR_FIELD_INVALID, "labels",
+                             "the value of label %u is not 1 to 63 printable characters", n + 1);
         n++;
         p += len;
         p += *p == ',';

@@ -36,6 +36,11 @@ bool id_valid(const char *id)
     return true;
 }
 
+bool label_key_valid(const char *key)
+{
+    return id_valid(key);
+}
+
 bool label_valid(const char *text)
 {
     size_t n = 0;

@@ -12,9 +12,10 @@
 /* ids of attachments, circuits, sessions, boots, lenders: at most 39 characters of [A-Za-z0-9._-] */
 #define ID_SIZE 40
 
-bool name_valid(const char *name);  /* [a-z0-9][a-z0-9-]{0,62} */
-bool id_valid(const char *id);      /* [A-Za-z0-9][A-Za-z0-9._-]{0,38} */
-bool label_valid(const char *text); /* printable ASCII, 1 to 63 characters */
+bool name_valid(const char *name);     /* [a-z0-9][a-z0-9-]{0,62} */
+bool id_valid(const char *id);         /* [A-Za-z0-9][A-Za-z0-9._-]{0,38} */
+bool label_key_valid(const char *key); /* a label's name: as an id */
+bool label_valid(const char *text);    /* its value: printable ASCII, 1 to 63 characters */
 
 /* "n1/afu0/1": node, adapter and a port that counts from 0; or "ocs1/7": a switch and a port that counts from 1. */
 struct port_name {

@@ -52,7 +52,7 @@ static int decode_labels(struct rack_node *n, const json_t *j, const char *where
     {
         struct wire_label *l = &n->labels[n->n_labels];
         path_set(path, "%s.labels.%.63s", where, key);
-        if (!id_valid(key)) /* as the orchestrator takes it from an agent */
+        if (!label_key_valid(key))
             return err_field(e, ERR_FIELD_INVALID, path,
                              "%s: a label's name is 1 to 39 letters, digits, '.', '_' or '-'", path);
         if (!json_is_string(value) || !label_valid(json_string_value(value)) ||

@@ -94,7 +94,7 @@ static int labels_decode(struct wire_registration *r, const json_t *labels, stru
         const char *text = json_string_value(value);
         if (r->n_labels == WIRE_MAX_LABELS)
             return err_field(e, ERR_FIELD_INVALID, "labels", "more than %d labels", WIRE_MAX_LABELS);
-        if (!label_valid(key) || !text || strlen(text) != json_string_length(value) || !label_valid(text))
+        if (!label_key_valid(key) || !text || strlen(text) != json_string_length(value) || !label_valid(text))
             return err_field(e, ERR_FIELD_INVALID, "labels", "a label is not 1 to 63 printable characters");
         struct wire_label *l = &r->labels[r->n_labels++];
         snprintf(l->key, sizeof l->key, "%s", key);
