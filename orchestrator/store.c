@@ -78,45 +78,6 @@ static int read_version(struct store *s, int64_t *version, struct err *e)
     return 0;
 }
 
-#define FIRST_WITH_SUMS 3
-
-/* A new column is part of its row's sum: what was written without it counts as not summed yet. */
-static int forget_sums(struct db *d, int number, struct err *e)
-{
-    if (number <= FIRST_WITH_SUMS)
-        return 0;
-    for (int kind = 0; kind < MODEL_KINDS; kind++) {
-        char sql[64];
-        snprintf(sql, sizeof sql, "UPDATE %s SET sum = 0", row_table((enum model_kind)kind));
-        if (db_exec(d, sql, e) < 0)
-            return -1;
-    }
-    return db_exec(d, "UPDATE store SET sum = 0", e);
-}
-
-static int apply_migration(struct db *d, int number, struct err *e)
-{
-    char mark[96];
-    snprintf(mark, sizeof mark, "PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT", DB_APPLICATION_ID, number);
-    if (db_exec(d, "BEGIN IMMEDIATE", e) == 0 && db_exec(d, store_migrations[number - 1].sql, e) == 0 &&
-        forget_sums(d, number, e) == 0 && db_exec(d, mark, e) == 0)
-        return 0;
-    struct err ignored;
-    if (!sqlite3_get_autocommit(d->handle) && db_exec(d, "ROLLBACK", &ignored) < 0)
-        log_warn("store.rollback", "%s", ignored.detail);
-    return -1;
-}
-
-static int migrate(struct store *s, int64_t version, struct err *e)
-{
-    for (int number = (int)version + 1; number <= store_n_migrations; number++) {
-        if (apply_migration(&s->db, number, e) < 0)
-            return -1;
-        log_info("store.migrated", "to=%s", store_migrations[number - 1].name);
-    }
-    return 0;
-}
-
 static uint64_t state_sum(const struct store_state *st)
 {
     uint64_t sum = sum_text(sum_u64(SUM_START, st->epoch), st->instance);
@@ -161,6 +122,47 @@ int store_write_state(struct db *d, const struct store_state *st, struct err *e)
                   (int64_t)state_sum(st));
 }
 
+/* ---- migrations ---------------------------------------------------------------------------------------------------
+ */
+#define FIRST_WITH_SUMS 3
+
+/* A new column is part of its row's sum, so all sums are made anew; what they said before is checked before that. */
+static int sum_again(struct store *s, int version, struct err *e)
+{
+    struct store_state st;
+    if (version < FIRST_WITH_SUMS)
+        version = 0; /* there are none */
+    return store_sum_again(s, version, e) < 0 || store_read_state(&s->db, s->path, &st, e) < 0
+               ? -1
+               : store_write_state(&s->db, &st, e);
+}
+
+static int apply_migrations(struct store *s, int version, struct err *e)
+{
+    char mark[96];
+    for (int number = version + 1; number <= store_n_migrations; number++)
+        if (db_exec(&s->db, store_migrations[number - 1].sql, e) < 0)
+            return -1;
+    snprintf(mark, sizeof mark, "PRAGMA application_id=%d; PRAGMA user_version=%d", DB_APPLICATION_ID,
+             store_n_migrations);
+    return sum_again(s, version, e) < 0 ? -1 : db_exec(&s->db, mark, e);
+}
+
+/* All that are missing, or none. */
+static int migrate(struct store *s, int64_t version, struct err *e)
+{
+    if (version == store_n_migrations)
+        return 0;
+    if (db_exec(&s->db, "BEGIN IMMEDIATE", e) < 0)
+        return -1;
+    if (apply_migrations(s, (int)version, e) < 0 || db_exec(&s->db, "COMMIT", e) < 0)
+        return -1; /* the connection is closed, and with it the transaction */
+    log_info("store.migrated", "from=%" PRId64 " to=%s", version, store_migrations[store_n_migrations - 1].name);
+    return 0;
+}
+
+/* ---- epochs -------------------------------------------------------------------------------------------------------
+ */
 static int new_instance(char out[ID_SIZE], struct err *e)
 {
     unsigned char bytes[16];
@@ -186,6 +188,28 @@ static int note_restored(struct store *s, struct store_state *st, struct err *e)
     return db_run(&s->db, e, "DELETE FROM backup", "");
 }
 
+static int note_epoch(struct store *s, const struct store_state *st, struct err *e)
+{
+    return db_run(&s->db, e, "INSERT OR REPLACE INTO epochs VALUES (?1, ?2, ?3)", "iti", (int64_t)st->epoch,
+                  st->instance, (int64_t)st->revision);
+}
+
+int store_knows(struct store *s, uint64_t epoch, const char *instance, uint64_t revision, bool *known, struct err *e)
+{
+    char ours[ID_SIZE];
+    CLEANUP(db_resetp)
+    sqlite3_stmt *stmt = db_query(&s->db, e,
+                                  "SELECT instance, coalesce((SELECT first_revision FROM epochs WHERE epoch > ?1"
+                                  " ORDER BY epoch LIMIT 1), -1) FROM epochs WHERE epoch = ?1",
+                                  "i", (int64_t)epoch);
+    int rc = stmt ? db_step(&s->db, stmt, e) : -1;
+    if (rc < 0 || (rc == 1 && db_text(stmt, 0, ours, sizeof ours, e) < 0))
+        return -1;
+    int64_t end = rc == 1 ? sqlite3_column_int64(stmt, 1) : -1;
+    *known = rc == 0 || ((!instance[0] || !strcmp(instance, ours)) && (end < 0 || revision <= (uint64_t)end));
+    return 0;
+}
+
 /* A new epoch and instance, in one transaction with what the start found out. */
 static int start_epoch(struct store *s, struct err *e)
 {
@@ -196,7 +220,7 @@ static int start_epoch(struct store *s, struct err *e)
         new_instance(st.instance, e) < 0)
         return -1; /* the connection is closed, and with it the transaction */
     st.epoch++;
-    if (store_write_state(&s->db, &st, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0)
+    if (store_write_state(&s->db, &st, e) < 0 || note_epoch(s, &st, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0)
         return -1;
     s->at = st;
     s->start_revision = st.revision;
@@ -293,7 +317,8 @@ int store_raise_epoch(struct store *s, uint64_t known, struct err *e)
     s->next.epoch = epoch;
     s->next.recovering = 0;
     s->state_changed = true;
-    return 0;
+    /* Nobody who comes later, and knows what was adopted over, starts it all again. */
+    return db_run(&s->db, e, "DELETE FROM epochs", "") < 0 ? -1 : note_epoch(s, &s->next, e);
 }
 
 /* ---- batches ------------------------------------------------------------------------------------------------------

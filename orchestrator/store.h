@@ -25,6 +25,10 @@ const char *store_instance(const struct store *s);
  * starts from a backup is recovering from the start, and it stays so over restarts. */
 uint64_t store_recovering(const struct store *s);
 uint64_t store_start_revision(const struct store *s); /* of the file when it was opened */
+/* '*known' false: somebody obeyed orders that this file has never given: another instance had that epoch, or gave more
+ * commits.  True too for an epoch older than what the file remembers.  Inside a batch. */
+MUST_CHECK int store_knows(struct store *s, uint64_t epoch, const char *instance, uint64_t revision, bool *known,
+                           struct err *e);
 /* Both inside a batch: notes an epoch ahead; raises ours above 'known' and ends recovering (an operator adopted). */
 MUST_CHECK int store_set_recovering(struct store *s, uint64_t known, struct err *e);
 MUST_CHECK int store_raise_epoch(struct store *s, uint64_t known, struct err *e);

@@ -18,23 +18,21 @@ struct column {
     enum column_type type;
     size_t offset, size;
     const char *const *names;
+    int since; /* the migration that brought it; 0: the one that made the table */
 };
 
 static const char *const role_names[] = { "compute", "memory", NULL };
 static const char *const goal_names[] = { "present", "absent", NULL };
 
-#define COL(type_, row_, field_)                                                                                       \
+#define COL_FULL(name_, type_, row_, field_, names_, since_)                                                           \
     {                                                                                                                  \
-#field_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                        \
+        name_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), names_, since_                \
     }
-#define COL_AS(name_, type_, row_, field_)                                                                             \
-    {                                                                                                                  \
-        name_, type_, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), NULL                          \
-    }
-#define COL_OF(row_, field_, names_)                                                                                   \
-    {                                                                                                                  \
-#field_, COL_NAME, offsetof(struct row_, field_), sizeof(((struct row_ *)0)->field_), names_                   \
-    }
+#define COL(type_, row_, field_) COL_FULL(#field_, type_, row_, field_, NULL, 0)
+#define COL_AS(name_, type_, row_, field_) COL_FULL(name_, type_, row_, field_, NULL, 0)
+#define COL_OF(row_, field_, names_) COL_FULL(#field_, COL_NAME, row_, field_, names_, 0)
+#define COL_SINCE(since_, type_, row_, field_) COL_FULL(#field_, type_, row_, field_, NULL, since_)
+#define COL_OF_SINCE(since_, row_, field_, names_) COL_FULL(#field_, COL_NAME, row_, field_, names_, since_)
 
 static const struct column node_columns[] = {
     COL_AS("changed", COL_U64, node, row.changed),
@@ -42,8 +40,8 @@ static const struct column node_columns[] = {
     COL(COL_TEXT, node, machine_id),
     COL(COL_TEXT, node, boot_id),
     COL(COL_TEXT, node, fenced_boot_id),
-    COL(COL_TEXT, node, previous_boot_id),
-    COL_OF(node, state, node_state_names),
+    COL_SINCE(4, COL_TEXT, node, previous_boot_id),
+    COL_OF_SINCE(4, node, state, node_state_names),
     COL(COL_TEXT, node, version),
     COL(COL_BOOL, node, cordoned),
     COL(COL_U64, node, headroom_bytes),
@@ -63,16 +61,13 @@ static const struct column adapter_columns[] = {
     COL(COL_U64, adapter, window_addr),
     COL(COL_U64, adapter, window_bytes),
     COL(COL_U32, adapter, n_sections),
-    COL(COL_BOOL, adapter, failed),
+    COL_SINCE(4, COL_BOOL, adapter, failed),
 };
 
 static const struct column port_columns[] = {
-    COL_AS("changed", COL_U64, port, row.changed),
-    COL(COL_REF, port, adapter),
-    COL_AS("switch", COL_REF, port, sw),
-    COL(COL_U32, port, number),
-    COL(COL_BOOL, port, suspect),
-    COL(COL_U32, port, signal),
+    COL_AS("changed", COL_U64, port, row.changed), COL(COL_REF, port, adapter),
+    COL_AS("switch", COL_REF, port, sw),           COL(COL_U32, port, number),
+    COL_SINCE(4, COL_BOOL, port, suspect),         COL_SINCE(4, COL_U32, port, signal),
 };
 
 static const struct column switch_columns[] = {
@@ -82,6 +77,7 @@ static const struct column switch_columns[] = {
     COL(COL_U32, sw, first_port),
     COL(COL_U64, sw, latency_ns),
     COL(COL_TEXT, sw, managed_by),
+    COL_SINCE(5, COL_BOOL, sw, fenced),
 };
 
 static const struct column link_columns[] = {
@@ -105,8 +101,8 @@ static const struct column circuit_columns[] = {
     COL(COL_U32, circuit, phase),
     COL(COL_BOOL, circuit, verified),
     COL(COL_U64, circuit, revision),
-    COL(COL_BOOL, circuit, severed),
-    COL_OF(circuit, state, circuit_state_names),
+    COL_SINCE(4, COL_BOOL, circuit, severed),
+    COL_OF_SINCE(4, circuit, state, circuit_state_names),
 };
 
 static const struct column attachment_columns[] = {
@@ -139,7 +135,7 @@ static const struct column attachment_columns[] = {
     COL(COL_BOOL, attachment, release_published),
     COL(COL_BOOL, attachment, released),
     COL(COL_BOOL, attachment, quarantined),
-    COL(COL_BOOL, attachment, barring),
+    COL_SINCE(4, COL_BOOL, attachment, barring),
     COL(COL_TEXT, attachment, lender_id),
     COL(COL_TEXT, attachment, donor_boot),
     COL(COL_TEXT, attachment, compute_boot),
@@ -148,6 +144,14 @@ static const struct column attachment_columns[] = {
     COL_OF(attachment, ending, attachment_state_names),
     COL(COL_U64, attachment, tombstone_revision),
     COL(COL_TEXT, attachment, reason),
+};
+
+static const struct column ban_columns[] = {
+    COL_AS("changed", COL_U64, ban, row.changed),
+    COL(COL_TEXT, ban, boot_id),
+    COL(COL_TEXT, ban, node),
+    COL(COL_TEXT, ban, adapter),
+    COL(COL_U32, ban, sections),
 };
 
 static const struct kind {
@@ -164,6 +168,7 @@ static const struct kind {
     [MODEL_CIRCUIT] = { "circuits", sizeof(struct circuit), circuit_columns, ARRAY_LEN(circuit_columns) },
     [MODEL_ATTACHMENT] = { "attachments", sizeof(struct attachment), attachment_columns,
                            ARRAY_LEN(attachment_columns) },
+    [MODEL_BAN] = { "bans", sizeof(struct ban), ban_columns, ARRAY_LEN(ban_columns) },
 };
 
 /* ---- generated SQL ------------------------------------------------------------------------------------------------
@@ -322,14 +327,18 @@ static uint64_t sum_column(uint64_t sum, const struct column *c, const void *row
     return sum_u64(sum, u64);
 }
 
-static uint64_t sum_section(uint64_t sum, const struct section *s)
+#define BARS_SINCE 4
+
+static uint64_t sum_section(uint64_t sum, const struct section *s, int version)
 {
     sum = sum_u64(sum_u64(sum_u64(sum, s->used), s->base), s->park_revision);
+    if (version < BARS_SINCE)
+        return sum;
     return sum_u64(sum_u64(sum_u64(sum, s->barred_compute_boot), s->barred_donor), s->barred_donor_boot);
 }
 
 /* What has a table of its own. */
-static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
+static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row, int version)
 {
     const struct node *n = row;
     const struct adapter *a = row;
@@ -341,7 +350,7 @@ static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
             sum = sum_u64(sum, n->adapters[i]);
     } else if (kind == MODEL_ADAPTER) {
         for (unsigned i = 0; i < WIRE_SECTIONS; i++)
-            sum = sum_section(sum, &a->sections[i]);
+            sum = sum_section(sum, &a->sections[i], version);
     } else if (kind == MODEL_CIRCUIT) {
         for (unsigned k = 0; k < c->channels && k < 2; k++)
             for (unsigned i = 0; i < c->legs[k].n_ports; i++)
@@ -350,19 +359,20 @@ static uint64_t sum_parts(uint64_t sum, enum model_kind kind, const void *row)
     return sum;
 }
 
-uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row)
+uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row, int version)
 {
     uint64_t sum = sum_u64(SUM_START, (uint64_t)kind << 32 | slot);
     for (unsigned i = 0; i < kinds[kind].n_columns; i++)
-        sum = sum_column(sum, &kinds[kind].columns[i], row);
-    sum = sum_parts(sum, kind, row);
+        if (kinds[kind].columns[i].since <= version)
+            sum = sum_column(sum, &kinds[kind].columns[i], row);
+    sum = sum_parts(sum, kind, row, version);
     return sum ? sum : 1;
 }
 
-int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, struct err *e)
+int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, int version, struct err *e)
 {
     uint64_t stored = (uint64_t)sqlite3_column_int64(stmt, (int)kinds[kind].n_columns + 1);
-    if (!stored || stored == row_sum(kind, slot, row))
+    if (!stored || stored == row_sum(kind, slot, row, version))
         return 0;
     return err_set(e, ERR_STORAGE, "the database is damaged: row %u of table %s is not what was written", slot,
                    kinds[kind].table);
@@ -374,7 +384,8 @@ int row_bind(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void
     for (unsigned i = 0; i < kinds[kind].n_columns && rc == SQLITE_OK; i++)
         rc = bind_column(stmt, (int)i + 2, &kinds[kind].columns[i], row);
     if (rc == SQLITE_OK)
-        rc = sqlite3_bind_int64(stmt, (int)kinds[kind].n_columns + 2, (int64_t)row_sum(kind, slot, row));
+        rc = sqlite3_bind_int64(stmt, (int)kinds[kind].n_columns + 2,
+                                (int64_t)row_sum(kind, slot, row, store_n_migrations));
     return rc;
 }
 

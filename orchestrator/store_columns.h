@@ -16,6 +16,7 @@ union any_row {
     struct link link;
     struct circuit circuit;
     struct attachment attachment;
+    struct ban ban;
 };
 
 struct row_sql {               /* the statements, by kind; they live as long as the connection */
@@ -40,8 +41,10 @@ MUST_CHECK int row_read(sqlite3_stmt *stmt, enum model_kind kind, void *row, str
 uint64_t sum_bytes(uint64_t sum, const void *data, size_t size);
 uint64_t sum_u64(uint64_t sum, uint64_t value);
 uint64_t sum_text(uint64_t sum, const char *text);
-uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row); /* never 0 */
+/* As a database of this version sums it: what later migrations brought is left out.  Never 0. */
+uint64_t row_sum(enum model_kind kind, uint32_t slot, const void *row, int version);
 /* The selected row's sum against the whole row, labels, sections and ports included. */
-MUST_CHECK int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, struct err *e);
+MUST_CHECK int row_check(sqlite3_stmt *stmt, enum model_kind kind, uint32_t slot, const void *row, int version,
+                         struct err *e);
 
 #endif

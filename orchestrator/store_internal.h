@@ -40,5 +40,8 @@ MUST_CHECK int store_write_state(struct db *d, const struct store_state *st, str
 
 /* The rows of the journal, ended attachments too. */
 MUST_CHECK int store_write_rows(struct store *s, const struct model *m, struct err *e);
+/* After migrations: every row is held against the sum that version 'version' wrote, and summed as the present one does.
+ * In a transaction. */
+MUST_CHECK int store_sum_again(struct store *s, int version, struct err *e);
 
 #endif

@@ -296,7 +296,8 @@ static int load_legs(struct store *s, uint32_t slot, struct circuit *c, struct e
     return rc;
 }
 
-static int load_row(struct store *s, struct model *m, enum model_kind kind, sqlite3_stmt *stmt, struct err *e)
+static int load_row(struct store *s, struct model *m, enum model_kind kind, sqlite3_stmt *stmt, int version,
+                    struct err *e)
 {
     union any_row r;
     memset(&r, 0, sizeof r);
@@ -319,24 +320,65 @@ static int load_row(struct store *s, struct model *m, enum model_kind kind, sqli
     if (kind == MODEL_NODE && load_labels(s, m, (uint32_t)slot, e) < 0)
         return -1;
     const void *row = (const char *)m->tables[kind].rows + (size_t)slot * row_size(kind);
-    return row_check(stmt, kind, (uint32_t)slot, row, e);
+    return row_check(stmt, kind, (uint32_t)slot, row, version, e);
 }
 
-static int load_kind(struct store *s, struct model *m, enum model_kind kind, struct err *e)
+static int load_kind(struct store *s, struct model *m, enum model_kind kind, int version, struct err *e)
 {
     CLEANUP(db_resetp) sqlite3_stmt *stmt = db_query(&s->db, e, s->row_sql->select[kind], "");
     int rc = stmt ? 0 : -1;
     while (stmt && (rc = db_step(&s->db, stmt, e)) == 1)
-        if (load_row(s, m, kind, stmt, e) < 0)
+        if (load_row(s, m, kind, stmt, version, e) < 0)
             return -1;
     return rc;
 }
 
-int store_load(struct store *s, struct model *m, struct err *e)
+static int load_rows(struct store *s, struct model *m, int version, struct err *e)
 {
     for (int kind = 0; kind < MODEL_KINDS; kind++)
-        if (load_kind(s, m, (enum model_kind)kind, e) < 0)
+        if (load_kind(s, m, (enum model_kind)kind, version, e) < 0)
             return -1;
+    return 0;
+}
+
+static int write_sums(struct store *s, const struct model *m, enum model_kind kind, struct err *e)
+{
+    for (uint32_t i = 0; i < model_count(m, kind); i++) {
+        const void *row = (const char *)m->tables[kind].rows + (size_t)i * row_size(kind);
+        CLEANUP(db_resetp) sqlite3_stmt *stmt = NULL;
+        if (!is_live(row))
+            continue;
+        if (!(stmt = db_keep(&s->db, s->row_sql->upsert[kind], e)))
+            return -1;
+        int rc = row_bind(stmt, kind, i, row);
+        if (rc != SQLITE_OK)
+            return db_error(&s->db, rc, "bind", e);
+        if (db_step(&s->db, stmt, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void model_freep(struct model **m)
+{
+    model_free(*m);
+}
+
+int store_sum_again(struct store *s, int version, struct err *e)
+{
+    CLEANUP(model_freep) struct model *m = NULL;
+    if (model_new(&m, e) < 0 || load_rows(s, m, version, e) < 0)
+        return -1;
+    for (int kind = 0; kind < MODEL_KINDS; kind++)
+        if (write_sums(s, m, (enum model_kind)kind, e) < 0)
+            return -1;
+    return 0;
+}
+
+int store_load(struct store *s, struct model *m, struct err *e)
+{
+    if (load_rows(s, m, store_n_migrations, e) < 0)
+        return -1;
     m->topology_version = s->at.topology_version;
     m->next_circuit = s->at.next_circuit;
     m->revision = s->at.revision;

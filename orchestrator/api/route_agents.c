@@ -115,6 +115,17 @@ static void note_conflict(struct request *rq, struct model *m, const struct err 
     model_edit_node(m, at); /* an event is worth a commit */
 }
 
+static void note_ahead(struct request *rq, struct enrolling *x)
+{
+    const struct wire_registration *r = &x->registration;
+    struct writer *w = rq->api->writer;
+    log_error("api.recovering", "node=%s knows=%llu.%llu ours=%llu.%llu", r->name, (unsigned long long)r->known_epoch,
+              (unsigned long long)r->known_revision, (unsigned long long)writer_epoch(w),
+              (unsigned long long)writer_start_revision(w));
+    x->ahead = r->known_epoch ? r->known_epoch : 1;
+    writer_set_recovering(w, x->ahead, r->known_revision);
+}
+
 static int take_in(struct request *rq, struct change *ch, struct err *e)
 {
     struct enrolling *x = rq->data;
@@ -131,10 +142,30 @@ static int take_in(struct request *rq, struct change *ch, struct err *e)
     return drop_credentials(ch->store, x->token.name, e) < 0 ? -1 : store_token_add(ch->store, &x->token, e);
 }
 
+/* The same for an epoch that this file has lived through, or so it believes: its orders are compared with what the
+ * agent obeyed, however often the old copy was started since. */
+static int check_past(struct request *rq, struct change *ch, struct err *e)
+{
+    struct enrolling *x = rq->data;
+    const struct wire_registration *r = &x->registration;
+    bool known = true;
+    if (x->ahead || !r->known_epoch)
+        return 0;
+    if (store_knows(ch->store, r->known_epoch, r->known_instance, r->known_revision, &known, e) < 0)
+        return -1;
+    if (known)
+        return 0;
+    note_ahead(rq, x);
+    ch->model->recovering = true; /* from this turn on */
+    return 0;
+}
+
 static int apply_register(struct request *rq, struct change *ch, struct err *e)
 {
     struct enrolling *x = rq->data;
     int rc = check_claim(rq, ch->model, e);
+    if (rc == 0)
+        rc = check_past(rq, ch, e);
     if (rc == 0)
         rc = take_in(rq, ch, e);
     if (rc == 0 || e->code != ERR_IDENTITY_CONFLICT)
@@ -191,11 +222,7 @@ static void check_epoch(struct request *rq, struct enrolling *x)
     bool behind = r->known_epoch < epoch && r->known_revision > writer_start_revision(w);
     if (r->known_epoch <= epoch && !other && !behind)
         return;
-    log_error("api.recovering", "node=%s knows=%llu.%llu ours=%llu.%llu", r->name, (unsigned long long)r->known_epoch,
-              (unsigned long long)r->known_revision, (unsigned long long)epoch,
-              (unsigned long long)writer_start_revision(w));
-    x->ahead = r->known_epoch ? r->known_epoch : 1;
-    writer_set_recovering(w, x->ahead, r->known_revision);
+    note_ahead(rq, x);
 }
 
 static int take_registration(struct request *rq, struct err *e)

@@ -111,8 +111,11 @@ static int decode_labels(const json_t *j, struct wire_label *out, size_t *n, str
         const char *text = json_string_value(value);
         if (*n == WIRE_MAX_LABELS)
             return err_field(e, ERR_FIELD_INVALID, "labels", "more than %d labels", WIRE_MAX_LABELS);
-        if (!label_valid(key) || !text || !label_valid(text))
-            return err_field(e, ERR_FIELD_INVALID, "labels", "labels are 1 to 63 printable characters");
+        if (!label_key_valid(key))
+            return err_field(e, ERR_FIELD_INVALID, "labels",
+                             "a label's name is 1 to 39 letters, digits, '.', '_' or '-'");
+        if (!text || !label_valid(text))
+            return err_field(e, ERR_FIELD_INVALID, "labels", "a label's value is 1 to 63 printable characters");
         memcpy(out[*n].key, key, strlen(key) + 1);
         memcpy(out[(*n)++].value, text, strlen(text) + 1);
     }

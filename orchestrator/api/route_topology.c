@@ -2,6 +2,7 @@
 #include "api/context.h"
 #include "api/routes.h"
 #include "api/views.h"
+#include "core/lifecycle.h"
 #include "rackfile.h"
 
 #include <stdio.h>
@@ -117,6 +118,38 @@ void route_link_patch(struct request *rq)
     }
     request_audit_detail(rq, rq->body);
     request_change(rq, "link.patch", "link", apply_link, link_changed);
+}
+
+/* ---- an operator's word that a switch is off ------------------------------------------------------------------------
+ */
+
+static int apply_switch_fence(struct request *rq, struct change *ch, struct err *e)
+{
+    char name[NAME_SIZE] = "";
+    const struct json_field fields[] = { { "name", JSON_KIND_NAME, .required = true, .out = name } };
+    if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0)
+        return -1;
+    uint32_t at = model_find_switch(ch->model, rq->match.params[0]);
+    if (at == NONE)
+        return err_set(e, ERR_NOT_FOUND, "no switch %.63s", rq->match.params[0]);
+    if (strcmp(name, rq->match.params[0]) != 0)
+        return err_field(e, ERR_FIELD_INVALID, "name", "the name in the body is not that of switch %.63s",
+                         rq->match.params[0]);
+    return lifecycle_fence_switch(ch->model, at, e);
+}
+
+void route_switch_fence(struct request *rq)
+{
+    struct err e;
+    char object[NAME_SIZE + 80];
+    if (!rq->body) {
+        (void)!err_set(&e, ERR_BODY_INVALID, "an object with the switch's name once more is needed");
+        reply_err(rq, &e);
+        return;
+    }
+    snprintf(object, sizeof object, "switch/%.63s", rq->match.params[0]);
+    request_audit_detail(rq, rq->body);
+    request_change(rq, "switch.fence", object, apply_switch_fence, route_topology);
 }
 
 /* ---- circuits -----------------------------------------------------------------------------------------------------

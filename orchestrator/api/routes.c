@@ -19,6 +19,7 @@ const struct route routes[] = {
     { "POST", "/v1/nodes/{name}/fence", ACCESS_OPERATOR, route_node_fence },
     { "GET", "/v1/topology", ACCESS_VIEWER, route_topology },
     { "PUT", "/v1/topology", ACCESS_OPERATOR, route_topology_put },
+    { "POST", "/v1/switches/{name}/fence", ACCESS_OPERATOR, route_switch_fence },
     { "PATCH", "/v1/links", ACCESS_OPERATOR, route_link_patch },
     { "GET", "/v1/circuits", ACCESS_VIEWER, route_circuits },
     { "GET", "/v1/circuits/{id}", ACCESS_VIEWER, route_circuit },

@@ -25,6 +25,7 @@ void route_node_forget(struct request *rq);
 /* route_topology.c */
 void route_topology(struct request *rq);
 void route_topology_put(struct request *rq);
+void route_switch_fence(struct request *rq);
 void route_link_patch(struct request *rq);
 void route_circuits(struct request *rq);
 void route_circuit(struct request *rq);

@@ -108,8 +108,10 @@ static json_t *switches_of(const struct model *m, bool live)
     json_t *list = json_array();
     for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
         json_t *j = model_switch(m, i) ? view_switch(model_switch(m, i)) : NULL;
-        if (j && live)
+        if (j && live) {
+            json_object_set_new(j, "fenced", json_boolean(model_switch(m, i)->fenced));
             json_object_set_new(j, "blast_radius", view_loss(m, MODEL_SWITCH, i));
+        }
         if (j)
             json_array_append_new(list, j);
     }

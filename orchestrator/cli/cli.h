@@ -56,6 +56,8 @@ int command_node_show(struct cli *c);
 int command_node_cordon(struct cli *c);
 int command_node_uncordon(struct cli *c);
 int command_node_fence(struct cli *c);
+int command_node_forget(struct cli *c);
+int command_switch_fence(struct cli *c);
 int command_attach(struct cli *c);
 int command_detach(struct cli *c);
 int command_attachment_list(struct cli *c);

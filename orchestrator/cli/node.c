@@ -1,4 +1,4 @@
-/* node.c - node list, show, cordon, uncordon, fence. */
+/* node.c - node list, show, cordon, uncordon, fence, forget. */
 #include "cli.h"
 #include "names.h"
 #include "table.h"
@@ -205,5 +205,16 @@ int command_node_fence(struct cli *c)
         return cli_print_json(c, node);
     if (rc == EXIT_DONE)
         printf("%s is fenced\n", c->operands[0]);
+    return rc;
+}
+
+int command_node_forget(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *nothing = NULL;
+    char path[256];
+    node_path(c->operands[0], "", path, sizeof path);
+    int rc = cli_send(c, "DELETE", path, NULL, NULL, &nothing);
+    if (rc == EXIT_DONE && !c->json)
+        printf("%s is forgotten; what was fenced of it stays refused\n", c->operands[0]);
     return rc;
 }

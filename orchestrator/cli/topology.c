@@ -116,3 +116,21 @@ int command_topology_apply(struct cli *c)
            json_array_size(json_object_get(cabling, "links")));
     return EXIT_DONE;
 }
+
+int command_switch_fence(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *body = json_pack("{s:s}", "name", c->operands[0]), *topology = NULL;
+    char name[192], path[256];
+    if (!c->options.yes)
+        return cli_usage(
+            "fencing states that switch %s is off and joins nothing: circuits that wait for it are closed, "
+            "and nothing new goes over it until it is read again; if that is so, add --yes",
+            c->operands[0]);
+    snprintf(path, sizeof path, "/v1/switches/%s/fence", cli_escape(c->operands[0], name, sizeof name));
+    int rc = cli_send(c, "POST", path, body, NULL, &topology);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(c, topology);
+    if (rc == EXIT_DONE)
+        printf("switch %s is fenced\n", c->operands[0]);
+    return rc;
+}

@@ -26,6 +26,10 @@ void lifecycle_rebooted(struct model *m, uint32_t node);
 /* An operator's word that this boot of the node is off (rule 4): what it borrows is given back without its proof, its
  * circuits first.  ERR_CONFLICT: another boot, or a node that still reports. */
 MUST_CHECK int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e);
+/* An operator's word that the switch is off, or out of the rack: it joins nothing, so what waits for it to be cleared
+ * goes on; its links are down, and nothing new goes over it.  Memory that is in use over it is not touched: it is in
+ * danger, and shown so.  Ends when the switch is read again.  ERR_CONFLICT: it is read. */
+MUST_CHECK int lifecycle_fence_switch(struct model *m, uint32_t sw, struct err *e);
 /* After loading: every clock starts now. */
 void lifecycle_start(struct model *m);
 /* Bit set of nodes that still hold something of it: bit 0 the compute node, bit 1 the donor. */

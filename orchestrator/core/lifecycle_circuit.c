@@ -42,6 +42,8 @@ static bool joined(const struct model *m, const struct circuit *c, uint32_t a, u
 
 static bool parted(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
 {
+    if (model_switch(m, model_port(m, a)->sw)->fenced)
+        return true; /* it joins nothing, an operator said */
     return join_read(m, a, c->revision) && model_port(m, a)->seen_peer != b;
 }
 

@@ -5,6 +5,7 @@
  * 5).  What was ordered before is withdrawn then: taking dead memory offline reads it. */
 #include "lifecycle_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool lifecycle_live(const struct model *m, const struct attachment *a)
@@ -165,6 +166,8 @@ int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct 
         return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
     struct node *x = model_edit_node(m, node);
     memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
+    model_ban_boot(m, node);
+    x = model_edit_node(m, node);
     x->session[0] = '\0';
     x->reported = false;
     model_set_node_state(m, node, NODE_FENCED, "fenced by an operator");
@@ -172,5 +175,19 @@ int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct 
         borrower_fenced(m, i);
     for (uint32_t i = model_node(m, node)->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
         donor_fenced(m, i);
+    return 0;
+}
+
+int lifecycle_fence_switch(struct model *m, uint32_t sw, struct err *e)
+{
+    const struct sw *s = model_switch(m, sw);
+    char object[NAME_SIZE + 8];
+    if (s->fenced)
+        return 0;
+    if (s->seen && lifecycle_fresh(m, model_find_node(m, s->managed_by), 0))
+        return err_set(e, ERR_CONFLICT, "switch %s is still read by node %s: it is not off", s->name, s->managed_by);
+    snprintf(object, sizeof object, "switch/%s", s->name);
+    model_emit(m, "switch.state", object, "known", "fenced", "fenced by an operator");
+    model_set_switch_fenced(m, sw, true);
     return 0;
 }

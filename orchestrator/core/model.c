@@ -27,6 +27,7 @@ static const size_t row_sizes[MODEL_KINDS] = {
     [MODEL_LINK] = sizeof(struct link),
     [MODEL_CIRCUIT] = sizeof(struct circuit),
     [MODEL_ATTACHMENT] = sizeof(struct attachment),
+    [MODEL_BAN] = sizeof(struct ban),
 };
 
 void *model_alloc(void *old, size_t size)
@@ -262,6 +263,7 @@ ACCESSORS(sw, switch, MODEL_SWITCH)
 ACCESSORS(link, link, MODEL_LINK)
 ACCESSORS(circuit, circuit, MODEL_CIRCUIT)
 ACCESSORS(attachment, attachment, MODEL_ATTACHMENT)
+ACCESSORS(ban, ban, MODEL_BAN)
 
 #define TOUCH(type, name, kind)                                                                                        \
     struct type *model_touch_##name(struct model *m, uint32_t i)                                                       \

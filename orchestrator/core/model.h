@@ -26,6 +26,7 @@
 #define PATH_PORTS_MAX (2 + 2 * PATH_SWITCHES_MAX) /* ports of one leg, in order from the compute adapter's */
 #define SECTION_BYTES (UINT64_C(1) << 40)
 #define ADAPTER_PORT_GBPS 100u
+#define BARRED_FOR_EVER UINT64_MAX
 
 enum model_kind {
     MODEL_NODE,
@@ -35,6 +36,7 @@ enum model_kind {
     MODEL_LINK,
     MODEL_CIRCUIT,
     MODEL_ATTACHMENT,
+    MODEL_BAN,
     MODEL_KINDS
 };
 
@@ -135,9 +137,9 @@ struct section {
     uint64_t park_revision;    /* durable; the revision that published its parking; 0: not parked by us */
     uint64_t seen_value;       /* volatile; the register as reported */
     /* durable; a range of it ended in quarantine or by fencing: not used again before both sides rebooted
-     * (model_section_barred).  The boots are hashed; 0: not barred. */
+     * (model_section_barred).  The boots are hashed; 0: not barred; BARRED_FOR_EVER: the compute side is forgotten. */
     uint64_t barred_compute_boot, barred_donor_boot;
-    uint32_t barred_donor; /* node */
+    uint32_t barred_donor; /* node; NONE: forgotten, its boot fenced */
 };
 
 struct adapter {
@@ -183,6 +185,7 @@ struct sw {
     uint32_t first_port; /* its ports are rows first_port .. first_port + n_ports - 1, in order */
     uint64_t latency_ns;
     char managed_by[NAME_SIZE]; /* empty: nobody: joins cannot be made */
+    bool fenced; /* durable; an operator's word that it is off and joins nothing, until it is read again */
     /* volatile */
     bool seen; /* its joins were read for the manager's last report */
 };
@@ -273,6 +276,15 @@ struct attachment {
     uint32_t circuit_next, circuit_prev, lend_next, lend_prev, borrow_next, borrow_prev;
 };
 
+/* Refused for ever, though its node may be forgotten (model_forget.c).  Durable; never removed. */
+struct ban {
+    struct row row;
+    char boot_id[ID_SIZE]; /* a boot that was fenced; empty in a ban of sections */
+    char node[NAME_SIZE];
+    char adapter[NAME_SIZE]; /* whose sections; empty in the ban of a boot */
+    unsigned sections;       /* bit set */
+};
+
 struct table {
     void *rows;
     uint32_t n, cap; /* slots, live and free */
@@ -352,6 +364,7 @@ const struct sw *model_switch(const struct model *m, uint32_t i);
 const struct link *model_link(const struct model *m, uint32_t i);
 const struct circuit *model_circuit(const struct model *m, uint32_t i);
 const struct attachment *model_attachment(const struct model *m, uint32_t i);
+const struct ban *model_ban(const struct model *m, uint32_t i);
 uint32_t model_count(const struct model *m, enum model_kind kind); /* slots: for (i = 0; i < count; i++) skip NULLs */
 
 /* Writing: the row, noted in the journal.  A pointer is good until the next model_add_*() of that kind.  They end the
@@ -363,6 +376,7 @@ struct sw *model_edit_switch(struct model *m, uint32_t i);
 struct link *model_edit_link(struct model *m, uint32_t i);
 struct circuit *model_edit_circuit(struct model *m, uint32_t i);
 struct attachment *model_edit_attachment(struct model *m, uint32_t i);
+struct ban *model_edit_ban(struct model *m, uint32_t i);
 
 /* Volatile changes: journaled, published and rolled back like the others, but they need no commit (heartbeats).
  * A row may stand in the journal more than once (once a savepoint): storing has to be idempotent. */
@@ -401,6 +415,7 @@ void model_bar_section(struct model *m, uint32_t attachment); /* the range of th
 uint64_t model_capacity_bytes(const struct node *n);
 /* What is left of the capacity by attachments, and by buffers that the lender holds for nobody we know. */
 uint64_t model_lendable_bytes(const struct node *n);
+uint64_t model_unowned_bytes(const struct node *n); /* of buffers that its lenders hold for nobody we know */
 
 /* Changes of structure.  Each checks completely before it changes anything. */
 MUST_CHECK int model_add_node(struct model *m, const char *name, uint32_t *out, struct err *e);
@@ -412,8 +427,10 @@ MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct w
 /* Sets the state and emits node.state when it is another. */
 void model_set_node_state(struct model *m, uint32_t node, enum node_state state, const char *reason);
 MUST_CHECK int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e);
-MUST_CHECK int model_forget_node(struct model *m, uint32_t node,
-                                 struct err *e); /* ERR_CONFLICT while it holds anything */
+/* ERR_CONFLICT while it holds anything, or its boot, not fenced, keeps sections of others out of use. */
+MUST_CHECK int model_forget_node(struct model *m, uint32_t node, struct err *e);
+void model_ban_boot(struct model *m, uint32_t node); /* its present one is refused for ever, by whatever name */
+bool model_boot_banned(const struct model *m, const char *boot_id);
 struct rack;
 /* Replaces the declared cabling (switches, links).  Refuses to drop what a circuit uses, ports named twice, missing
  * nodes. */
@@ -421,6 +438,8 @@ MUST_CHECK int model_declare(struct model *m, const struct rack *cabling, struct
 
 /* An operator takes a link out of use, or back; emits link.state when that changes something. */
 void model_set_link_down(struct model *m, uint32_t link, bool down);
+/* The operator's word on a switch, or its end: its links go down, or come back; what runs over it is due. */
+void model_set_switch_fenced(struct model *m, uint32_t sw, bool fenced);
 /* After a port's signal or its adapter's error capture changed: 'before' is the link's state before; emits link.state
  * and circuit.danger, and raises topology_version, as needed. */
 void model_link_changed(struct model *m, uint32_t link, enum link_state before);

@@ -3,8 +3,8 @@
  * A reader remembers the position up to which it has read, and derives anew what depends on the rows since.  That works
  * for roll-backs too: a restored row is one more change.  Any number of readers may share a model; the model knows
  * none of them.  A reader that fell behind by more than the ring has to derive everything, which costs about as
- * much as the changes that it missed.  Attachments and circuits are left out: what placement needs of them is in ports,
- * adapters and nodes. */
+ * much as the changes that it missed.  Attachments, circuits and bans are left out: what placement needs of them is in
+ * ports, adapters and nodes. */
 #include "model_internal.h"
 
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static uint32_t ring_wanted(const struct model *m)
 void model_note_change(struct model *m, enum model_kind kind, uint32_t i)
 {
     struct model_changes *c = &m->changes;
-    if (kind == MODEL_ATTACHMENT || kind == MODEL_CIRCUIT)
+    if (kind == MODEL_ATTACHMENT || kind == MODEL_CIRCUIT || kind == MODEL_BAN)
         return;
     if (c->end - c->begin == c->size) {
         uint32_t wanted = ring_wanted(m);

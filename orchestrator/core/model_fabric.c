@@ -94,10 +94,18 @@ static bool captured_error(const struct model *m, const struct port *p)
     return a && a->error_capture;
 }
 
+static bool switch_off(const struct model *m, const struct port *p)
+{
+    const struct sw *s = p ? model_switch(m, p->sw) : NULL;
+    return s && s->fenced;
+}
+
 enum link_state model_link_state(const struct model *m, const struct link *l)
 {
     const struct port *a = model_port(m, l->a), *b = model_port(m, l->b);
     if (l->down || (a && a->signal == WIRE_SIGNAL_DOWN) || (b && b->signal == WIRE_SIGNAL_DOWN))
+        return LINK_DOWN;
+    if (switch_off(m, a) || switch_off(m, b))
         return LINK_DOWN;
     if (captured_error(m, a) || captured_error(m, b))
         return LINK_DOWN;
@@ -151,9 +159,10 @@ static bool adapter_cabled(const struct model *m, const struct adapter *a)
     return false;
 }
 
-static void remove_adapter(struct model *m, uint32_t node, uint32_t adapter)
+void model_remove_adapter(struct model *m, uint32_t node, uint32_t adapter)
 {
     const struct adapter *a = model_adapter(m, adapter);
+    model_ban_sections(m, adapter);
     for (unsigned i = 0; i < a->n_ports; i++)
         model_remove_row(m, MODEL_PORT, a->ports[i]);
     model_remove_row(m, MODEL_ADAPTER, adapter);
@@ -188,6 +197,7 @@ static void add_adapter(struct model *m, uint32_t node, const struct wire_adapte
         a->sections[k].circuit = a->sections[k].first_attachment = a->sections[k].barred_donor = NONE;
     struct node *n = model_edit_node(m, node);
     n->adapters[n->n_adapters++] = i;
+    model_apply_bans(m, i);
 }
 
 /* An adapter that came with another role, window or number of ports. */
@@ -207,7 +217,7 @@ static int change_adapter(struct model *m, uint32_t node, uint32_t adapter, cons
     if (adapter_cabled(m, a))
         return err_set(e, ERR_CONFLICT, "adapter %s has %u ports now, but is cabled with %u", w->name, w->ports,
                        a->n_ports);
-    remove_adapter(m, node, adapter);
+    model_remove_adapter(m, node, adapter);
     add_adapter(m, node, w);
     return 0;
 }
@@ -232,7 +242,7 @@ int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter
         if (listed(list, n, a->name))
             continue;
         if (!a->n_circuits && !adapter_cabled(m, a)) {
-            remove_adapter(m, node, at);
+            model_remove_adapter(m, node, at);
             changed = true;
         } else {
             model_touch_adapter(m, at)->seen = false; /* it may come back; its cables and circuits are still there */
@@ -271,7 +281,7 @@ int model_set_labels(struct model *m, uint32_t node, const struct wire_label *li
     if (n > WIRE_MAX_LABELS)
         return err_set(e, ERR_FIELD_INVALID, "more than %d labels", WIRE_MAX_LABELS);
     for (size_t i = 0; i < n; i++)
-        if (!id_valid(list[i].key))
+        if (!label_key_valid(list[i].key))
             return err_set(e, ERR_FIELD_INVALID, "'%s' is not a valid name of a label", list[i].key);
         else if (!label_valid(list[i].value))
             return err_set(e, ERR_FIELD_INVALID, "the value of label %s is not valid", list[i].key);
@@ -324,7 +334,7 @@ void model_set_node_state(struct model *m, uint32_t node, enum node_state state,
     model_edit_node(m, node)->state = state;
 }
 
-static void remove_link(struct model *m, uint32_t link)
+void model_remove_link(struct model *m, uint32_t link)
 {
     const struct link *l = model_link(m, link);
     uint32_t ends[2] = { l->a, l->b };
@@ -332,57 +342,6 @@ static void remove_link(struct model *m, uint32_t link)
         if (model_port(m, ends[i]))
             model_edit_port(m, ends[i])->link = NONE;
     model_remove_row(m, MODEL_LINK, link);
-}
-
-/* A section is barred because of a boot of this node that may still go on: whoever forgets it would lift the bar. */
-static bool bars_sections(const struct model *m, uint32_t node)
-{
-    for (uint32_t i = 0; i < model_count(m, MODEL_ADAPTER); i++) {
-        const struct adapter *a = model_adapter(m, i);
-        for (unsigned k = 0; a && k < WIRE_SECTIONS; k++)
-            if ((a->node == node || a->sections[k].barred_donor == node) && model_section_barred(m, i, k))
-                return true;
-    }
-    return false;
-}
-
-int model_forget_node(struct model *m, uint32_t node, struct err *e)
-{
-    const struct node *n = model_node(m, node);
-    if (n->n_lends || n->n_borrows)
-        return err_set(e, ERR_CONFLICT, "node %s lends %u and borrows %u attachments", n->name, n->n_lends,
-                       n->n_borrows);
-    if (n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id))
-        return err_set(e, ERR_CONFLICT,
-                       "the fenced boot of node %s is refused as long as the node is known: reboot it before", n->name);
-    if (bars_sections(m, node))
-        return err_set(e, ERR_CONFLICT, "sections are not used before a reboot because of node %s: reboot it before",
-                       n->name);
-    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++) {
-        const struct sw *s = model_switch(m, i);
-        if (s && !strcmp(s->managed_by, n->name))
-            return err_set(e, ERR_CONFLICT, "node %s manages switch %s", n->name, s->name);
-    }
-    while (n->n_adapters) {
-        uint32_t at = n->adapters[0];
-        const struct adapter *a = model_adapter(m, at);
-        for (unsigned k = 0; k < a->n_ports; k++)
-            if (model_port(m, a->ports[k])->link != NONE)
-                remove_link(m, model_port(m, a->ports[k])->link);
-        remove_adapter(m, node, at);
-    }
-    struct node *x = model_edit_node(m, node);
-    shared_release(x->labels);
-    shared_release(x->findings);
-    shared_release(x->unowned);
-    x->labels = NULL;
-    x->findings = NULL;
-    x->unowned = NULL;
-    x->n_labels = x->n_findings = x->n_unowned = 0;
-    model_remove_row(m, MODEL_NODE, node);
-    m->topology_version++;
-    m->cabling_version++;
-    return 0;
 }
 
 /* ---- declared cabling ---------------------------------------------------------------------------------------------
@@ -409,7 +368,7 @@ static void remove_switch(struct model *m, uint32_t at)
     for (unsigned i = 0; i < s.n_ports; i++) {
         const struct port *p = model_port(m, s.first_port + i);
         if (p->link != NONE)
-            remove_link(m, p->link);
+            model_remove_link(m, p->link);
         model_remove_row(m, MODEL_PORT, s.first_port + i);
     }
     model_remove_row(m, MODEL_SWITCH, at);
@@ -433,6 +392,13 @@ static void add_switch(struct model *m, const struct rack_switch *d)
     name_index_add(m, MODEL_SWITCH, at);
 }
 
+/* Nobody drives the switch any more: another node may take it over, even in use. */
+static bool manager_is_off(const struct model *m, const struct sw *s)
+{
+    const struct node *n = model_node(m, model_find_node(m, s->managed_by));
+    return !n || n->state == NODE_FENCED;
+}
+
 static int declare_switch(struct model *m, const struct rack_switch *d, struct err *e)
 {
     if (model_find_node(m, d->name) != NONE)
@@ -451,9 +417,12 @@ static int declare_switch(struct model *m, const struct rack_switch *d, struct e
     if (!s) {
         add_switch(m, d);
     } else if (s->latency_ns != d->latency_ns || strcmp(s->managed_by, d->managed_by) != 0) {
-        if (strcmp(s->managed_by, d->managed_by) != 0 && switch_in_use(m, s))
-            return err_set(e, ERR_CONFLICT, "switch %s changes its manager, but circuits use it", d->name);
+        bool moves = strcmp(s->managed_by, d->managed_by) != 0;
+        if (moves && switch_in_use(m, s) && !manager_is_off(m, s))
+            return err_set(e, ERR_CONFLICT, "switch %s changes its manager, but circuits use it, and %s is not fenced",
+                           d->name, s->managed_by);
         struct sw *x = model_edit_switch(m, at);
+        x->seen = x->seen && !moves; /* whoever drives it now reads it first */
         x->latency_ns = d->latency_ns;
         memcpy(x->managed_by, d->managed_by, sizeof x->managed_by);
     }
@@ -508,7 +477,7 @@ static int drop_links(struct model *m, const struct cable *cables, size_t n, str
         if (model_port(m, l->a)->circuit != NONE)
             return err_set(e, ERR_CONFLICT, "the link from %s to %s is in use by a circuit",
                            model_port_name(m, l->a, a), model_port_name(m, l->b, b));
-        remove_link(m, i);
+        model_remove_link(m, i);
     }
     return 0;
 }
@@ -572,21 +541,29 @@ void model_set_link_down(struct model *m, uint32_t link, bool down)
     model_link_changed(m, link, before);
 }
 
-void model_link_changed(struct model *m, uint32_t link, enum link_state before)
+bool model_emit_link(struct model *m, uint32_t link, enum link_state before)
 {
     const struct link *l = model_link(m, link);
     enum link_state now = model_link_state(m, l);
     char a[PORT_NAME_SIZE], b[PORT_NAME_SIZE], object[192];
     if (now == before)
-        return;
+        return false;
     if ((now == LINK_DOWN) != (before == LINK_DOWN))
         m->topology_version++;
     snprintf(object, sizeof object, "link/%.90s %.90s", model_port_name(m, l->a, a), model_port_name(m, l->b, b));
+    bool off = switch_off(m, model_port(m, l->a)) || switch_off(m, model_port(m, l->b));
     bool captured = captured_error(m, model_port(m, l->a)) || captured_error(m, model_port(m, l->b));
     model_emit(m, "link.state", object, link_state_names[before], link_state_names[now],
                l->down    ? "operator"
+               : off      ? "the switch was fenced"
                : captured ? "error capture"
                           : "signal");
-    if ((now == LINK_DOWN) != (before == LINK_DOWN))
+    return true;
+}
+
+void model_link_changed(struct model *m, uint32_t link, enum link_state before)
+{
+    bool is_down = model_link_state(m, model_link(m, link)) == LINK_DOWN;
+    if (model_emit_link(m, link, before) && is_down != (before == LINK_DOWN))
         model_danger_changed(m, link);
 }

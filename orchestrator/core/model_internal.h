@@ -16,6 +16,17 @@ uint32_t model_add_rows(struct model *m, enum model_kind kind, uint32_t n);
 void model_remove_row(struct model *m, enum model_kind kind, uint32_t i);
 void model_ensure(struct table *t, enum model_kind kind, uint32_t n);
 
+/* model_fabric.c */
+void model_remove_link(struct model *m, uint32_t link);
+/* link.state, when it is another; topology_version as needed. */
+bool model_emit_link(struct model *m, uint32_t link, enum link_state before);
+void model_remove_adapter(struct model *m, uint32_t node, uint32_t adapter); /* not cabled, in no circuit */
+
+/* model_forget.c: the sections of an adapter that goes and that are not to be used again; and those of one that comes.
+ */
+void model_ban_sections(struct model *m, uint32_t adapter);
+void model_apply_bans(struct model *m, uint32_t adapter);
+
 /* model_changes.c */
 void model_note_change(struct model *m, enum model_kind kind, uint32_t i);
 void model_forget_changes(struct model *m); /* everything may have changed */

@@ -12,59 +12,26 @@ uint64_t model_capacity_bytes(const struct node *n)
     return have > n->headroom_bytes ? have - n->headroom_bytes : 0;
 }
 
+uint64_t model_unowned_bytes(const struct node *n)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n->n_unowned; i++)
+        if (!strcmp(n->unowned[i].kind, "buffer") && __builtin_add_overflow(sum, n->unowned[i].size_bytes, &sum))
+            return UINT64_MAX;
+    return sum;
+}
+
 uint64_t model_lendable_bytes(const struct node *n)
 {
-    uint64_t capacity = model_capacity_bytes(n), taken = n->lent_bytes;
-    for (unsigned i = 0; i < n->n_unowned; i++) {
-        const struct unowned *u = &n->unowned[i];
-        if (strcmp(u->kind, "buffer") != 0)
-            continue;
-        if (u->size_bytes > UINT64_MAX - taken)
-            return 0;
-        taken += u->size_bytes;
-    }
+    uint64_t capacity = model_capacity_bytes(n), taken;
+    if (__builtin_add_overflow(n->lent_bytes, model_unowned_bytes(n), &taken))
+        return 0;
     return capacity > taken ? capacity - taken : 0;
 }
 
-/* ---- what is not used again before both sides rebooted ------------------------------------------------------------
- */
 bool model_port_free(const struct port *p)
 {
     return p->circuit == NONE && !p->suspect;
-}
-
-static uint64_t hash_boot(const char *boot_id)
-{
-    uint64_t h = UINT64_C(14695981039346656037);
-    for (; *boot_id; boot_id++)
-        h = (h ^ (unsigned char)*boot_id) * UINT64_C(1099511628211);
-    return h ? h : 1;
-}
-
-bool model_section_barred(const struct model *m, uint32_t adapter, unsigned section)
-{
-    const struct adapter *a = model_adapter(m, adapter);
-    const struct section *s = &a->sections[section];
-    const struct node *compute = model_node(m, a->node), *donor = model_node(m, s->barred_donor);
-    if (!s->barred_compute_boot)
-        return false;
-    return hash_boot(compute->boot_id) == s->barred_compute_boot ||
-           (donor && hash_boot(donor->boot_id) == s->barred_donor_boot);
-}
-
-bool model_section_free(const struct model *m, uint32_t adapter, unsigned section)
-{
-    const struct section *s = &model_adapter(m, adapter)->sections[section];
-    return s->circuit == NONE && s->first_attachment == NONE && !model_section_barred(m, adapter, section);
-}
-
-void model_bar_section(struct model *m, uint32_t attachment)
-{
-    const struct attachment *a = model_attachment(m, attachment);
-    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
-    s->barred_compute_boot = hash_boot(a->compute_boot);
-    s->barred_donor = a->donor;
-    s->barred_donor_boot = hash_boot(a->donor_boot);
 }
 
 /* A bonded pair carries half of the reservation on each leg, rounded up. */

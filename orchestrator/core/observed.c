@@ -40,8 +40,6 @@ static int check_identity(const struct model *m, const struct node *n, const str
     int64_t silent_ms = m->now_ms - n->last_seen_ms;
     if (n->machine_id[0] && strcmp(n->machine_id, r->machine_id) != 0)
         return err_set(e, ERR_IDENTITY_CONFLICT, "node %s is bound to another machine id", n->name);
-    if (n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, r->boot_id))
-        return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", n->name);
     if (n->previous_boot_id[0] && !strcmp(n->previous_boot_id, r->boot_id))
         return err_set(e, ERR_IDENTITY_CONFLICT, "this boot of node %s is over: a later one has registered", n->name);
     if (n->machine_id[0] && !n->session[0] && n->state != NODE_FENCED && strcmp(n->boot_id, r->boot_id) != 0 &&
@@ -94,6 +92,8 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     uint32_t at = model_find_node(m, r->name);
     bool is_new = at == NONE;
     char object[NAME_SIZE + 8];
+    if (model_boot_banned(m, r->boot_id))
+        return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", r->name);
     if ((!is_new && check_identity(m, model_node(m, at), r, e) < 0) || check_machine(m, r, e) < 0)
         return -1;
     if (is_new && model_add_node(m, r->name, &at, e) < 0)
@@ -400,6 +400,12 @@ static void take_pairs(struct model *m, uint32_t sw, const struct wire_observed 
     if (!peers)
         return; /* the next report comes soon */
     model_touch_switch(m, sw)->seen = true;
+    if (s->fenced) {
+        char object[NAME_SIZE + 8];
+        snprintf(object, sizeof object, "switch/%s", s->name);
+        model_emit(m, "switch.state", object, "fenced", "known", "it was read again");
+        model_set_switch_fenced(m, sw, false);
+    }
     memset(peers, 0xff, (s->n_ports + 1) * sizeof *peers);
     for (size_t i = 0; i < o->n_pairs; i++) {
         const struct wire_seen_pair *p = &o->pairs[i];

@@ -143,10 +143,24 @@ static bool has_memory_adapter(const struct question *q, const struct node *d)
     return false;
 }
 
+char *verdict_memory(const struct question *q, const struct node *d, char text[WIRE_TEXT])
+{
+    char has[UNITS_SIZE_MAX], needs[UNITS_SIZE_MAX], capacity[UNITS_SIZE_MAX], lent[UNITS_SIZE_MAX],
+        unowned[UNITS_SIZE_MAX] = "";
+    uint64_t nobodys = model_unowned_bytes(d);
+    if (nobodys)
+        units_format_size(nobodys, unowned);
+    snprintf(text, WIRE_TEXT, "lendable %s (capacity %s, lent %s%s%s), needs %s",
+             units_format_size(model_lendable_bytes(d), has), units_format_size(model_capacity_bytes(d), capacity),
+             units_format_size(d->lent_bytes, lent), nobodys ? ", held for nobody " : "", unowned,
+             units_format_size(q->size_bytes, needs));
+    return text;
+}
+
 static enum place_reason judge_node(const struct question *q, uint32_t donor, char *detail)
 {
     const struct node *d = model_node(q->m, donor);
-    char has[UNITS_SIZE_MAX], needs[UNITS_SIZE_MAX], capacity[UNITS_SIZE_MAX], lent[UNITS_SIZE_MAX];
+    char text[WIRE_TEXT];
     if (!ready(q, d, detail))
         return PLACE_NOT_READY;
     if (d->cordoned) {
@@ -171,10 +185,7 @@ static enum place_reason judge_node(const struct question *q, uint32_t donor, ch
     if (lendable >= q->size_bytes)
         return PLACE_OK;
     if (q->explain)
-        explain(q, detail, "lendable %s (capacity %s, lent %s), needs %s: %" PRIu64 " bytes short",
-                units_format_size(lendable, has), units_format_size(model_capacity_bytes(d), capacity),
-                units_format_size(d->lent_bytes, lent), units_format_size(q->size_bytes, needs),
-                q->size_bytes - lendable);
+        explain(q, detail, "%s: %" PRIu64 " bytes short", verdict_memory(q, d, text), q->size_bytes - lendable);
     return PLACE_INSUFFICIENT_MEMORY;
 }
 

@@ -58,4 +58,7 @@ MUST_CHECK int placement_ask(struct question *q, const struct model *m, struct t
 bool verdict_allows(const struct question *q, uint32_t donor);
 bool verdict_new_section(const struct question *q, uint32_t compute_adapter);
 
+/* "lendable 4 GiB (capacity 64 GiB, lent 52 GiB, held for nobody 8 GiB), needs 16 GiB". */
+char *verdict_memory(const struct question *q, const struct node *d, char text[WIRE_TEXT]);
+
 #endif

@@ -33,7 +33,6 @@ static void node_words(const struct question *q, const struct node *d, enum plac
 {
     const struct node *n = model_node(q->m, q->r->compute_node);
     const char *key = q->r->anti_affinity;
-    char has[UNITS_SIZE_MAX], needs[UNITS_SIZE_MAX], capacity[UNITS_SIZE_MAX], lent[UNITS_SIZE_MAX];
     switch (rule) {
     case PLACE_NOT_READY:
         snprintf(text, WIRE_TEXT, "the node is ready, %u of its %u memory adapters work", count_memory(q, d, true),
@@ -60,9 +59,7 @@ static void node_words(const struct question *q, const struct node *d, enum plac
                  d->n_adapters);
         break;
     default:
-        snprintf(text, WIRE_TEXT, "lendable %s (capacity %s, lent %s), needs %s",
-                 units_format_size(model_lendable_bytes(d), has), units_format_size(model_capacity_bytes(d), capacity),
-                 units_format_size(d->lent_bytes, lent), units_format_size(q->size_bytes, needs));
+        verdict_memory(q, d, text);
     }
 }
 

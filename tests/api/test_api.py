@@ -588,6 +588,24 @@ class Recovery(Rack):
         self.refused(self.admin.post("/v1/nodes/n1/fence", {}), 422, "field_missing")
         self.refused(self.admin.post("/v1/nodes/nowhere/fence", {"boot_id": "x"}), 404, "node_unknown")
 
+    def test_a_fenced_node_that_is_forgotten_stays_refused_and_its_name_is_free(self):
+        agent = FakeAgent(self.server, "n9", self.join)
+        self.assertEqual(agent.register().status, 200)
+        agent.run()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n9").json["state"] == "ready")
+        agent.stop()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n9").json["state"] == "unreachable", 30)
+        self.assertEqual(self.admin.post("/v1/nodes/n9/fence", {"boot_id": agent.boot_id}).status, 200)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 204)
+        again = FakeAgent(self.server, "n8", self.join)
+        again.boot_id = agent.boot_id
+        self.refused(again.register(), 403, "forbidden")
+        other = FakeAgent(self.server, "n9", self.join)
+        self.assertEqual(other.register().status, 200)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 204)
+        audit = [a["action"] for a in self.admin.get("/v1/audit?limit=1000").json["items"] if a["object"] == "node/n9"]
+        self.assertEqual([a for a in audit if a.startswith("node.")], ["node.fence", "node.forget", "node.forget"])
+
 
 class Stream:
     """A reader of the event stream."""

@@ -119,6 +119,28 @@ class Danger(Rack):
         for a in (self.one, self.two):
             self.assertIn(a["id"], first["reason"])
 
+    def test_a_switch_that_nobody_reads_any_more_can_be_fenced(self):
+        fence = lambda name, body: self.admin.post(f"/v1/switches/{name}/fence", body)
+        fenced = lambda: self.admin.get("/v1/topology").json["switches"][0]["fenced"]
+        self.refused(fence("ocs9", {"name": "ocs9"}), 404, "not_found")
+        self.refused(fence("ocs1", {"name": "ocs9"}), 422, "field_invalid")
+        self.refused(fence("ocs1", {"name": "ocs1"}), 409, "conflict")  # it is read
+        mgmt = self.nodes["mgmt"]
+        mgmt.stop()
+        self.addCleanup(lambda: mgmt.thread.is_alive() or (mgmt.stopping.clear(), mgmt.run()))
+        self.wait_for(lambda: self.admin.get("/v1/nodes/mgmt").json["state"] == "unreachable", 30)
+        answer = fence("ocs1", {"name": "ocs1"})
+        self.assertEqual((answer.status, answer.json["switches"][0]["fenced"]), (200, True))
+        self.assertEqual(self.link()["state"], "down")
+        self.assertEqual(self.admin.get(f"/v1/attachments/{self.one['id']}").json["state"], "attached")  # shown in danger, not touched
+        self.assertEqual([d["to"] for d in self.dangers()], ["in_danger"])
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n3", "size_bytes": GIB, "donor": "n2"}), 409, "no_donor")
+        self.assertIn("switch.fence", [a["action"] for a in self.admin.get("/v1/audit?limit=1000").json["items"]])
+        mgmt.stopping.clear()
+        mgmt.run()
+        self.wait_for(lambda: not fenced())  # read again
+        self.wait_for(lambda: self.link()["state"] == "unknown")
+
     def test_a_link_that_an_operator_takes_out(self):
         link = self.link()
         self.goes_down_and_comes_back(*[lambda d=d: self.admin.patch("/v1/links", {"a": link["b"], "b": link["a"], "down": d})

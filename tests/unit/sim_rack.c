@@ -69,14 +69,36 @@ void sim_register(struct sim *s, size_t at)
     sim_commit(s);
 }
 
+int sim_cable(struct sim *s, const char *manager, struct err *e)
+{
+    struct rack_switch sw = { .name = "ocs1", .ports = 48, .latency_ns = 30 };
+    struct rack_link links[SIM_NODES_MAX * 4] = { 0 };
+    struct rack r = { .n_switches = 1, .switches = &sw, .links = links };
+    snprintf(sw.managed_by, sizeof sw.managed_by, "%s", manager);
+    for (size_t i = 0; i + 1 < s->n_nodes; i++)
+        for (unsigned p = 0; p < 4; p++) {
+            struct rack_link *l = &links[r.n_links++];
+            l->a.number = p % 2;
+            snprintf(l->a.owner, sizeof l->a.owner, "%s", s->nodes[i].name);
+            snprintf(l->a.adapter, sizeof l->a.adapter, "afu%u", p / 2);
+            snprintf(l->b.owner, sizeof l->b.owner, "ocs1");
+            l->b.number = (unsigned)(i * 4 + p + 1);
+            l->latency_ns = 20 + i;
+            l->gbps = 100;
+        }
+    sim_begin(s);
+    int rc = model_declare(s->m, &r, e);
+    if (rc < 0)
+        model_rollback(s->m);
+    sim_commit(s);
+    return rc;
+}
+
 void sim_star(struct sim *s, size_t n_servers)
 {
     struct err e = { 0 };
     *s = (struct sim){ .has_switch = true, .n_nodes = n_servers + 1 };
     ck_assert(model_new(&s->m, &e) == 0 && topology_new(&s->t, &e) == 0);
-    struct rack_switch sw = { .name = "ocs1", .ports = 48, .latency_ns = 30, .managed_by = "mgmt" };
-    struct rack_link *links = calloc(n_servers * 4, sizeof *links);
-    struct rack r = { .n_switches = 1, .switches = &sw, .links = links };
     for (size_t i = 0; i < s->n_nodes; i++) {
         struct sim_node *n = &s->nodes[i];
         if (i < n_servers)
@@ -87,21 +109,8 @@ void sim_star(struct sim *s, size_t n_servers)
         n->alive = true;
         n->next_base = ARENA_FIRST;
         sim_register(s, i);
-        for (unsigned p = 0; i < n_servers && p < 4; p++) {
-            struct rack_link *l = &links[r.n_links++];
-            l->a.number = p % 2;
-            snprintf(l->a.owner, sizeof l->a.owner, "%s", n->name);
-            snprintf(l->a.adapter, sizeof l->a.adapter, "afu%u", p / 2);
-            snprintf(l->b.owner, sizeof l->b.owner, "ocs1");
-            l->b.number = (unsigned)(i * 4 + p + 1);
-            l->latency_ns = 20 + i;
-            l->gbps = 100;
-        }
     }
-    sim_begin(s);
-    ck_assert_msg(model_declare(s->m, &r, &e) == 0, "%s", e.detail);
-    sim_commit(s);
-    free(links);
+    ck_assert_msg(sim_cable(s, "mgmt", &e) == 0, "%s", e.detail);
     sim_settle(s);
 }
 
@@ -396,17 +405,35 @@ void sim_settle(struct sim *s)
             sim_agent(s, i, true);
 }
 
+void sim_power_off(struct sim *s, size_t at)
+{
+    struct sim_node *n = &s->nodes[at];
+    n->alive = false;
+    n->n_buffers = n->n_segments = n->n_arenas = 0;
+    memset(n->registers, 0, sizeof n->registers);
+    memset(n->channels, 0, sizeof n->channels);
+}
+
 void sim_reboot(struct sim *s, size_t at)
 {
     struct sim_node *n = &s->nodes[at];
+    sim_power_off(s, at);
+    n->alive = true;
     n->boot++;
     n->lender++;
-    n->n_buffers = n->n_segments = n->n_arenas = 0;
     n->next_base = ARENA_FIRST + (uint64_t)n->boot * 64 * SECTION_BYTES / 8;
-    memset(n->registers, 0, sizeof n->registers);
-    memset(n->channels, 0, sizeof n->channels);
     s->clock_ms += 4000; /* it was silent for so long */
     sim_register(s, at);
+}
+
+int sim_fence(struct sim *s, size_t at, const char *boot_id, struct err *e)
+{
+    sim_begin(s);
+    int rc = lifecycle_fence(s->m, model_find_node(s->m, s->nodes[at].name), boot_id, e);
+    if (rc < 0)
+        model_rollback(s->m);
+    sim_commit(s);
+    return rc;
 }
 
 void sim_kill_lender(struct sim *s, size_t at)

@@ -73,8 +73,12 @@ extern void (*sim_on_commit)(struct model *m); /* unless NULL: called before the
 void sim_register(struct sim *s, size_t node);
 /* One round of one agent: reads its desired state, acts, reports.  'report' false: the report is lost. */
 void sim_agent(struct sim *s, size_t node, bool report);
-void sim_settle(struct sim *s);              /* rounds until nothing moves any more */
-void sim_reboot(struct sim *s, size_t node); /* new boot: everything it had is gone */
+void sim_settle(struct sim *s); /* rounds until nothing moves any more */
+/* Its cables and "ocs1", which 'manager' drives, as PUT /v1/topology declares them; -1 when that is refused. */
+int sim_cable(struct sim *s, const char *manager, struct err *e);
+void sim_power_off(struct sim *s, size_t node); /* everything it had is gone, and it says nothing */
+void sim_reboot(struct sim *s, size_t node);    /* off, and on again with a new boot */
+int sim_fence(struct sim *s, size_t node, const char *boot_id, struct err *e); /* as lifecycle_fence() */
 void sim_kill_lender(struct sim *s, size_t node);
 uint32_t sim_attach(struct sim *s, size_t node, uint64_t size_bytes, const char *donor); /* NONE when refused */
 void sim_detach(struct sim *s, uint32_t attachment);

@@ -69,6 +69,14 @@ static int report_nothing(uint64_t epoch, uint64_t revision, uint64_t sequence, 
     return rc;
 }
 
+static void power_off_and_fence(size_t node)
+{
+    sim_power_off(&s, node);
+    sim_pass(&s, 20000);
+    ck_assert_msg(sim_fence(&s, node, model_node(s.m, row(s.nodes[node].name))->boot_id, &e) == 0, "%s", e.detail);
+    sim_settle(&s);
+}
+
 static const struct wire_want_segment *wanted_segment(struct wire_desired *d)
 {
     ck_assert_int_eq(desired_build(s.m, row("n1"), d, &e), 0);
@@ -343,17 +351,8 @@ END_TEST
 START_TEST(a_range_that_ended_by_fencing_waits_for_both_sides_to_reboot)
 {
     uint32_t a = attached(0, "n2");
-    s.nodes[0].alive = false;
-    s.nodes[0].n_segments = 0;
-    memset(s.nodes[0].registers, 0, sizeof s.nodes[0].registers);
-    memset(s.nodes[0].channels, 0, sizeof s.nodes[0].channels);
-    sim_pass(&s, 20000);
-    sim_begin(&s);
-    ck_assert_int_eq(lifecycle_fence(s.m, row("n1"), "boot-1", &e), 0);
-    sim_commit(&s);
-    sim_settle(&s);
+    power_off_and_fence(0);
     ck_assert_ptr_null(at(a));
-    s.nodes[0].alive = true;
     sim_reboot(&s, 0);
     sim_settle(&s);
     a = attached(0, "n2");
@@ -377,30 +376,133 @@ static int forget(const char *name)
     return rc;
 }
 
-START_TEST(a_fenced_boot_is_not_forgotten)
+/* Somebody registers, with the adapters of a server. */
+static int claim(const char *name, const char *machine, const char *boot)
+{
+    struct wire_registration r = { .protocol_min = 1, .protocol_max = 1, .block_bytes = SIM_BLOCK, .n_adapters = 2 };
+    uint32_t out;
+    snprintf(r.name, sizeof r.name, "%s", name);
+    snprintf(r.machine_id, sizeof r.machine_id, "%s", machine);
+    snprintf(r.boot_id, sizeof r.boot_id, "%s", boot);
+    r.adapters[0] = (struct wire_adapter){ .name = "afu0",
+                                           .role = WIRE_COMPUTE,
+                                           .ports = 2,
+                                           .window_addr = UINT64_C(1) << 49,
+                                           .window_bytes = 4 * SECTION_BYTES };
+    r.adapters[1] = (struct wire_adapter){ .name = "afu1", .role = WIRE_MEMORY, .ports = 2 };
+    sim_begin(&s);
+    int rc = observed_register(s.m, &r, "claimed", &out, &e);
+    if (rc < 0)
+        model_rollback(s.m);
+    sim_commit(&s);
+    return rc;
+}
+
+static bool barred(const char *node, unsigned section)
+{
+    return model_section_barred(s.m, model_find_adapter(s.m, row(node), "afu0"), section);
+}
+
+START_TEST(a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten)
 {
     attached(0, "n2");
-    s.nodes[0].alive = false;
-    s.nodes[0].n_segments = 0;
-    memset(s.nodes[0].registers, 0, sizeof s.nodes[0].registers);
-    memset(s.nodes[0].channels, 0, sizeof s.nodes[0].channels);
-    sim_pass(&s, 20000);
-    sim_begin(&s);
-    ck_assert_int_eq(lifecycle_fence(s.m, row("n1"), "boot-1", &e), 0);
-    sim_commit(&s);
-    sim_settle(&s);
+    power_off_and_fence(0);
     ck_assert_uint_eq(model_node(s.m, row("n1"))->n_borrows, 0);
-    ck_assert_int_eq(forget("n1"), -1);
-    ck_assert_int_eq(e.code, ERR_CONFLICT);
-    s.nodes[0].alive = true;
+    ck_assert_int_eq(forget("n1"), 0);
+    ck_assert_int_eq(claim("n1", "machine-n1", "boot-1"), -1);
+    ck_assert_int_eq(e.code, ERR_FORBIDDEN);
+    ck_assert_int_eq(claim("n9", "machine-9", "boot-1"), -1); /* by whatever name */
+    ck_assert_int_eq(e.code, ERR_FORBIDDEN);
+    ck_assert_int_eq(claim("n1", "machine-9", "boot-9"), 0); /* the name is free */
+    ck_assert(barred("n1", 0) && !barred("n1", 1));
+    sim_reboot(&s, 1);
+    ck_assert(barred("n1", 0)); /* n2 rebooted, the machine that was n1 did not */
+}
+END_TEST
+
+START_TEST(a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted)
+{
+    attached(0, "n2");
+    sim_kill_lender(&s, 1);
+    sim_settle(&s);
     sim_reboot(&s, 0);
     sim_settle(&s);
-    ck_assert_int_eq(forget("n2"), -1); /* n1's section is barred as long as n2 is in that boot */
+    sim_expect_nothing(&s);
+    ck_assert(barred("n1", 0));
+    ck_assert_int_eq(forget("n2"), -1); /* that boot may come back */
     ck_assert_int_eq(e.code, ERR_CONFLICT);
-    sim_reboot(&s, 1);
-    sim_settle(&s);
+    power_off_and_fence(1);
     ck_assert_int_eq(forget("n2"), 0);
-    ck_assert_int_eq(forget("n1"), 0);
+    ck_assert(!barred("n1", 0)); /* n1 rebooted, and n2's half is refused for good */
+    ck_assert_int_eq(claim("n2", "machine-n2", "boot-1"), -1);
+}
+END_TEST
+
+START_TEST(a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted)
+{
+    attached(0, "n2");
+    power_off_and_fence(1);
+    ck_assert_int_eq(forget("n2"), -1); /* it still lends: the borrower may read it any moment */
+    sim_reboot(&s, 0);
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+    ck_assert(barred("n1", 0));
+    ck_assert_int_eq(forget("n2"), 0);
+    ck_assert(!barred("n1", 0));
+}
+END_TEST
+
+/* ---- switches that nobody drives any more -------------------------------------------------------------------------
+ */
+static int fence_switch(void)
+{
+    sim_begin(&s);
+    int rc = lifecycle_fence_switch(s.m, model_find_switch(s.m, "ocs1"), &e);
+    if (rc < 0)
+        model_rollback(s.m);
+    sim_commit(&s);
+    return rc;
+}
+
+START_TEST(a_switch_that_is_off_holds_nothing_up_and_joins_nothing_new)
+{
+    uint32_t a = attached(0, "n2");
+    ck_assert_int_eq(fence_switch(), -1); /* it is read */
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    s.nodes[3].alive = false;
+    sim_pass(&s, 20000);
+    sim_detach(&s, a);
+    sim_settle(&s);
+    ck_assert_int_eq(model_circuit(s.m, at(a)->circuit)->phase, PHASE_CLEAR);
+    ck_assert_int_eq(fence_switch(), 0);
+    sim_settle(&s);
+    ck_assert_ptr_null(at(a));
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 0);
+    ck_assert_uint_eq(sim_attach(&s, 0, GIB4, "n2"), NONE);
+    s.nodes[3].alive = true; /* it is not off after all: it is read again, and so is the join that was left */
+    sim_settle(&s);
+    ck_assert(!model_switch(s.m, model_find_switch(s.m, "ocs1"))->fenced);
+    a = sim_attach(&s, 0, GIB4, "n2");
+    ck_assert_uint_ne(a, NONE);
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED); /* the same two ports: the join that is wanted */
+}
+END_TEST
+
+START_TEST(another_node_takes_over_the_switch_of_a_fenced_manager)
+{
+    uint32_t a = attached(0, "n2");
+    s.nodes[3].alive = false;
+    ck_assert_int_eq(sim_cable(&s, "n3", &e), -1); /* it may still act */
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    sim_pass(&s, 20000);
+    ck_assert_int_eq(sim_fence(&s, 3, "boot-1", &e), 0);
+    ck_assert_int_eq(sim_cable(&s, "n3", &e), 0);
+    ck_assert_int_eq(forget("mgmt"), 0);
+    sim_detach(&s, a);
+    sim_settle(&s);
+    ck_assert_int_eq(model_circuit(s.m, at(a)->circuit)->phase, PHASE_CLEAR); /* n3 has not read it */
+    ck_assert_int_eq(claim("mgmt", "machine-mgmt", "boot-1"), -1);
 }
 END_TEST
 
@@ -413,6 +515,16 @@ START_TEST(what_nobody_owns_is_promised_to_nobody)
     ck_assert_uint_eq(model_node(s.m, row("n2"))->n_unowned, 1);
     ck_assert_uint_eq(model_lendable_bytes(model_node(s.m, row("n2"))), before - GIB4);
     ck_assert_uint_eq(sim_attach(&s, 0, before, "n2"), NONE);
+    struct placement p;
+    struct place_request r = {
+        .compute_node = row("n1"), .requested_bytes = before, .donor = row("n2"), .channels = 1
+    };
+    ck_assert_int_eq(placement_rank(&p, s.m, s.t, &r, &e), 0);
+    size_t said = 0;
+    for (size_t i = 0; i < p.n; i++)
+        said += strstr(p.candidates[i].detail, "held for nobody 4 GiB") != NULL;
+    ck_assert_uint_eq(said, 1);
+    placement_done(&p);
     ck_assert_uint_ne(sim_attach(&s, 0, before - GIB4, "n2"), NONE);
 }
 END_TEST
@@ -580,7 +692,11 @@ int main(void)
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
-    tcase_add_test(t, a_fenced_boot_is_not_forgotten);
+    tcase_add_test(t, a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten);
+    tcase_add_test(t, a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted);
+    tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
+    tcase_add_test(t, a_switch_that_is_off_holds_nothing_up_and_joins_nothing_new);
+    tcase_add_test(t, another_node_takes_over_the_switch_of_a_fenced_manager);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);

@@ -400,6 +400,84 @@ START_TEST(a_newer_database_is_refused)
 }
 END_TEST
 
+/* As version 4 left it; the sums of the tables that have new columns since are left out. */
+#define BACK_TO_4                                                                                                      \
+    "DROP TABLE bans; DROP TABLE epochs; ALTER TABLE switches DROP COLUMN fenced; UPDATE switches SET sum = 0;"        \
+    " PRAGMA user_version=4;"
+
+static void make_old_file(const char *more)
+{
+    struct sim s;
+    sim_on_commit = on_commit;
+    sim_star(&s, 2);
+    sim_attach(&s, 0, UINT64_C(4) << 30, "n2");
+    sim_settle(&s);
+    sim_done(&s);
+    store_close(store);
+    store = NULL;
+    edit_file(BACK_TO_4);
+    edit_file(more);
+}
+
+START_TEST(migration_checks_the_sums_that_are_there_and_makes_new_ones)
+{
+    struct model *m;
+    int64_t n;
+    make_old_file("UPDATE nodes SET fenced_boot_id = 'old', sum = 0 WHERE name = 'n1'");
+    open_store();
+    ck_assert(db_read_int(&store->db,
+                          "SELECT (SELECT count(*) FROM nodes WHERE sum = 0) + (SELECT count(*) FROM switches WHERE"
+                          " sum = 0) + (SELECT count(*) FROM bans WHERE sum = 0)",
+                          &n, &e) == 0);
+    ck_assert_int_eq(n, 0);
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    ck_assert_msg(store_load(store, m, &e) == 0, "%s", e.detail);
+    ck_assert(model_boot_banned(m, "old")); /* what was fenced before stays refused */
+    model_free(m);
+}
+END_TEST
+
+START_TEST(a_value_that_was_damaged_before_a_migration_is_found)
+{
+    make_old_file("UPDATE attachments SET offset_bytes = offset_bytes + 268435456");
+    expect_error(store_open(&store, path, &e), ERR_STORAGE, "is damaged");
+    int64_t version = 0;
+    struct db d = { 0 };
+    ck_assert(db_open(&d, path, DB_READER, &e) == 0 && db_read_int(&d, "PRAGMA user_version", &version, &e) == 0);
+    ck_assert_int_eq(version, 4); /* and the file is as it was */
+    db_close(&d);
+}
+END_TEST
+
+START_TEST(another_past_of_an_epoch_is_told_from_ours)
+{
+    char first[ID_SIZE];
+    struct model *m;
+    bool known;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    commit(m);
+    memcpy(first, store_instance(store), sizeof first);
+    uint64_t epoch = store_epoch(store), end = store_revision(store);
+    for (int start = 0; start < 3; start++) { /* however often it is started, and whatever is committed since */
+        store_close(store);
+        open_store();
+        for (int i = 0; i < 9; i++)
+            commit(m);
+        ck_assert(store_begin(store, &e) == 0);
+        ck_assert(store_knows(store, epoch, first, end, &known, &e) == 0 && known);
+        ck_assert(store_knows(store, epoch, first, end + 1, &known, &e) == 0 && !known);
+        ck_assert(store_knows(store, epoch, "another", end, &known, &e) == 0 && !known);
+        ck_assert(store_knows(store, store_epoch(store), store_instance(store), end + 1000, &known, &e) == 0 && known);
+        store_rollback(store);
+    }
+    ck_assert(store_begin(store, &e) == 0 && store_raise_epoch(store, 40, &e) == 0);
+    ck_assert(store_knows(store, epoch, "another", end + 1, &known, &e) == 0 && known); /* it was adopted over */
+    store_rollback(store);
+    model_free(m);
+}
+END_TEST
+
 START_TEST(a_foreign_database_is_refused)
 {
     store_close(store);
@@ -592,6 +670,9 @@ int main(void)
     tcase_add_test(tc, a_commit_reported_as_failed_that_is_there_after_all_stops_changes);
     tcase_add_test(tc, a_second_orchestrator_is_refused);
     tcase_add_test(tc, a_newer_database_is_refused);
+    tcase_add_test(tc, migration_checks_the_sums_that_are_there_and_makes_new_ones);
+    tcase_add_test(tc, a_value_that_was_damaged_before_a_migration_is_found);
+    tcase_add_test(tc, another_past_of_an_epoch_is_told_from_ours);
     tcase_add_test(tc, a_foreign_database_is_refused);
     tcase_add_test(tc, a_damaged_database_is_refused);
     tcase_add_test(tc, a_row_that_refers_to_nothing_is_refused);
