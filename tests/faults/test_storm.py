@@ -111,11 +111,11 @@ class Storm(unittest.TestCase):
             self.failures.append(text)
 
     def test_orchestrator_killed(self):
-        self.run_storm("memlaned killed under load", ["memlaned"], count(60, 200), count(150, 500))
+        self.run_storm("memlaned killed under load", ["memlaned"], count(200, 1000), count(500, 2500))
 
     def test_agents_killed(self):
         agents = [f"agent-n{i:02}" for i in range(1, 33)] + ["agent-mgmt"]
-        self.run_storm("agents killed under load", agents, count(60, 200), count(150, 500))
+        self.run_storm("agents killed under load", agents, count(200, 1000), count(500, 2500))
 
 
 if __name__ == "__main__":
