@@ -9,6 +9,7 @@
 #include "api/context.h"
 #include "api/gate.h"
 #include "api/http_answer.h"
+#include "api/leavers.h"
 #include "api/peers.h"
 #include "api/routes.h"
 #include "api/strangers.h"
@@ -41,11 +42,17 @@ struct http {
     struct MHD_Daemon *daemon;
     struct peers *peers;
     struct strangers strangers;
+    struct leavers *leavers;
     unsigned port, limit;
     pthread_mutex_t lock;
     pthread_cond_t woken;
     unsigned n_parked;
     bool stopping;
+};
+
+struct visitor { /* a connection */
+    struct stranger stranger;
+    struct leaver leaver;
 };
 
 /* ---- a request's life ---------------------------------------------------------------------------------------------
@@ -92,12 +99,24 @@ static void request_free(struct request *rq)
     free(rq);
 }
 
+static struct visitor *visitor_of(struct MHD_Connection *con)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(con, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
+static void visitor_busy(struct http *h, struct MHD_Connection *con, bool busy)
+{
+    struct visitor *v = visitor_of(con);
+    if (v)
+        leavers_busy(h->leavers, &v->leaver, busy);
+}
+
 static void completed(void *cls, struct MHD_Connection *con, void **con_cls, enum MHD_RequestTerminationCode why)
 {
-    (void)cls;
     struct request *rq = *con_cls;
-    (void)con;
     (void)why;
+    visitor_busy(cls, con, false);
     if (rq && rq->match.route)
         FAULT_POINT("sent.%s%s", rq->method, rq->match.route->pattern);
     request_free(rq);
@@ -139,6 +158,12 @@ bool http_park(struct request *rq)
         return false;
     rq->phase = PHASE_PARKED;
     return true;
+}
+
+bool http_client_gone(const struct request *rq)
+{
+    const struct visitor *v = visitor_of(rq->connection);
+    return v && leavers_gone(v->leaver.fd);
 }
 
 void http_wake(struct request *rq)
@@ -221,9 +246,9 @@ static int check_head(struct request *rq, const struct gate *g, const char *vers
 
 static void no_stranger(struct request *rq)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(rq->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    if (info && info->socket_context)
-        strangers_remove(&rq->api->http->strangers, info->socket_context);
+    struct visitor *v = visitor_of(rq->connection);
+    if (v)
+        strangers_remove(&rq->api->http->strangers, &v->stranger);
 }
 
 /* Answers true when the answer has to go out at once: the body's end is in doubt, too far away, or not sent yet. */
@@ -338,6 +363,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *con, const char 
         return ok ? MHD_YES : MHD_NO;
     }
     if (rq->phase == PHASE_BODY) {
+        visitor_busy(rq->api->http, rq->connection, true);
         run(rq);
     } else if (rq->phase == PHASE_PARKED) {
         rq->phase = PHASE_RUN;
@@ -382,23 +408,25 @@ static bool descriptors_scarce(int fd)
     return getrlimit(RLIMIT_NOFILE, &rl) == 0 && (rlim_t)fd + DESCRIPTORS_SPARE >= rl.rlim_cur;
 }
 
-static struct stranger *new_stranger(struct http *h, struct MHD_Connection *con)
+static struct visitor *new_visitor(struct http *h, struct MHD_Connection *con)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(con, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct stranger *x = info ? calloc(1, sizeof *x) : NULL;
-    if (!x)
+    struct visitor *v = info ? calloc(1, sizeof *v) : NULL;
+    if (!v)
         return NULL;
-    x->fd = info->connect_fd;
-    if (descriptors_scarce(x->fd))
+    v->stranger.fd = v->leaver.fd = info->connect_fd;
+    if (descriptors_scarce(info->connect_fd))
         strangers_evict(&h->strangers);
-    strangers_add(&h->strangers, x);
-    return x;
+    strangers_add(&h->strangers, &v->stranger);
+    leavers_add(h->leavers, &v->leaver);
+    return v;
 }
 
-static void forget_stranger(struct http *h, struct stranger *x)
+static void forget_visitor(struct http *h, struct visitor *v)
 {
-    strangers_remove(&h->strangers, x);
-    free(x);
+    strangers_remove(&h->strangers, &v->stranger);
+    leavers_remove(h->leavers, &v->leaver);
+    free(v);
 }
 
 static void connection_changed(void *cls, struct MHD_Connection *con, void **ctx,
@@ -411,9 +439,9 @@ static void connection_changed(void *cls, struct MHD_Connection *con, void **ctx
     else if (from)
         peers_leave(h->peers, from);
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        *ctx = new_stranger(h, con);
+        *ctx = new_visitor(h, con);
     else if (*ctx)
-        forget_stranger(h, *ctx);
+        forget_visitor(h, *ctx);
 }
 
 static void library_log(void *cls, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
@@ -486,6 +514,7 @@ static struct MHD_Daemon *start_daemon(struct http *h, int fd, unsigned limit)
 
 static void http_free(struct http *h)
 {
+    leavers_free(h->leavers);
     peers_free(h->peers);
     pthread_cond_destroy(&h->woken);
     pthread_mutex_destroy(&h->lock);
@@ -496,7 +525,7 @@ static int listen_and_run(struct http *h, const char *addr, unsigned port, struc
 {
     unsigned limit = h->limit = connection_limit();
     CLEANUP(cleanup_close) int fd = -1;
-    if (peers_new(&h->peers, limit, e) < 0 || bind_socket(addr, port, &fd, e) < 0)
+    if (peers_new(&h->peers, limit, e) < 0 || leavers_start(&h->leavers, e) < 0 || bind_socket(addr, port, &fd, e) < 0)
         return -1;
     h->port = port_of(fd);
     h->daemon = start_daemon(h, fd, limit);

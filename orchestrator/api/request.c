@@ -207,6 +207,11 @@ static bool waiter_ready(struct waiter *w, const struct model *m)
     return rq->ready(rq, m);
 }
 
+static bool waiter_gone(struct waiter *w)
+{
+    return http_client_gone(OF(waiter, w));
+}
+
 static void waiter_wake(struct waiter *w)
 {
     http_wake(OF(waiter, w));
@@ -217,7 +222,8 @@ void request_wait(struct request *rq, bool (*ready)(struct request *rq, const st
 {
     rq->ready = ready;
     rq->next = next;
-    rq->waiter = (struct waiter){ .ready = waiter_ready, .wake = waiter_wake, .deadline_ms = deadline_ms };
+    rq->waiter =
+        (struct waiter){ .ready = waiter_ready, .gone = waiter_gone, .wake = waiter_wake, .deadline_ms = deadline_ms };
     if (!http_park(rq)) {
         refuse_stopping(rq);
         return;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define IDLE_MS 60000
+#define LOOK_MS 1000 /* for those who are gone */
 
 struct waits {
     struct writer *writer;
@@ -36,13 +37,21 @@ static void link_waiter(struct waiter **head, struct waiter *w)
     *head = w;
 }
 
-/* Moves to '*due' what is ready, late or has to leave; answers the next deadline. */
+static bool is_due(const struct waits *w, struct waiter *i, const struct model *m, int64_t now_ms)
+{
+    if (w->closed || i->deadline_ms <= now_ms)
+        return true;
+    return m ? i->ready(i, m) : i->gone && i->gone(i);
+}
+
+/* Moves to '*due' what is ready, late or has to leave, and when there is no model to look at, whose client is gone;
+ * answers the time of the next look. */
 static int64_t sort_out(struct waits *w, const struct model *m, struct waiter **due)
 {
-    int64_t now_ms = time_monotonic_ms(), next_ms = now_ms + IDLE_MS;
+    int64_t now_ms = time_monotonic_ms(), next_ms = now_ms + (w->first ? LOOK_MS : IDLE_MS);
     for (struct waiter *i = w->first, *after; i; i = after) {
         after = i->next;
-        if (w->closed || i->deadline_ms <= now_ms || (m && i->ready(i, m))) {
+        if (is_due(w, i, m, now_ms)) {
             unlink_waiter(i);
             link_waiter(due, i);
         } else if (i->deadline_ms < next_ms) {
@@ -122,7 +131,7 @@ bool waits_add(struct waits *w, struct waiter *waiter)
     bool open = !w->closed, ready = open && waiter->ready(waiter, m);
     if (open && !ready) {
         link_waiter(&w->first, waiter);
-        if (waiter->deadline_ms < w->next_ms)
+        if (waiter->deadline_ms < w->next_ms || w->next_ms > time_monotonic_ms() + LOOK_MS)
             pthread_cond_signal(&w->earlier);
     }
     pthread_mutex_unlock(&w->lock);

@@ -2,7 +2,7 @@
  *
  * Whoever publishes asks every waiter, under the published model's read lock, whether it is ready, and wakes those that
  * are: no thread stands between a commit and who waits for it.  A thread of the room's own only keeps the deadlines.  A
- * waiter that is ready, late, or found when the room closes is taken out and woken, once. */
+ * waiter that is ready, late, left alone, or found when the room closes is taken out and woken, once. */
 #ifndef MEMLANE_WAITS_H
 #define MEMLANE_WAITS_H
 
@@ -13,6 +13,7 @@ struct waits;
 struct waiter { /* embedded; the room's while it waits */
     /* Under the read lock and the room's own: must not block. */
     bool (*ready)(struct waiter *w, const struct model *m);
+    bool (*gone)(struct waiter *w); /* nobody waits for it any more: asked every second; or NULL.  Must not block */
     void (*wake)(struct waiter *w); /* on any thread, without a lock; the waiter is the callee's again */
     int64_t deadline_ms;            /* monotonic */
     struct waiter *next, **link;

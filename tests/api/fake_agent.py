@@ -18,6 +18,7 @@ class FakeAgent:
         self.applied = (0, 0)
         self.session = self.instance = None
         self.buffers, self.segments, self.sections, self.channels = {}, {}, {}, {}
+        self.held = False  # true: it hears its orders and does nothing
         self.stopping = threading.Event()
         self.thread = None
         self.polls, self.reports = server.client(None), server.client(None)
@@ -99,6 +100,10 @@ class FakeAgent:
         while not self.stopping.is_set():
             try:
                 answer = self.poll(wait=1)
+                if self.held:
+                    self.report()
+                    self.stopping.wait(0.05)
+                    continue
                 if answer.status == 200:
                     self.apply(answer.json)
                 if answer.status == 409 or self.report().status == 409:

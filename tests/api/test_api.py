@@ -2,6 +2,7 @@
 import concurrent.futures
 import http.client
 import json
+import pathlib
 import re
 import resource
 import signal
@@ -501,6 +502,48 @@ class Attachments(Rack):
         answer = self.admin.post("/v1/backup")
         self.assertTrue(answer.body.startswith(b"SQLite format 3\0"))
         self.assertEqual([f.name for f in self.server.dir.glob("*backup*")], [])
+
+
+class Leaving(Rack):
+    """Clients that close before they have their answer leave no descriptor behind, long before any time-out."""
+
+    def open_files(self):
+        return len(list(pathlib.Path(f"/proc/{self.server.process.pid}/fd").iterdir()))
+
+    def connect(self, head, rest=b""):
+        s = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
+        s.sendall(f"{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.server.admin_token}\r\n".encode() + rest)
+        return s
+
+    def test_half_a_request_is_given_up(self):
+        self.admin.get("/v1/status")
+        before = self.open_files()
+        halves = (b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{", b"", b"Content-Le",
+                  b"\r\nGET /v1/sta")  # a whole request, and the rest of another's head
+        for n in range(40):
+            self.connect("GET /v1/status" if n % 4 == 3 else "POST /v1/tokens", halves[n % 4]).close()
+        self.wait_for(lambda: self.open_files() <= before, 6)
+
+    def test_who_waits_no_more_is_let_go(self):
+        self.wait_for(lambda: self.admin.get("/v1/status").status == 200)
+        before = self.open_files()
+        self.nodes["n1"].held = True  # so that nothing settles
+        made = self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}).json["id"]
+        waiting = [self.connect(f"DELETE /v1/attachments/{made}?wait=60", b"\r\n") for _ in range(10)]
+        self.wait_for(lambda: self.open_files() >= before + 10)
+        for s in waiting:
+            s.close()
+        self.wait_for(lambda: self.open_files() <= before, 6)
+        self.nodes["n1"].held = False
+        self.wait_for(lambda: self.admin.get(f"/v1/attachments/{made}").json["state"] == "detached")
+
+    def test_a_client_that_closes_its_half_gets_its_answer(self):
+        with self.connect("GET /v1/nodes", b"Connection: close\r\n\r\n") as s:
+            s.shutdown(socket.SHUT_WR)
+            got = b""
+            while chunk := s.recv(65536):
+                got += chunk
+        self.assertTrue(got.startswith(b"HTTP/1.1 200 ") and got.rstrip().endswith(b"}"), got[:200])
 
 
 class Agents(Rack):
