@@ -172,6 +172,8 @@ static void print_kernel(const struct page *p)
     const struct kernel_facts *k = &p->kernel;
     printf("kernel        %s%s%s%s\n", k->release[0] ? k->release : "unknown",
            k->boot_policy[0] ? ", memhp_default_state=" : "", k->boot_policy, k->movable_node ? ", movable_node" : "");
+    if (!k->release[0])
+        return; /* an emulated node's /proc does not say */
     if (k->options[0] == KERNEL_UNKNOWN) {
         printf("              its build configuration cannot be read (neither /proc/config.gz nor %s/config-%s)\n",
                p->config->boot_dir, k->release);
