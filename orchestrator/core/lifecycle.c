@@ -419,11 +419,21 @@ static bool undo_map(struct model *m, uint32_t at)
     return publish_undo(m, at, STEP_CONNECT);
 }
 
+/* The circuit is closed, or stays open for others. */
+static bool circuit_left(const struct model *m, uint32_t at)
+{
+    return model_circuit(m, model_attachment(m, at)->circuit)->phase == PHASE_CLOSED || circuit_kept(m, at);
+}
+
+/* The buffer is released while the circuit's other end closes: the compute end has been seen in reset by then, and the
+ * donor's agent resets its channel before it lets go of the buffer.  A node that is off by an operator's word only has
+ * its circuit cleared first (rule 4). */
 static bool undo_connect(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    const struct circuit *c = model_circuit(m, a->circuit);
-    if (c->phase != PHASE_CLOSED && !circuit_kept(m, at))
+    bool compute_left =
+        model_circuit(m, a->circuit)->phase >= PHASE_LEAVE_MEMORY && !lifecycle_fenced(m, a->compute_node);
+    if (!circuit_left(m, at) && !compute_left)
         return false;
     if (!release_proven(m, at))
         return false; /* what was proven before no longer holds: wait for it again */
@@ -437,6 +447,8 @@ static bool undo_lend(struct model *m, uint32_t at)
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
     bool fresh = lifecycle_fresh(m, a->donor, a->revision) && ma->ok;
     if ((fresh && !a->now_buffer && !a->now_id_held) || lifecycle_fenced(m, a->donor)) {
+        if (!circuit_left(m, at))
+            return false;
         finish(m, at);
         return true;
     }

@@ -3,6 +3,9 @@
  *   CLOSED -> JOIN (cross-connects) -> CHANNELS (both ends out of reset, settled): open
  *   CHANNELS -> LEAVE_COMPUTE -> LEAVE_MEMORY (ends back in reset) -> CLEAR (cross-connects) -> CLOSED
  *
+ * The compute end goes into reset in the same pass that parks the last section: an agent parks first, and refuses to
+ * reset a channel that a section uses.  The donor's end goes in the pass that releases the last buffer.
+ *
  * A phase is published by storing it with its revision, and done when the agents report it at that revision or later.
  * What is published is derived from the phase alone (desired.c), so it never flaps with what is observed.  A closing
  * that has begun is finished before the circuit opens again: its ports stay its own meanwhile. */
@@ -104,11 +107,18 @@ static bool ports_quiet(const struct model *m, const struct circuit *c)
     return true;
 }
 
+/* Neither open for it any more, nor to be opened: its parking is published, or its undo is further. */
+static bool has_left(const struct attachment *a)
+{
+    return !lifecycle_wants(a, STEP_CONNECT) ||
+           (a->goal == GOAL_ABSENT && a->step >= STEP_MAP && a->undoing <= STEP_MAP);
+}
+
 bool circuit_wanted(const struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
-        if (lifecycle_wants(model_attachment(m, i), STEP_CONNECT))
+        if (!has_left(model_attachment(m, i)))
             return !c->severed;
     return false;
 }

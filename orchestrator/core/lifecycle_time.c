@@ -66,7 +66,7 @@ static void tick_node(struct model *m, uint32_t at, int64_t *next)
         earlier(next, end);
 }
 
-static const char *waits_for(const struct attachment *a)
+static const char *waits_for(const struct model *m, const struct attachment *a)
 {
     switch (a->undoing) {
     case STEP_ONLINE:
@@ -76,7 +76,9 @@ static const char *waits_for(const struct attachment *a)
     case STEP_CONNECT:
         return "waiting for the circuit to close";
     default:
-        return "waiting for the donor to release the buffer";
+        return a->now_id_held || !lifecycle_fresh(m, a->donor, a->revision)
+                   ? "waiting for the donor to release the buffer"
+                   : "waiting for the circuit to close";
     }
 }
 
@@ -101,7 +103,7 @@ static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
     } else if (a->goal == GOAL_ABSENT && a->state != ATT_STUCK && !a->quarantined) {
         int64_t end = a->progress_ms + lifecycle_scaled(m, UNDO_LIMIT_MS);
         if (m->now_ms >= end)
-            lifecycle_stick(m, at, waits_for(a));
+            lifecycle_stick(m, at, waits_for(m, a));
         else
             earlier(next, end);
     }

@@ -58,8 +58,8 @@ static char *told_of(struct lab *r, const struct model_event *ev)
             return r->circuits[i].told;
     unsigned at = r->n_circuits < 64 ? r->n_circuits++ : 0;
     for (unsigned i = 0; r->n_circuits == 64 && i < 64; i++)
-        if (model_find_circuit(r->m, r->circuits[i].id) == NONE)
-            at = i;
+        if (model_find_circuit(r->m, r->circuits[i].id) == NONE && !strcmp(r->circuits[i].told, "planned"))
+            at = i; /* over; one that closes and goes in one commit has its last event still before it */
     snprintf(r->circuits[at].id, ID_SIZE, "%s", name);
     snprintf(r->circuits[at].told, 16, "planned");
     return r->circuits[at].told;

@@ -33,6 +33,31 @@ START_TEST(attach_goes_through_all_steps_and_detach_leaves_nothing)
 }
 END_TEST
 
+/* Each report that an undo waits for is a commit and a way to an agent and back: four of them, and no more. */
+START_TEST(a_detach_waits_for_four_reports)
+{
+    struct sim s;
+    sim_star(&s, 2);
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    sim_settle(&s);
+    sim_detach(&s, a);
+    uint32_t circuit = at(&s, a)->circuit;
+    sim_agent(&s, 0, true); /* blocks offline */
+    ck_assert_int_eq(at(&s, a)->undoing, STEP_MAP);
+    ck_assert_int_eq(model_circuit(s.m, circuit)->phase, PHASE_LEAVE_COMPUTE);
+    sim_agent(&s, 0, true); /* section parked, channel in reset */
+    ck_assert_int_eq(at(&s, a)->undoing, STEP_LEND);
+    ck_assert_int_eq(model_circuit(s.m, circuit)->phase, PHASE_LEAVE_MEMORY);
+    sim_agent(&s, 1, true); /* channel in reset, buffer released */
+    ck_assert_int_eq(at(&s, a)->state, ATT_DETACHING);
+    ck_assert_int_eq(model_circuit(s.m, circuit)->phase, PHASE_CLEAR);
+    sim_agent(&s, 2, true); /* cross-connects cleared */
+    ck_assert_ptr_null(at(&s, a));
+    sim_expect_nothing(&s);
+    sim_done(&s);
+}
+END_TEST
+
 START_TEST(a_restart_before_the_circuit_is_open_does_not_make_it_so)
 {
     struct sim s;
@@ -411,6 +436,7 @@ int main(void)
     tcase_set_timeout(one, 60);
     tcase_set_timeout(many, 120);
     tcase_add_test(one, attach_goes_through_all_steps_and_detach_leaves_nothing);
+    tcase_add_test(one, a_detach_waits_for_four_reports);
     tcase_add_test(one, a_restart_before_the_circuit_is_open_does_not_make_it_so);
     tcase_add_test(one, a_circuit_and_section_stay_while_another_uses_them);
     tcase_add_test(one, failed_lend_ends_failed_and_holds_nothing);

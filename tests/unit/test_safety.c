@@ -69,11 +69,16 @@ static int report_nothing(uint64_t epoch, uint64_t revision, uint64_t sequence, 
     return rc;
 }
 
-static void power_off_and_fence(size_t node)
+static void fence(size_t node)
 {
     sim_power_off(&s, node);
     sim_pass(&s, 20000);
     ck_assert_msg(sim_fence(&s, node, model_node(s.m, row(s.nodes[node].name))->boot_id, &e) == 0, "%s", e.detail);
+}
+
+static void power_off_and_fence(size_t node)
+{
+    fence(node);
     sim_settle(&s);
 }
 
@@ -345,6 +350,23 @@ START_TEST(a_range_that_ended_in_quarantine_waits_for_both_sides_to_reboot)
     sim_settle(&s);
     a = attached(0, "n2");
     ck_assert_uint_eq(at(a)->section, 0);
+}
+END_TEST
+
+/* Should the operator be wrong, there is no way left to the memory when it is given to others. */
+START_TEST(a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes)
+{
+    uint32_t a = attached(0, "n2"), circuit = at(a)->circuit;
+    fence(0);
+    ck_assert_int_eq(at(a)->undoing, STEP_CONNECT);
+    sim_agent(&s, 1, true);
+    ck_assert_int_eq(model_circuit(s.m, circuit)->phase, PHASE_CLEAR);
+    ck_assert_int_eq(at(a)->undoing, STEP_CONNECT);
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1);
+    sim_agent(&s, s.n_nodes - 1, true);
+    ck_assert_int_eq(at(a)->undoing, STEP_LEND);
+    sim_settle(&s);
+    ck_assert_ptr_null(at(a));
 }
 END_TEST
 
@@ -692,6 +714,7 @@ int main(void)
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
+    tcase_add_test(t, a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes);
     tcase_add_test(t, a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten);
     tcase_add_test(t, a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted);
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
