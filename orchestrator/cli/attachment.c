@@ -1,9 +1,9 @@
 /* attachment.c - attach, detach, attachment list, show, retry, cancel. */
 #include "cli.h"
 #include "follow.h"
+#include "list.h"
 #include "names.h"
 #include "request.h"
-#include "table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -138,6 +138,19 @@ int command_attachment_cancel(struct cli *c)
     return send_and_show(c, "/cancel");
 }
 
+static void attachment_row(const struct cli *c, const json_t *a, struct table *t)
+{
+    char id[SHORT_ID + 1], size[UNITS_SIZE_MAX], blocks[48], section[16];
+    const char *full = text_of(a, "id");
+    snprintf(blocks, sizeof blocks, "%u/%u", (unsigned)number_of(a, "blocks_online"),
+             (unsigned)number_of(a, "blocks_total"));
+    snprintf(section, sizeof section, "%u", (unsigned)number_of(a, "section"));
+    table_add(t,
+              (const char *[]){ c->format == CLI_WIDE ? full : short_id(full, id), text_of(a, "state"),
+                                text_of(a, "compute_node"), text_of(a, "donor"), size_of(a, "size_bytes", size), blocks,
+                                section, text_of(a, "circuit"), text_of(a, "created_at"), text_of(a, "reason") });
+}
+
 int command_attachment_list(struct cli *c)
 {
     static const struct table_column columns[] = {
@@ -145,31 +158,12 @@ int command_attachment_list(struct cli *c)
         { "SIZE", TABLE_NUMBER },  { "BLOCKS", TABLE_NUMBER }, { "SECTION", TABLE_NUMBER }, { "CIRCUIT", TABLE_TEXT },
         { "CREATED", TABLE_TEXT }, { "REASON", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *list = NULL;
+    static const struct list_view view = { columns, ARRAY_LEN(columns), attachment_row };
     char path[512], state[256], node[256];
     snprintf(path, sizeof path, "/v1/attachments?state=%s%s%s",
              cli_escape(c->options.state ? c->options.state : "live", state, sizeof state),
              c->options.node ? "&node=" : "", cli_escape(c->options.node ? c->options.node : "", node, sizeof node));
-    int rc = cli_list(c, path, &list);
-    if (rc || c->json)
-        return rc ? rc : cli_print_json(c, list);
-    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
-    const json_t *a;
-    size_t i;
-    json_array_foreach(items_of(list), i, a)
-    {
-        char id[SHORT_ID + 1], size[UNITS_SIZE_MAX], blocks[48], section[16];
-        snprintf(blocks, sizeof blocks, "%u/%u", (unsigned)number_of(a, "blocks_online"),
-                 (unsigned)number_of(a, "blocks_total"));
-        snprintf(section, sizeof section, "%u", (unsigned)number_of(a, "section"));
-        const char *full = text_of(a, "id");
-        table_add(t, (const char *[]){ c->format == CLI_WIDE ? full : short_id(full, id), text_of(a, "state"),
-                                       text_of(a, "compute_node"), text_of(a, "donor"), size_of(a, "size_bytes", size),
-                                       blocks, section, text_of(a, "circuit"), text_of(a, "created_at"),
-                                       text_of(a, "reason") });
-    }
-    table_print(t);
-    return EXIT_DONE;
+    return list_show(c, path, &view);
 }
 
 static void print_field(const char *name, const char *text)

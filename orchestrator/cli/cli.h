@@ -33,7 +33,7 @@ struct cli_options {
     const char *state, *node, *after, *limit, *role, *name, *expires, *reason;
     const char *without[CLI_AVOID_MAX + 1];
     bool needs_approval;
-    bool wait, declared, yes, reasons, help, version;
+    bool wait, declared, yes, reasons, all, help, version;
 };
 
 enum cli_format { CLI_TABLE, CLI_WIDE, CLI_JSON, CLI_JSONL, CLI_CSV };

@@ -1,32 +1,109 @@
 /* event.c - event list, follow. */
-#include "cli.h"
+#include "list.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define RECONNECT_PAUSE_MS 500
 #define LIMIT_DEFAULT 50
+#define PAGE_MAX 1000
+#define WHAT_MAX 320
 
 struct follower {
     struct cli *cli;
     char last_id[32];
 };
 
+/* ---- one event ----------------------------------------------------------------------------------------------------
+ */
+static const char *size_text(const char *number, char buf[UNITS_SIZE_MAX])
+{
+    struct err ignored;
+    uint64_t bytes;
+    return units_parse_u64(number, &bytes, &ignored) == 0 ? units_format_size(bytes, buf) : number;
+}
+
+/* "pending -> attached", "undo map", "412GiB -> 348GiB: free memory" */
+static const char *what_happened(const json_t *event, char buf[WHAT_MAX])
+{
+    const char *type = text_of(event, "type"), *from = text_of(event, "from"), *to = text_of(event, "to");
+    const char *reason = text_of(event, "reason");
+    char was[UNITS_SIZE_MAX], is[UNITS_SIZE_MAX];
+    bool step = !strcmp(type, "attachment.step");
+    if (!strcmp(type, "node.memory")) {
+        from = size_text(from, was);
+        to = size_text(to, is);
+        reason = "free memory";
+    }
+    snprintf(buf, WHAT_MAX, "%.60s%s%.60s%s%.180s", from,
+             !*from || !*to ? ""
+             : step         ? " "
+                            : " -> ",
+             to, *reason ? ": " : "", reason);
+    return buf;
+}
+
 static void print_event(const struct cli *c, const json_t *event)
 {
-    const char *from = text_of(event, "from"), *to = text_of(event, "to"), *reason = text_of(event, "reason");
+    char what[WHAT_MAX];
     if (c->json) {
         json_dumpf(event, stdout, JSON_COMPACT);
         putchar('\n');
     } else {
-        printf("%8" PRIu64 "  %s  %-20s %-28s %s%s%s%s%s  [%s]\n", number_of(event, "id"), text_of(event, "at"),
-               text_of(event, "type"), text_of(event, "object"), from, *from && *to ? " -> " : "", to,
-               *reason ? ": " : "", reason, text_of(event, "actor"));
+        printf("%8" PRIu64 "  %s  %-20s %-28s %s  [%s]\n", number_of(event, "id"), text_of(event, "at"),
+               text_of(event, "type"), text_of(event, "object"), what_happened(event, what), text_of(event, "actor"));
     }
     fflush(stdout);
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------------------
+ */
+static void event_row(const struct cli *c UNUSED, const json_t *event, struct table *t)
+{
+    char id[24], what[WHAT_MAX];
+    snprintf(id, sizeof id, "%" PRIu64, number_of(event, "id"));
+    table_add(t, (const char *[]){ id, text_of(event, "at"), text_of(event, "type"), text_of(event, "object"),
+                                   what_happened(event, what), text_of(event, "actor") });
+}
+
+/* Numbers on their way: where they began and where they got to is what counts. */
+static bool is_count(const json_t *event)
+{
+    const char *type = text_of(event, "type");
+    return !strcmp(type, "attachment.progress") || !strcmp(type, "node.memory");
+}
+
+/* The next event of the same object, when it goes on counting; NULL when it says something else, or there is none. */
+static json_t *next_count(const json_t *events, size_t at)
+{
+    const json_t *event = json_array_get(events, at);
+    for (size_t i = at + 1; i < json_array_size(events); i++) {
+        json_t *later = json_array_get(events, i);
+        if (!strcmp(text_of(later, "object"), text_of(event, "object")))
+            return strcmp(text_of(later, "type"), text_of(event, "type")) ? NULL : later;
+    }
+    return NULL;
+}
+
+/* Leaves one event of each run of counts: the last one, from where the first one began.  Their number. */
+static size_t fold(json_t *events)
+{
+    size_t folded = 0;
+    for (size_t i = 0; i < json_array_size(events);) {
+        json_t *event = json_array_get(events, i), *later = is_count(event) ? next_count(events, i) : NULL;
+        if (!later) {
+            i++;
+            continue;
+        }
+        json_object_set(later, "from", json_object_get(event, "from"));
+        json_array_remove(events, i);
+        folded++;
+    }
+    return folded;
 }
 
 static int number_option(const char *name, const char *text, uint64_t fallback, uint64_t *out)
@@ -38,30 +115,50 @@ static int number_option(const char *name, const char *text, uint64_t fallback, 
     return EXIT_DONE;
 }
 
+/* Where the last 'n' events begin. */
+static int last_events(struct cli *c, uint64_t n, uint64_t *after)
+{
+    CLEANUP(json_cleanup) json_t *latest = NULL;
+    int rc = cli_get(c, "/v1/attachments?limit=1", &latest); /* for its as_of: the last event's number */
+    uint64_t last = number_of(latest, "as_of");
+    *after = last > n ? last - n : 0;
+    return rc;
+}
+
 int command_event_list(struct cli *c)
 {
-    CLEANUP(json_cleanup) json_t *latest = NULL, *page = NULL;
+    static const struct table_column columns[] = {
+        { "ID", TABLE_NUMBER },   { "AT", TABLE_TEXT },   { "TYPE", TABLE_TEXT },
+        { "OBJECT", TABLE_TEXT }, { "WHAT", TABLE_TEXT }, { "BY", TABLE_TEXT },
+    };
+    static const struct list_view view = { columns, ARRAY_LEN(columns), event_row };
+    CLEANUP(json_cleanup) json_t *page = NULL;
     uint64_t after, limit;
     char path[128];
+    bool folds = !c->json && !c->options.all;
     int rc = number_option("limit", c->options.limit, LIMIT_DEFAULT, &limit);
     if (rc == EXIT_DONE)
         rc = number_option("after", c->options.after, 0, &after);
-    if (rc == EXIT_DONE && !c->options.after) {
-        rc = cli_get(c, "/v1/attachments?limit=1", &latest); /* for its as_of: the last event's number */
-        uint64_t last = number_of(latest, "as_of");
-        after = last > limit ? last - limit : 0;
-    }
-    if (rc)
+    if (rc == EXIT_DONE && !limit)
+        rc = cli_usage("--limit takes a number from 1");
+    uint64_t asked = folds && limit < PAGE_MAX ? PAGE_MAX : limit;
+    if (rc == EXIT_DONE && !c->options.after)
+        rc = last_events(c, asked, &after);
+    snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%" PRIu64, after, asked);
+    if (rc || (rc = cli_get(c, path, &page)))
         return rc;
-    snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%" PRIu64, after, limit);
-    if ((rc = cli_get(c, path, &page)))
-        return rc;
-    const json_t *one;
-    size_t i;
-    json_array_foreach(json_object_get(page, "items"), i, one) print_event(c, one);
-    return EXIT_DONE;
+    json_t *events = json_object_get(page, "items");
+    size_t folded = folds ? fold(events) : 0;
+    while (json_array_size(events) > limit)
+        json_array_remove(events, c->options.after ? json_array_size(events) - 1 : 0);
+    rc = list_print(c, page, &view);
+    if (folded && isatty(STDERR_FILENO))
+        fputs("(counts on their way are folded into their last; --all shows each)\n", stderr);
+    return rc;
 }
 
+/* ---- follow -------------------------------------------------------------------------------------------------------
+ */
 static bool on_event(void *arg, const struct client_event *ev)
 {
     struct follower *f = arg;

@@ -1,7 +1,7 @@
 /* node.c - node list, show, cordon, uncordon, fence, forget. */
 #include "cli.h"
+#include "list.h"
 #include "names.h"
-#include "table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -63,6 +63,18 @@ static void print_reasons(const json_t *nodes)
     }
 }
 
+static void node_row(const struct cli *c UNUSED, const json_t *n, struct table *t)
+{
+    char state[64], role[16], trouble[200], memory[UNITS_SIZE_MAX], free_[UNITS_SIZE_MAX], lendable[UNITS_SIZE_MAX];
+    char lent[UNITS_SIZE_MAX], borrowed[UNITS_SIZE_MAX];
+    roles_of(n, role, sizeof role);
+    trouble_of(n, trouble, sizeof trouble);
+    table_add(t, (const char *[]){ text_of(n, "name"), node_state(n, state), role, size_of(n, "memory_bytes", memory),
+                                   size_of(n, "free_bytes", free_), size_of(n, "lendable_bytes", lendable),
+                                   size_of(n, "lent_bytes", lent), size_of(n, "borrowed_bytes", borrowed),
+                                   text_of(n, "version"), trouble });
+}
+
 int command_node_list(struct cli *c)
 {
     static const struct table_column columns[] = {
@@ -70,29 +82,12 @@ int command_node_list(struct cli *c)
         { "FREE", TABLE_NUMBER }, { "LENDABLE", TABLE_NUMBER }, { "LENT", TABLE_NUMBER }, { "BORROWED", TABLE_NUMBER },
         { "AGENT", TABLE_TEXT },  { "REASON", TABLE_TEXT },
     };
+    static const struct list_view view = { columns, ARRAY_LEN(columns), node_row };
     CLEANUP(json_cleanup) json_t *list = NULL;
     int rc = cli_list(c, "/v1/nodes", &list);
-    if (rc || c->json)
-        return rc ? rc : cli_print_json(c, list);
-    if (c->options.reasons) {
-        print_reasons(items_of(list));
-        return EXIT_DONE;
-    }
-    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
-    const json_t *n;
-    size_t i;
-    json_array_foreach(items_of(list), i, n)
-    {
-        char state[64], role[16], trouble[200], memory[UNITS_SIZE_MAX], free_[UNITS_SIZE_MAX], lendable[UNITS_SIZE_MAX];
-        char lent[UNITS_SIZE_MAX], borrowed[UNITS_SIZE_MAX];
-        roles_of(n, role, sizeof role);
-        trouble_of(n, trouble, sizeof trouble);
-        table_add(t, (const char *[]){ text_of(n, "name"), node_state(n, state), role,
-                                       size_of(n, "memory_bytes", memory), size_of(n, "free_bytes", free_),
-                                       size_of(n, "lendable_bytes", lendable), size_of(n, "lent_bytes", lent),
-                                       size_of(n, "borrowed_bytes", borrowed), text_of(n, "version"), trouble });
-    }
-    table_print(t);
+    if (rc || c->json || !c->options.reasons)
+        return rc ? rc : list_print(c, list, &view);
+    print_reasons(items_of(list));
     return EXIT_DONE;
 }
 

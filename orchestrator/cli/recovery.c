@@ -1,9 +1,16 @@
 /* recovery.c - unowned, recovery show, recovery adopt: after an old database was restored. */
 #include "cli.h"
-#include "table.h"
+#include "list.h"
 
 #include <stdio.h>
 #include <string.h>
+
+static void unowned_row(const struct cli *c UNUSED, const json_t *one, struct table *t)
+{
+    char size[UNITS_SIZE_MAX];
+    table_add(t, (const char *[]){ text_of(one, "node"), text_of(one, "kind"), text_of(one, "id"),
+                                   size_of(one, "size_bytes", size), text_of(one, "since"), text_of(one, "detail") });
+}
 
 int command_unowned(struct cli *c)
 {
@@ -11,19 +18,8 @@ int command_unowned(struct cli *c)
         { "NODE", TABLE_TEXT },   { "KIND", TABLE_TEXT },  { "ID", TABLE_TEXT },
         { "SIZE", TABLE_NUMBER }, { "SINCE", TABLE_TEXT }, { "WHAT", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *list = NULL;
-    int rc = cli_list(c, "/v1/unowned", &list);
-    if (rc || c->json)
-        return rc ? rc : cli_print_json(c, list);
-    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
-    const json_t *one;
-    size_t i;
-    char size[UNITS_SIZE_MAX];
-    json_array_foreach(items_of(list), i, one) table_add(
-        t, (const char *[]){ text_of(one, "node"), text_of(one, "kind"), text_of(one, "id"),
-                             size_of(one, "size_bytes", size), text_of(one, "since"), text_of(one, "detail") });
-    table_print(t);
-    return EXIT_DONE;
+    static const struct list_view view = { columns, ARRAY_LEN(columns), unowned_row };
+    return list_show(c, "/v1/unowned", &view);
 }
 
 static void print_recovery(const struct cli *c, const json_t *r)

@@ -1,6 +1,6 @@
 /* token.c - token create, list, revoke. */
 #include "cli.h"
-#include "table.h"
+#include "list.h"
 
 #include <stdio.h>
 
@@ -29,24 +29,20 @@ int command_token_create(struct cli *c)
     return EXIT_DONE;
 }
 
+static void token_row(const struct cli *c UNUSED, const json_t *token, struct table *t)
+{
+    table_add(t, (const char *[]){ text_of(token, "id"), text_of(token, "role"), text_of(token, "name"),
+                                   text_of(token, "created_at"), text_of(token, "expires_at") });
+}
+
 int command_token_list(struct cli *c)
 {
     static const struct table_column columns[] = {
         { "ID", TABLE_TEXT },      { "ROLE", TABLE_TEXT },    { "NAME", TABLE_TEXT },
         { "CREATED", TABLE_TEXT }, { "EXPIRES", TABLE_TEXT },
     };
-    CLEANUP(json_cleanup) json_t *list = NULL;
-    int rc = cli_list(c, "/v1/tokens", &list);
-    if (rc || c->json)
-        return rc ? rc : cli_print_json(c, list);
-    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
-    const json_t *one;
-    size_t i;
-    json_array_foreach(items_of(list), i, one)
-        table_add(t, (const char *[]){ text_of(one, "id"), text_of(one, "role"), text_of(one, "name"),
-                                       text_of(one, "created_at"), text_of(one, "expires_at") });
-    table_print(t);
-    return EXIT_DONE;
+    static const struct list_view view = { columns, ARRAY_LEN(columns), token_row };
+    return list_show(c, "/v1/tokens", &view);
 }
 
 int command_token_revoke(struct cli *c)
