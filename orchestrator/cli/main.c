@@ -4,6 +4,7 @@
  * could read it.  All options are in one table; a command names those that it takes. */
 #include "args.h"
 #include "cli.h"
+#include "complete.h"
 
 #include <fcntl.h>
 #include <locale.h>
@@ -51,7 +52,7 @@ static const struct command {
     { "token create", "", 0, 0, "role name expires needs-approval", command_token_create,
       "a new token; it is shown once" },
     { "token list", "", 0, 0, "", command_token_list, "tokens, without their secrets" },
-    { "token revoke", "ID", 1, 1, "", command_token_revoke, "end a token" },
+    { "token revoke", "TOKEN", 1, 1, "", command_token_revoke, "end a token" },
     { "enrolment list", "", 0, 0, "", command_enrolment_list, "nodes that wait for approval" },
     { "enrolment approve", "NODE", 1, 1, "", command_enrolment_approve, "let it lend and borrow" },
     { "enrolment refuse", "NODE", 1, 1, "", command_enrolment_refuse, "refuse it, also when it comes again" },
@@ -283,11 +284,93 @@ static int set_up(void)
     return connect_client(&e) < 0 ? cli_fail(&cli, &e) : EXIT_DONE;
 }
 
+/* ---- completion ---------------------------------------------------------------------------------------------------
+ */
+static const struct known_option *option_named(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if ((!strncmp(word, "--", 2) && !strcmp(word + 2, known[i].option.name)) ||
+            (known[i].option.letter && word[0] == '-' && word[1] == known[i].option.letter && !word[2]))
+            return &known[i];
+    return NULL;
+}
+
+static void complete_options(const struct command *command, const char *begun)
+{
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        char word[48];
+        snprintf(word, sizeof word, "--%s", known[i].option.name);
+        if (known[i].common || (command && takes(command, known[i].option.name)))
+            complete_words(word, begun);
+    }
+}
+
+/* The word that comes after 'group' ("" or "node") in a command's name; each once. */
+static void complete_command(const char *group, const char *begun)
+{
+    size_t len = strlen(group);
+    const char *before = "";
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        const char *words = commands[i].words;
+        if (len && (strncmp(words, group, len) != 0 || words[len] != ' '))
+            continue;
+        const char *next = words + (len ? len + 1 : 0);
+        char word[32];
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(next, " "), next);
+        if (strncmp(before, next, strlen(word)) != 0 || (before[strlen(word)] && before[strlen(word)] != ' '))
+            complete_words(word, begun);
+        before = next;
+    }
+}
+
+/* The operand number 'at' of the command, as in "NODE SIZE". */
+static void complete_operand(const struct command *command, size_t at, const char *begun)
+{
+    const char *kind = command->operands;
+    for (; at > 0 && *kind; at--)
+        kind += strcspn(kind, " ") + (strchr(kind, ' ') != NULL);
+    char name[32];
+    kind += *kind == '[';
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(kind, " ]"), kind);
+    complete_value(&cli, name, begun);
+}
+
+/* What can stand in the place of the last word; the words before it are as typed. */
+static int complete(int argc, char **argv)
+{
+    struct err ignored = { 0 };
+    const char *words[WORDS_MAX], *begun = argc ? argv[argc - 1] : "";
+    size_t n = 0;
+    const struct known_option *option = argc > 1 ? option_named(argv[argc - 2]) : NULL;
+    for (int i = 0; i + 1 < argc && n < WORDS_MAX; i++) {
+        const struct known_option *o = argv[i][0] == '-' ? option_named(argv[i]) : NULL;
+        if (argv[i][0] != '-' && (n || strcmp(argv[i], "help") != 0))
+            words[n++] = argv[i];
+        i += o && o->metavar;
+    }
+    int at = 0;
+    const struct command *command = n ? find_command((int)n, (char **)words, &at) : NULL;
+    if (connect_client(&ignored) < 0)
+        return EXIT_DONE;
+    if (option && option->metavar)
+        complete_value(&cli, option->metavar, begun);
+    else if (begun[0] == '-')
+        complete_options(command, begun);
+    else if (command)
+        complete_operand(command, n - (size_t)at, begun);
+    else if (n < 2)
+        complete_command(n ? words[0] : "", begun);
+    client_free(cli.client);
+    return EXIT_DONE;
+}
+
 int main(int argc, char **argv)
 {
     char *words[WORDS_MAX];
     signal(SIGPIPE, SIG_IGN);
     argc--, argv++;
+    if (argc && !strcmp(argv[0], "__complete"))
+        return complete(argc - 1, argv + 1);
     int lead = leading_options(argc, argv), at = lead, n = 0, rc;
     bool help = at < argc && !strcmp(argv[at], "help");
     at += help;
