@@ -212,10 +212,14 @@ static void adopt_circuit(struct model *m, uint32_t at, bool touched)
     struct circuit *c = model_edit_circuit(m, model_attachment(m, at)->circuit);
     if (c->phase != PHASE_CLOSED)
         return;
+    char object[ID_SIZE + 12];
+    enum circuit_state state = touched ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
     c->phase = PHASE_CHANNELS;
     c->revision = m->revision;
     c->verified = touched;
-    c->state = touched ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
+    snprintf(object, sizeof object, "circuit/%s", c->id);
+    model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "adopted");
+    c->state = state;
 }
 
 /* Both halves, the register between them and the path: as it was. */

@@ -136,6 +136,7 @@ struct section {
     uint64_t base;             /* durable; the arena's base; 0: not known yet */
     uint64_t park_revision;    /* durable; the revision that published its parking; 0: not parked by us */
     uint64_t seen_value;       /* volatile; the register as reported */
+    uint32_t n_unowned; /* derived from the nodes' lists: buffers and segments of nobody in it; nothing is placed */
     /* durable; a range of it ended in quarantine or by fencing: not used again before both sides rebooted
      * (model_section_barred).  The boots are hashed; 0: not barred; BARRED_FOR_EVER: the compute side is forgotten. */
     uint64_t barred_compute_boot, barred_donor_boot;
@@ -409,7 +410,7 @@ uint32_t model_circuit_next(const struct model *m, uint32_t circuit, uint32_t at
 bool model_port_free(const struct port *p); /* in no circuit, and not suspect */
 /* A range of the section ended in quarantine or by fencing, and one of its sides is still in that boot. */
 bool model_section_barred(const struct model *m, uint32_t adapter, unsigned section);
-/* May lead to a donor: bound to no circuit, and not barred. */
+/* May lead to a donor: bound to no circuit, not barred, and nothing of nobody is in it. */
 bool model_section_free(const struct model *m, uint32_t adapter, unsigned section);
 void model_bar_section(struct model *m, uint32_t attachment); /* the range of this attachment, on both sides */
 uint64_t model_capacity_bytes(const struct node *n);

@@ -200,12 +200,34 @@ static int check_totals(const struct model *m, struct totals *per_node, uint32_t
     return 0;
 }
 
+/* What nobody owns is counted in its sections. */
+static int check_unowned(const struct model *m, struct err *e)
+{
+    uint64_t listed = 0, counted = 0;
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
+        const struct node *n = model_node(m, i);
+        for (unsigned k = 0; n && k < n->n_unowned; k++) {
+            const struct unowned *u = &n->unowned[k];
+            bool buffer = !strcmp(u->kind, "buffer");
+            uint32_t compute = buffer ? model_find_node(m, u->compute_node) : i;
+            listed += u->section < WIRE_SECTIONS &&
+                      model_find_adapter(m, compute, buffer ? u->compute_adapter : u->adapter) != NONE;
+        }
+    }
+    for (uint32_t i = 0; i < model_count(m, MODEL_ADAPTER); i++)
+        for (unsigned k = 0; model_adapter(m, i) && k < WIRE_SECTIONS; k++)
+            counted += model_adapter(m, i)->sections[k].n_unowned;
+    return listed == counted ? 0
+                             : err_set(e, ERR_INTERNAL, "%" PRIu64 " things are nobody's, the sections count %" PRIu64,
+                                       listed, counted);
+}
+
 int model_check(const struct model *m, struct err *e)
 {
     uint32_t n_ports = model_count(m, MODEL_PORT);
     CLEANUP(cleanup_free) uint32_t *users = model_alloc(NULL, (n_ports + 1) * sizeof *users);
     memset(users, 0xff, (n_ports + 1) * sizeof *users);
-    if (check_links(m, e) < 0 || check_circuits(m, users, e) < 0)
+    if (check_links(m, e) < 0 || check_circuits(m, users, e) < 0 || check_unowned(m, e) < 0)
         return -1;
     for (uint32_t i = 0; i < model_count(m, MODEL_ADAPTER); i++)
         for (unsigned k = 0; model_adapter(m, i) && k < model_adapter(m, i)->n_sections; k++)

@@ -198,6 +198,7 @@ static void add_adapter(struct model *m, uint32_t node, const struct wire_adapte
     struct node *n = model_edit_node(m, node);
     n->adapters[n->n_adapters++] = i;
     model_apply_bans(m, i);
+    model_count_unowned(m, i);
 }
 
 /* An adapter that came with another role, window or number of ports. */
@@ -306,20 +307,6 @@ int model_set_findings(struct model *m, uint32_t node, const struct wire_finding
     shared_release(nd->findings);
     nd->findings = shared_list(list, n * sizeof *list);
     nd->n_findings = (unsigned)n;
-    return 0;
-}
-
-int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e)
-{
-    if (n > WIRE_MAX_OBJECTS)
-        return err_set(e, ERR_FIELD_INVALID, "more than %d things without an owner", WIRE_MAX_OBJECTS);
-    const struct node *old = model_node(m, node);
-    if (old->n_unowned == n && (!n || !memcmp(old->unowned, list, n * sizeof *list)))
-        return 0;
-    struct node *nd = model_touch_node(m, node);
-    shared_release(nd->unowned);
-    nd->unowned = shared_list(list, n * sizeof *list);
-    nd->n_unowned = (unsigned)n;
     return 0;
 }
 

@@ -85,7 +85,8 @@ bool model_section_barred(const struct model *m, uint32_t adapter, unsigned sect
 bool model_section_free(const struct model *m, uint32_t adapter, unsigned section)
 {
     const struct section *s = &model_adapter(m, adapter)->sections[section];
-    return s->circuit == NONE && s->first_attachment == NONE && !model_section_barred(m, adapter, section);
+    return s->circuit == NONE && s->first_attachment == NONE && !s->n_unowned &&
+           !model_section_barred(m, adapter, section);
 }
 
 void model_bar_section(struct model *m, uint32_t attachment)
@@ -163,16 +164,16 @@ int model_forget_node(struct model *m, uint32_t node, struct err *e)
 {
     if (check_forget(m, node, e) < 0)
         return -1;
+    if (model_set_unowned(m, node, NULL, 0, e) < 0)
+        return -1;
     forget_adapters(m, node);
     forget_donor(m, node);
     struct node *x = model_edit_node(m, node);
     shared_release(x->labels);
     shared_release(x->findings);
-    shared_release(x->unowned);
     x->labels = NULL;
     x->findings = NULL;
-    x->unowned = NULL;
-    x->n_labels = x->n_findings = x->n_unowned = 0;
+    x->n_labels = x->n_findings = 0;
     model_remove_row(m, MODEL_NODE, node);
     m->topology_version++;
     m->cabling_version++;

@@ -27,6 +27,9 @@ void model_remove_adapter(struct model *m, uint32_t node, uint32_t adapter); /* 
 void model_ban_sections(struct model *m, uint32_t adapter);
 void model_apply_bans(struct model *m, uint32_t adapter);
 
+/* model_unowned.c: of an adapter that has come. */
+void model_count_unowned(struct model *m, uint32_t adapter);
+
 /* model_changes.c */
 void model_note_change(struct model *m, enum model_kind kind, uint32_t i);
 void model_forget_changes(struct model *m); /* everything may have changed */

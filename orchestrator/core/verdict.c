@@ -396,7 +396,8 @@ static bool find_section(const struct question *q, struct candidate *c)
 {
     const struct adapter *a = model_adapter(q->m, c->compute);
     for (unsigned s = 0; c->circuit != NONE && s < a->n_sections; s++)
-        if (a->sections[s].circuit == c->circuit && find_gap(q->m, a, s, q->size_bytes, &c->offset_bytes)) {
+        if (a->sections[s].circuit == c->circuit && !a->sections[s].n_unowned &&
+            find_gap(q->m, a, s, q->size_bytes, &c->offset_bytes)) {
             c->section = s;
             return true;
         }

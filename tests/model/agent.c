@@ -6,13 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t row_of(const struct lab *r, unsigned node)
-{
-    char name[8];
-    snprintf(name, sizeof name, "n%u", node + 1);
-    return model_find_node(r->m, node == MANAGER ? "mgmt" : name);
-}
-
 static unsigned node_named(const char *name)
 {
     return (unsigned)(name[1] - '1');
@@ -44,6 +37,7 @@ void agent_register(struct lab *r, unsigned node)
         reg.adapters[1] = (struct wire_adapter){ .name = "afu1", .role = WIRE_MEMORY, .ports = 2 };
     }
     snprintf(session, sizeof session, "s%u-%u", node, ++a->sessions);
+    bool is_new = lab_row(r, node) == NONE;
     lab_begin(r);
     if (observed_register(r->m, &reg, session, &out, &e) < 0) {
         model_rollback(r->m);
@@ -53,17 +47,19 @@ void agent_register(struct lab *r, unsigned node)
         memcpy(a->session, session, sizeof session);
     }
     lab_commit(r);
+    if (is_new && a->registered && r->n_cabled == NODES)
+        lab_cable(r); /* it was forgotten, and is there again */
 }
 
 void agent_fetch(struct lab *r, unsigned node)
 {
     struct agent *a = &r->agents[node];
     struct err e;
-    if (!a->alive || !a->registered || a->hang || row_of(r, node) == NONE)
+    if (!a->alive || !a->registered || a->hang || lab_row(r, node) == NONE || r->m->recovering)
         return;
     if (a->has_orders)
         wire_desired_done(&a->orders);
-    a->has_orders = desired_build(r->m, row_of(r, node), &a->orders, &e) == 0;
+    a->has_orders = desired_build(r->m, lab_row(r, node), &a->orders, &e) == 0;
     a->orders.epoch = r->m->epoch;
     a->orders.revision = store_revision(r->store);
 }
@@ -160,12 +156,36 @@ static void do_joins(struct lab *r, unsigned node, bool connected, unsigned *lim
             world_join(&r->world, d->crossconnects[i].port_a, d->crossconnects[i].port_b, connected);
 }
 
+/* The real agent changes no section that has blocks online, whatever it is told, and resets no channel that a section
+ * uses.  Here it does as it is told, so that wrong orders are found out; but not after an old backup, whose orders may
+ * be. */
+static bool cautious(const struct lab *r, unsigned node, unsigned section)
+{
+    bool online = false;
+    for (unsigned b = 0; section < SECTIONS && b < SECTION_BLOCKS; b++)
+        online |= r->world.machines[node].online[section][b];
+    return r->restored && online;
+}
+
+static bool leads_out(const struct lab *r, unsigned node, unsigned port)
+{
+    for (unsigned s = 0; r->restored && s < WIRE_SECTIONS; s++) {
+        uint64_t value = r->world.machines[node].registers[s], netid = value & 3;
+        unsigned ports = netid == WIRE_NETID_BOTH ? 3 : netid == WIRE_NETID_PORT0 ? 1 : 2;
+        if (value && !wire_section_is_parked(value, s) && ports & 1u << port)
+            return true;
+    }
+    return false;
+}
+
 static void do_channels(struct lab *r, unsigned node, bool up, unsigned *limit)
 {
     const struct wire_desired *d = &r->agents[node].orders;
     for (size_t i = 0; i < d->n_channels; i++)
         if (d->channels[i].up == up &&
-            !r->world.machines[node].adapter_error[!strcmp(d->channels[i].adapter, "afu1")] && more(r, node, limit))
+            !r->world.machines[node].adapter_error[!strcmp(d->channels[i].adapter, "afu1")] &&
+            (up || strcmp(d->channels[i].adapter, "afu0") != 0 || !leads_out(r, node, d->channels[i].port)) &&
+            more(r, node, limit))
             world_set_channel(&r->world, node, !strcmp(d->channels[i].adapter, "afu1"), d->channels[i].port, up);
 }
 
@@ -173,7 +193,8 @@ static void do_sections(struct lab *r, unsigned node, bool parked, unsigned *lim
 {
     const struct wire_desired *d = &r->agents[node].orders;
     for (size_t i = 0; i < d->n_sections; i++)
-        if (d->sections[i].parked == parked && !r->world.machines[node].adapter_error[0] && more(r, node, limit))
+        if (d->sections[i].parked == parked && !cautious(r, node, d->sections[i].section) &&
+            !r->world.machines[node].adapter_error[0] && more(r, node, limit))
             world_set_register(&r->world, node, d->sections[i].section, d->sections[i].value);
 }
 
@@ -373,7 +394,7 @@ void lab_deliver(struct lab *r, size_t at, bool keep)
     struct agent *a = &r->agents[l->node];
     struct err e = { 0 };
     bool changed;
-    uint32_t row = row_of(r, l->node);
+    uint32_t row = lab_row(r, l->node);
     lab_begin(r);
     int rc = row == NONE ? -1 : observed_report(r->m, row, &l->report, &changed, &e);
     if (rc < 0)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void check(int rc, const struct err *e, const char *what)
 {
@@ -20,6 +21,7 @@ void lab_begin(struct lab *r)
     r->m->now_ms = ++r->clock_ms;
     r->m->wall_ms = r->clock_ms;
     r->m->time_scale = 1.0;
+    r->m->recovering = store_recovering(r->store) != 0;
     model_savepoint(r->m);
 }
 
@@ -27,9 +29,9 @@ void lab_begin(struct lab *r)
  */
 static struct promise *find_promise(struct lab *r, const char *id)
 {
-    for (size_t i = r->n_promises; i-- > 0;)
-        if (!strcmp(r->promises[i].id, id))
-            return &r->promises[i];
+    for (size_t i = r->book.n_promises; i-- > 0;)
+        if (!strcmp(r->book.promises[i].id, id))
+            return &r->book.promises[i];
     return NULL;
 }
 
@@ -40,29 +42,29 @@ static char *told_of(struct lab *r, const struct model_event *ev)
         struct promise *p = find_promise(r, name);
         if (p)
             return p->told;
-        if (r->n_promises == r->cap_promises) {
-            r->cap_promises = r->cap_promises ? r->cap_promises * 2 : 256;
-            r->promises = realloc(r->promises, r->cap_promises * sizeof *r->promises);
+        if (r->book.n_promises == r->book.cap_promises) {
+            r->book.cap_promises = r->book.cap_promises ? r->book.cap_promises * 2 : 256;
+            r->book.promises = realloc(r->book.promises, r->book.cap_promises * sizeof *r->book.promises);
         }
-        p = &r->promises[r->n_promises++];
+        p = &r->book.promises[r->book.n_promises++];
         *p = (struct promise){ 0 };
         snprintf(p->id, sizeof p->id, "%s", name);
         return p->told;
     }
     if (!strcmp(ev->type, "node.state"))
-        return r->node_told[!strcmp(name, "mgmt") ? MANAGER : (unsigned)(name[1] - '1')];
+        return r->book.node_told[!strcmp(name, "mgmt") ? MANAGER : (unsigned)(name[1] - '1')];
     if (strcmp(ev->type, "circuit.state") != 0)
         return NULL;
-    for (unsigned i = 0; i < r->n_circuits; i++)
-        if (!strcmp(r->circuits[i].id, name))
-            return r->circuits[i].told;
-    unsigned at = r->n_circuits < 64 ? r->n_circuits++ : 0;
-    for (unsigned i = 0; r->n_circuits == 64 && i < 64; i++)
-        if (model_find_circuit(r->m, r->circuits[i].id) == NONE && !strcmp(r->circuits[i].told, "planned"))
-            at = i; /* over; one that closes and goes in one commit has its last event still before it */
-    snprintf(r->circuits[at].id, ID_SIZE, "%s", name);
-    snprintf(r->circuits[at].told, 16, "planned");
-    return r->circuits[at].told;
+    for (unsigned i = 0; i < r->book.n_circuits; i++)
+        if (!strcmp(r->book.circuits[i].id, name))
+            return r->book.circuits[i].told;
+    unsigned at = r->book.n_circuits < 64 ? r->book.n_circuits++ : 0;
+    for (unsigned i = 0; r->book.n_circuits == 64 && i < 64; i++)
+        if (model_find_circuit(r->m, r->book.circuits[i].id) == NONE && !strcmp(r->book.circuits[i].told, "planned"))
+            at = i; /* it is over, and was told so */
+    snprintf(r->book.circuits[at].id, ID_SIZE, "%s", name);
+    snprintf(r->book.circuits[at].told, 16, "planned");
+    return r->book.circuits[at].told;
 }
 
 /* Each event begins where the one before it ended. */
@@ -87,15 +89,16 @@ void lab_print_counts(const struct lab *r)
 {
     for (unsigned k = ATT_ATTACHED; attachment_state_names[k]; k++)
         printf("%u %s, ", r->counts[k], attachment_state_names[k]);
-    printf("%u boots, %u fenced", r->counts[8 + NODE_NEW], r->counts[8 + NODE_FENCED]);
+    printf("%u boots, %u fenced, %u forgotten, %u restored", r->counts[8 + NODE_NEW], r->counts[8 + NODE_FENCED],
+           r->forgotten, r->restores);
     fflush(stdout);
 }
 
 /* And they end where a reader of the model is. */
 static void compare_told(struct lab *r)
 {
-    for (size_t i = r->first_open; i < r->n_promises; i++) {
-        struct promise *p = &r->promises[i];
+    for (size_t i = r->book.first_open; i < r->book.n_promises; i++) {
+        struct promise *p = &r->book.promises[i];
         const struct attachment *a = model_attachment(r->m, model_find_attachment(r->m, p->id));
         if (p->over)
             continue;
@@ -105,13 +108,13 @@ static void compare_told(struct lab *r)
             world_fail("%s was acknowledged, and is gone as %s", p->id, p->told);
         p->over = !a;
     }
-    while (r->first_open < r->n_promises && r->promises[r->first_open].over)
-        r->first_open++;
+    while (r->book.first_open < r->book.n_promises && r->book.promises[r->book.first_open].over)
+        r->book.first_open++;
     for (uint32_t i = 0; i < model_count(r->m, MODEL_NODE); i++) {
         const struct node *n = model_node(r->m, i);
         if (!n)
             continue;
-        const char *told = r->node_told[!strcmp(n->name, "mgmt") ? MANAGER : (unsigned)(n->name[1] - '1')];
+        const char *told = r->book.node_told[!strcmp(n->name, "mgmt") ? MANAGER : (unsigned)(n->name[1] - '1')];
         if (told[0] && strcmp(told, node_state_names[n->state]) != 0)
             world_fail("%s is %s, and was told to be %s", n->name, node_state_names[n->state], told);
     }
@@ -120,7 +123,8 @@ static void compare_told(struct lab *r)
 void lab_commit(struct lab *r)
 {
     struct err e = { 0 };
-    lifecycle_advance(r->m);
+    if (!r->m->recovering)
+        lifecycle_advance(r->m);
     check(model_check(r->m, &e), &e, "an invariant is broken");
     follow_events(r);
     if (model_has_durable_changes(r->m)) {
@@ -140,6 +144,8 @@ static void open_database(struct lab *r)
     check(model_new(&r->m, &e), &e, "the model");
     check(topology_new(&r->t, &e), &e, "the topology");
     check(store_load(r->store, r->m, &e), &e, "what was stored");
+    if (store_epoch(r->store) > r->last_epoch)
+        r->last_epoch = store_epoch(r->store);
     lab_begin(r);
     lifecycle_start(r->m);
     lab_commit(r);
@@ -153,25 +159,114 @@ void lab_restart(struct lab *r)
     open_database(r);
 }
 
-static void declare(struct lab *r)
+uint32_t lab_row(const struct lab *r, unsigned node)
+{
+    char name[8];
+    snprintf(name, sizeof name, "n%u", node + 1);
+    return model_find_node(r->m, node == MANAGER ? "mgmt" : name);
+}
+
+void lab_cable(struct lab *r)
 {
     struct rack_switch sw = { .name = "ocs1", .ports = SWITCH_PORTS, .latency_ns = 30, .managed_by = "mgmt" };
     struct rack_link links[SWITCH_PORTS];
-    struct rack cabling = { .n_switches = 1, .switches = &sw, .n_links = SWITCH_PORTS, .links = links };
+    struct rack cabling = { .n_switches = 1, .switches = &sw, .links = links };
     struct err e = { 0 };
     memset(links, 0, sizeof links);
     for (unsigned p = 0; p < SWITCH_PORTS; p++) {
-        snprintf(links[p].a.owner, sizeof links[p].a.owner, "n%u", p / 4 + 1);
-        snprintf(links[p].a.adapter, sizeof links[p].a.adapter, "afu%u", p % 4 / 2);
-        links[p].a.number = p % 2;
-        snprintf(links[p].b.owner, sizeof links[p].b.owner, "ocs1");
-        links[p].b.number = p + 1;
-        links[p].latency_ns = 20 + p / 4;
-        links[p].gbps = 100;
+        struct rack_link *l = &links[cabling.n_links];
+        if (lab_row(r, p / 4) == NONE)
+            continue;
+        snprintf(l->a.owner, sizeof l->a.owner, "n%u", p / 4 + 1);
+        snprintf(l->a.adapter, sizeof l->a.adapter, "afu%u", p % 4 / 2);
+        l->a.number = p % 2;
+        snprintf(l->b.owner, sizeof l->b.owner, "ocs1");
+        l->b.number = p + 1;
+        l->latency_ns = 20 + p / 4;
+        l->gbps = 100;
+        cabling.n_links++;
     }
     lab_begin(r);
     check(model_declare(r->m, &cabling, &e), &e, "the cabling");
     lab_commit(r);
+}
+
+/* ---- an old backup ------------------------------------------------------------------------------------------------
+ */
+static void copy_book(struct book *to, const struct book *from)
+{
+    free(to->promises);
+    *to = *from;
+    to->cap_promises = from->n_promises;
+    to->promises = malloc((from->n_promises + 1) * sizeof *to->promises);
+    if (from->n_promises)
+        memcpy(to->promises, from->promises, from->n_promises * sizeof *to->promises);
+}
+
+void lab_backup(struct lab *r)
+{
+    struct err e = { 0 };
+    if (r->m->recovering)
+        return;
+    unlink(r->backup);
+    check(store_backup(r->db, r->backup, r->clock_ms, &e), &e, "the backup");
+    copy_book(&r->book_of_backup, &r->book);
+    r->has_backup = true;
+}
+
+static void adopt(struct lab *r)
+{
+    const char *without[NODES];
+    size_t n_without = 0;
+    struct adoption done;
+    struct err e = { 0 };
+    for (unsigned i = 0; i < NODES; i++)
+        if (lab_row(r, i) != NONE && !r->agents[i].registered)
+            without[n_without++] = model_node(r->m, lab_row(r, i))->name;
+    lab_begin(r);
+    check(adopt_all(r->m, without, n_without, &done, &e), &e, "the adoption");
+    check(store_begin(r->store, &e), &e, "the database");
+    check(store_raise_epoch(r->store, r->last_epoch, &e), &e, "the epoch");
+    follow_events(r);
+    check(model_check(r->m, &e), &e, "an invariant is broken by the adoption");
+    check(store_commit(r->store, r->m, &e), &e, "the database");
+    model_commit_done(r->m);
+    r->last_epoch = store_epoch(r->store);
+}
+
+void lab_restore(struct lab *r)
+{
+    struct backup_manifest manifest;
+    struct err e = { 0 };
+    char path[160];
+    if (!r->has_backup || r->m->recovering)
+        return;
+    topology_free(r->t);
+    model_free(r->m);
+    store_close(r->store);
+    static const char *const tails[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s%s", r->db, tails[i]);
+        unlink(path);
+    }
+    check(store_restore(r->backup, r->db, &manifest, &e), &e, "the restore");
+    copy_book(&r->book, &r->book_of_backup);
+    r->restored = true;
+    r->restores++;
+    open_database(r);
+    r->clock_ms += 4000; /* just after a start the boots that are known come first */
+    for (unsigned i = 0; i < NODES; i++) {
+        r->agents[i].registered = false;
+        agent_register(r, i);
+        if (r->agents[i].registered) {
+            if (r->n_letters == IN_FLIGHT)
+                lab_drop(r, 0);
+            agent_send(r, i);
+            lab_deliver(r, r->n_letters - 1, false);
+        }
+    }
+    adopt(r);
+    lab_cable(r);
 }
 
 void lab_start(struct lab *r, const char *dir)
@@ -179,13 +274,15 @@ void lab_start(struct lab *r, const char *dir)
     memset(r, 0, sizeof *r);
     world_start(&r->world);
     snprintf(r->db, sizeof r->db, "%s/rack.db", dir);
+    snprintf(r->backup, sizeof r->backup, "%s/backup.db", dir);
     r->clock_ms = 1000000;
     open_database(r);
     for (unsigned i = 0; i < NODES; i++) {
         r->agents[i].alive = true;
         agent_register(r, i);
     }
-    declare(r);
+    lab_cable(r);
+    r->n_cabled = NODES;
     for (unsigned i = 0; i < 2 * NODES; i++)
         agent_round(r, i % NODES);
 }
@@ -199,7 +296,8 @@ void lab_done(struct lab *r)
     topology_free(r->t);
     model_free(r->m);
     store_close(r->store);
-    free(r->promises);
+    free(r->book.promises);
+    free(r->book_of_backup.promises);
     world_done(&r->world);
 }
 
@@ -207,6 +305,9 @@ void lab_pass(struct lab *r, int64_t ms)
 {
     r->clock_ms += ms;
     lab_begin(r);
-    lifecycle_tick(r->m);
+    if (!r->m->recovering) {
+        lifecycle_tick(r->m);
+        adopt_collect(r->m);
+    }
     lab_commit(r);
 }

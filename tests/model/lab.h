@@ -3,6 +3,7 @@
 #ifndef MEMLANE_MODEL_LAB_H
 #define MEMLANE_MODEL_LAB_H
 
+#include "core/adopt.h"
 #include "core/desired.h"
 #include "core/lifecycle.h"
 #include "core/model.h"
@@ -40,6 +41,17 @@ struct promise { /* a request that was acknowledged */
     bool over;
 };
 
+struct book { /* what was told of whom */
+    struct promise *promises;
+    size_t n_promises, cap_promises;
+    size_t first_open; /* those before it are over */
+    char node_told[NODES][16];
+    struct {
+        char id[ID_SIZE], told[16];
+    } circuits[64];
+    unsigned n_circuits;
+};
+
 struct lab {
     struct world world;
     struct agent agents[NODES];
@@ -48,17 +60,16 @@ struct lab {
     struct model *m;
     struct topology *t;
     struct store *store;
-    char db[128];
+    char db[128], backup[128];
     int64_t clock_ms;
-    struct promise *promises;
-    size_t n_promises, cap_promises;
-    size_t first_open;   /* those before it are over */
+    struct book book;
+    struct book book_of_backup; /* as it was when the backup was made */
+    bool has_backup;
+    bool restored;       /* since then agents have to be careful: what they are told may be wrong */
+    uint64_t last_epoch; /* that any agent may know */
     unsigned counts[16]; /* of attachment states told, of restarts, reboots, fences */
-    char node_told[NODES][16];
-    struct {
-        char id[ID_SIZE], told[16];
-    } circuits[64];
-    unsigned n_circuits;
+    unsigned restores, forgotten;
+    unsigned n_cabled; /* NODES once the rack is declared */
 };
 
 void lab_start(struct lab *r, const char *dir);
@@ -68,6 +79,11 @@ void lab_begin(struct lab *r); /* a transaction */
 void lab_commit(struct lab *r);
 void lab_restart(struct lab *r); /* the orchestrator is killed, and starts again from its database */
 void lab_pass(struct lab *r, int64_t ms);
+void lab_cable(struct lab *r); /* declares the cables of the nodes that are known */
+void lab_backup(struct lab *r);
+/* The orchestrator starts from the backup, whatever happened since; those who answer report, and an operator adopts. */
+void lab_restore(struct lab *r);
+uint32_t lab_row(const struct lab *r, unsigned node); /* NONE: not known */
 
 void agent_register(struct lab *r, unsigned node);
 void agent_fetch(struct lab *r, unsigned node);

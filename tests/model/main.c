@@ -38,7 +38,8 @@ static double seconds(void)
 
 static void remove_dir(const char *dir)
 {
-    static const char *const names[] = { "rack.db", "rack.db-wal", "rack.db-shm", "rack.db.lock", "rack.db-lock" };
+    static const char *const names[] = { "rack.db",      "rack.db-wal",  "rack.db-shm",
+                                         "rack.db.lock", "rack.db-lock", "backup.db" };
     char path[200];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);

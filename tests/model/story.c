@@ -17,19 +17,12 @@ static uint32_t some_attachment(const struct lab *r, unsigned pick)
     return NONE;
 }
 
-static uint32_t row(const struct lab *r, unsigned node)
-{
-    char name[8];
-    snprintf(name, sizeof name, "n%u", node + 1);
-    return model_find_node(r->m, node == MANAGER ? "mgmt" : name);
-}
-
 static unsigned next_id;
 
-static bool attach(struct lab *r, unsigned node, unsigned blocks)
+static bool attach(struct lab *r, unsigned node, unsigned blocks, unsigned channels)
 {
     struct place_request q = {
-        .compute_node = row(r, node), .requested_bytes = blocks * BLOCK, .donor = NONE, .channels = 1
+        .compute_node = lab_row(r, node), .requested_bytes = blocks * BLOCK, .donor = NONE, .channels = channels
     };
     struct err e = { 0 };
     char id[ID_SIZE];
@@ -47,7 +40,7 @@ static bool attach(struct lab *r, unsigned node, unsigned blocks)
 
 static void on_attach(struct lab *r, struct move s)
 {
-    attach(r, s.a % SERVERS, 1 + s.b % 4);
+    attach(r, s.a % SERVERS, 1 + s.b % 4, s.c % 6 ? 1 : 2);
 }
 
 static void on_detach(struct lab *r, struct move s)
@@ -86,7 +79,7 @@ static void on_cancel(struct lab *r, struct move s)
 
 static void on_cordon(struct lab *r, struct move s)
 {
-    uint32_t at = row(r, s.a % SERVERS);
+    uint32_t at = lab_row(r, s.a % SERVERS);
     if (at == NONE)
         return;
     lab_begin(r);
@@ -97,7 +90,7 @@ static void on_cordon(struct lab *r, struct move s)
 /* An operator keeps his word: what he calls off is off. */
 static void fence(struct lab *r, unsigned node)
 {
-    uint32_t at = row(r, node);
+    uint32_t at = lab_row(r, node);
     struct err e;
     char boot[ID_SIZE];
     if (at == NONE)
@@ -116,6 +109,34 @@ static void on_fence(struct lab *r, struct move s)
     if (s.b % 2)
         lab_pass(r, 11000);
     fence(r, s.a % SERVERS);
+}
+
+static void on_forget(struct lab *r, struct move s)
+{
+    uint32_t at = lab_row(r, s.a % SERVERS);
+    struct err e;
+    if (at == NONE || r->agents[s.a % SERVERS].registered)
+        return;
+    lab_begin(r);
+    if (model_forget_node(r->m, at, &e) < 0) {
+        model_rollback(r->m);
+    } else {
+        r->book.node_told[s.a % SERVERS][0] = '\0';
+        r->forgotten++;
+    }
+    lab_commit(r);
+}
+
+static void on_backup(struct lab *r, struct move s)
+{
+    (void)s;
+    lab_backup(r);
+}
+
+static void on_restore(struct lab *r, struct move s)
+{
+    (void)s;
+    lab_restore(r);
 }
 
 /* ---- agents and the network ---------------------------------------------------------------------------------------
@@ -139,6 +160,19 @@ static void on_fetch(struct lab *r, struct move s)
 static void on_act(struct lab *r, struct move s)
 {
     agent_act(r, s.a % NODES, s.b % 2 ? UINT32_MAX : s.c % 12);
+}
+
+/* Orders are changed just after they were fetched; a report from before they were carried out comes first. */
+static void on_late(struct lab *r, struct move s)
+{
+    unsigned node = s.a % NODES;
+    agent_fetch(r, node);
+    on_detach(r, (struct move){ .a = s.b });
+    size_t before = r->n_letters;
+    agent_send(r, node);
+    if (r->n_letters > before)
+        lab_deliver(r, before, s.c % 2);
+    agent_act(r, node, UINT32_MAX);
 }
 
 static void on_send(struct lab *r, struct move s)
@@ -272,7 +306,8 @@ static const struct {
     { "power-on", on_power_on, 40 }, { "kill-lender", on_lender, 3 }, { "refuse", on_refuse, 10 },
     { "fail", on_fail, 12 },         { "link", on_link, 8 },          { "adapter", on_adapter, 5 },
     { "hand", on_hand, 3 },          { "use", on_use, 50 },           { "restart", on_restart, 3 },
-    { "pass", on_pass, 60 },         { "wait", on_wait, 2 },
+    { "pass", on_pass, 60 },         { "wait", on_wait, 2 },          { "forget", on_forget, 6 },
+    { "backup", on_backup, 1 },      { "restore", on_restore, 0 },    { "late", on_late, 24 },
 };
 #define N_KINDS (sizeof kinds / sizeof *kinds)
 
@@ -402,12 +437,12 @@ static void peace(struct lab *r)
     for (unsigned i = 0; i < SERVERS; i++) {
         reboot(r, i);
         lab_begin(r);
-        model_edit_node(r->m, row(r, i))->cordoned = false;
+        model_edit_node(r->m, lab_row(r, i))->cordoned = false;
         lab_commit(r);
     }
     settle(r, 4);
     for (unsigned i = 0; i < SERVERS; i++)
-        if (!attach(r, i, 2))
+        if (!attach(r, i, 2, 1))
             world_fail("n%u cannot borrow any more", i + 1);
     settle(r, 12);
     expect_rest(r);

@@ -77,14 +77,12 @@ static bool cable(const struct world *w, unsigned node, bool memory, unsigned po
     return !w->machines[node].link_down[(memory ? 2 : 0) + port];
 }
 
-static struct end follow(const struct world *w, unsigned node, unsigned section, unsigned block)
+/* Over one port of the borrower. */
+static struct end follow_port(const struct world *w, unsigned node, unsigned section, unsigned block, unsigned port)
 {
     const struct machine *m = &w->machines[node];
     uint64_t value = m->registers[section];
-    unsigned port = (value & 3) == WIRE_NETID_PORT0 ? 0 : 1;
     struct end end = { .node = NODES };
-    if (value == 0 || wire_section_is_parked(value, section))
-        return end.why = "the section is parked, or zero", end;
     if (!(m->channels[0] & 1u << port))
         return end.why = "the borrower's channel is in reset", end;
     unsigned there = w->joins[node * 4 + port + 1];
@@ -113,13 +111,40 @@ static struct end follow(const struct world *w, unsigned node, unsigned section,
     return end.why = "no buffer is there", end;
 }
 
+static unsigned ports_of(uint64_t value)
+{
+    return (value & 3) == WIRE_NETID_BOTH ? 3 : (value & 3) == WIRE_NETID_PORT0 ? 1 : 2;
+}
+
+/* A bonded section spreads its accesses over both ports: both have to end in the same place. */
+static struct end follow(const struct world *w, unsigned node, unsigned section, unsigned block)
+{
+    uint64_t value = w->machines[node].registers[section];
+    struct end end = { .node = NODES }, other;
+    if (value == 0 || wire_section_is_parked(value, section))
+        return end.why = "the section is parked, or zero", end;
+    unsigned ports = ports_of(value);
+    end = follow_port(w, node, section, block, ports == 2 ? 1 : 0);
+    if (ports != 3 || !end.buffer)
+        return end;
+    other = follow_port(w, node, section, block, 1);
+    if (other.buffer && other.buffer != end.buffer)
+        world_fail("n%u: the two ports of section %u lead to different places", node + 1, section);
+    return other.buffer ? end : other;
+}
+
 /* The story did something to the donor, or to a cable, after these blocks came online. */
 static bool excused(const struct world *w, unsigned node, const struct segment *s)
 {
     const struct machine *m = &w->machines[node], *d = &w->machines[s->donor];
-    unsigned port = (m->registers[s->section] & 3) == WIRE_NETID_PORT0 ? 0 : 1;
-    unsigned there = w->joins[node * 4 + port + 1];
-    bool cables = cable(w, node, false, port) && (!there || cable(w, (there - 1) / 4, true, ((there - 1) % 4) & 1));
+    unsigned ports = ports_of(m->registers[s->section]);
+    bool cables = true;
+    for (unsigned port = 0; port < 2; port++) {
+        unsigned there = w->joins[node * 4 + port + 1];
+        if (ports & 1u << port)
+            cables = cables && cable(w, node, false, port) &&
+                     (!there || cable(w, (there - 1) / 4, true, ((there - 1) % 4) & 1));
+    }
     return !d->power || d->boot != s->donor_boot || d->lender != s->donor_lender || !cables;
 }
 
@@ -200,11 +225,6 @@ void world_set_register(struct world *w, unsigned node, unsigned section, uint64
         if (m->online[section][b])
             world_fail("n%u: section %u is changed while block %u is online", node + 1, section, b);
     m->registers[section] = value;
-}
-
-static unsigned ports_of(uint64_t value)
-{
-    return (value & 3) == WIRE_NETID_BOTH ? 3 : (value & 3) == WIRE_NETID_PORT0 ? 1 : 2;
 }
 
 void world_set_channel(struct world *w, unsigned node, bool memory, unsigned port, bool up)

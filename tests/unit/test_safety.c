@@ -528,6 +528,16 @@ START_TEST(another_node_takes_over_the_switch_of_a_fenced_manager)
 }
 END_TEST
 
+START_TEST(nothing_is_placed_where_something_of_nobody_is)
+{
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    sim_settle(&s);
+    ck_assert_uint_eq(at(attached(0, "n3"))->section, 1); /* section 0: n2's lender has a buffer for it */
+    ck_assert_uint_eq(at(attached(2, "n2"))->section, 0); /* it is n1's only */
+}
+END_TEST
+
 START_TEST(what_nobody_owns_is_promised_to_nobody)
 {
     uint64_t before = model_lendable_bytes(model_node(s.m, row("n2")));
@@ -715,6 +725,7 @@ int main(void)
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
     tcase_add_test(t, a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes);
+    tcase_add_test(t, nothing_is_placed_where_something_of_nobody_is);
     tcase_add_test(t, a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten);
     tcase_add_test(t, a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted);
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
