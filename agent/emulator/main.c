@@ -99,6 +99,20 @@ static int load_box(struct emulator *em, const struct options *o, struct err *e)
     return setup_make(em->box, &o->setup, !resumed, e);
 }
 
+/* The port that an earlier emulator of this rack chose: machines that run know no other.  0: none. */
+static uint16_t earlier_port(const char *path)
+{
+    CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char text[16] = "";
+    uint64_t port = 0;
+    struct err e = { 0 };
+
+    if (fd < 0 || read(fd, text, sizeof text - 1) <= 0)
+        return 0;
+    text[strcspn(text, "\n")] = '\0';
+    return units_parse_u64(text, &port, &e) == 0 && port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
 /* The port stands in DIR/link.port. */
 static int listen_to_machines(struct emulator *em, const struct options *o, struct err *e)
 {
@@ -106,6 +120,8 @@ static int listen_to_machines(struct emulator *em, const struct options *o, stru
     uint16_t port = o->link_port;
 
     snprintf(path, sizeof path, "%s/link.port", o->dir);
+    if (port == 0 && em->box->state.resumed)
+        port = earlier_port(path);
     if (link_listen_tcp(em->link, em->loop, &port, e) < 0)
         return -1;
     int len = snprintf(text, sizeof text, "%u\n", port);

@@ -218,6 +218,23 @@ class Borrowing(Basics):
         holder.end()
         self.rack.detach(a["id"])
 
+    def test_an_emulator_that_is_started_again_goes_on_with_the_machine(self):
+        before = self.total()
+        a = self.attach()
+        holder = self.hold(self.platform.numa, self.piece // 4)
+        old = self.rack.kill("emulator")
+        eventually("another emulator runs", lambda: self.rack.pid("emulator") not in (None, old), 30 * SLOW)
+        self.rig.wait_ready()
+        self.assertEqual(self.rack.attachment(a["id"])["state"], "attached")
+        self.assert_in_donor(holder, a, self.piece // 8)
+        self.rack.detach(a["id"])
+        self.assertEqual((self.total(), holder.check()), (before, "good"))
+        if self.platform is X86:  # the DIMM went, too
+            block = int(a["physical_addr"], 16) // self.block
+            eventually("the block is gone", lambda: self.machine.try_run(f"[ -e /sys/devices/system/memory/memory{block} ]")[0] != 0, 30 * SLOW)
+        holder.end()
+        self.rack.detach(self.attach()["id"])
+
     def test_the_agent_and_the_lender_are_small(self):
         a = self.attach()
         agent = self.rss_anon(self.agent_pid())
