@@ -21,6 +21,7 @@ struct afu {
     struct ocxl_device *device;       /* compute: NULL while it cannot be opened */
     uint64_t sections[WIRE_SECTIONS]; /* compute: as read last */
     bool read_all;                    /* compute: all of them were read since it was opened */
+    uint64_t asked;                   /* compute: flits sent when afu_moved() was called last */
     bool was_quiet;                   /* compute: no flit left between the last two samples */
     int64_t reopen_at_ms;
     struct err open_error;
@@ -343,6 +344,7 @@ int afu_moved(struct afu *a, uint64_t *flits, struct err *e)
         return -1;
     a->sent += sent;
     a->was_quiet = a->was_quiet && sent == 0; /* the answers to these are still to be counted */
-    *flits = sent;
+    *flits = a->sent - a->asked;
+    a->asked = a->sent;
     return 0;
 }

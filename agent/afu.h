@@ -55,7 +55,7 @@ struct lender *afu_lender(struct afu *a); /* of a memory adapter; NULL otherwise
 uint64_t afu_locked_bytes(const struct afu *a);
 /* How many buffers the lender of a memory adapter has, those included that are not complete yet, as last read. */
 size_t afu_n_buffers(const struct afu *a);
-/* Samples the counter of sent flits into its total and answers how many left since it was sampled last. */
+/* How many flits left since this was asked last; those count, too, that a heartbeat sampled meanwhile. */
 MUST_CHECK int afu_moved(struct afu *a, uint64_t *flits, struct err *e);
 
 #endif

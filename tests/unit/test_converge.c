@@ -334,6 +334,33 @@ START_TEST(order_that_hangs_holds_up_only_what_needs_the_hotplug_too)
 }
 END_TEST
 
+static void beat(void)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    ck_assert_int_eq(observe(&node, OBSERVE_BEAT, &o, &e), 0);
+    wire_observed_done(&o);
+}
+
+START_TEST(touch_is_seen_though_a_heartbeat_sampled_its_flits)
+{
+    struct ocxl_mmio_area *any = NULL;
+    kernel->hangs = true;
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    apply(true);
+    ck_assert(node.job.running);
+    ck_assert_int_eq(adapter.mmio_write64(any, REG_FLITS_SENT, OCXL_ABI_LITTLE_ENDIAN, 5), 0);
+    beat();
+    ck_assert_int_eq(adapter.mmio_write64(any, REG_FLITS_SENT, OCXL_ABI_LITTLE_ENDIAN, 0), 0); /* clear on read */
+    kernel->hangs = false;
+    tend();
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    ck_assert(node.segments[0].label.touched);
+}
+END_TEST
+
 START_TEST(order_that_never_ends_fails_after_its_deadline)
 {
     attach();
@@ -519,6 +546,7 @@ int main(void)
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
     tcase_add_test(t, order_that_hangs_holds_up_only_what_needs_the_hotplug_too);
+    tcase_add_test(t, touch_is_seen_though_a_heartbeat_sampled_its_flits);
     tcase_add_test(t, order_that_never_ends_fails_after_its_deadline);
     tcase_add_test(t, two_ranges_follow_each_other);
     tcase_add_test(t, absence_is_no_order);
