@@ -26,32 +26,24 @@ char *access_cookie(const struct request *rq, char *buf, size_t size)
     return NULL;
 }
 
-static bool by_bearer(struct request *rq, const char *header)
+static const char *bearer(const char *header)
 {
-    if (strncasecmp(header, "Bearer ", 7) != 0)
-        return false;
-    const char *secret = header + 7 + strspn(header + 7, " ");
-    return auth_find(rq->api->auth, secret, time_wall_ms(), &rq->who) && !auth_is_session(rq->who.id);
+    return strncasecmp(header, "Bearer ", 7) == 0 ? header + 7 + strspn(header + 7, " ") : NULL;
 }
 
-static bool by_cookie(struct request *rq)
+/* A wrong bearer token is not made up for by a cookie.  An error only when memory is too short to tell who it is. */
+static int identify(struct request *rq, struct err *e)
 {
-    char secret[SECRET_SIZE];
-    if (!access_cookie(rq, secret, sizeof secret))
-        return false;
-    return auth_find(rq->api->auth, secret, time_wall_ms(), &rq->who) && auth_is_session(rq->who.id);
-}
-
-/* A wrong bearer token is not made up for by a cookie. */
-static void identify(struct request *rq)
-{
+    char cookie[SECRET_SIZE];
     const char *header = request_header(rq, "Authorization");
-    if (header) {
-        rq->signed_in = by_bearer(rq, header);
-    } else {
-        rq->signed_in = by_cookie(rq);
-        rq->by_cookie = rq->signed_in;
-    }
+    const char *secret = header ? bearer(header) : access_cookie(rq, cookie, sizeof cookie);
+    if (!secret)
+        return 0;
+    if (auth_find(rq->api->auth, secret, time_wall_ms(), &rq->who, e) < 0)
+        return e->code == ERR_UNAUTHENTICATED ? 0 : -1;
+    rq->signed_in = auth_is_session(rq->who.id) == !header;
+    rq->by_cookie = rq->signed_in && !header;
+    return 0;
 }
 
 int access_same_origin(const struct request *rq, bool required, struct err *e)
@@ -112,9 +104,11 @@ static int check_role(const struct request *rq, struct err *e)
 
 int access_check(struct request *rq, struct err *e)
 {
-    identify(rq);
+    int rc = identify(rq, e);
     if (rq->match.route->access == ACCESS_OPEN)
         return 0;
+    if (rc < 0)
+        return -1;
     if (!rq->signed_in)
         return err_set(e, ERR_UNAUTHENTICATED, "%s",
                        request_header(rq, "Authorization") ? "the token is wrong, expired or revoked"

@@ -159,13 +159,17 @@ static bool alive(const struct token *t, int64_t wall_ms)
     return t->expires_ms == 0 || wall_ms < t->expires_ms;
 }
 
-bool auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token *out)
+static int unknown(struct err *e)
+{
+    return err_set(e, ERR_UNAUTHENTICATED, "the token or code is wrong, used or expired");
+}
+
+int auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token *out, struct err *e)
 {
     char hash[HASH_SIZE];
-    struct err ignored;
     bool found = false;
-    if (secret_hash(secret, strlen(secret), hash, &ignored) < 0)
-        return false;
+    if (secret_hash(secret, strlen(secret), hash, e) < 0)
+        return -1;
     pthread_mutex_lock(&a->lock);
     size_t at = lower_bound(a, hash);
     if (at < a->n && secret_equal(a->entries[at].token.hash, hash, HASH_SIZE) &&
@@ -175,7 +179,7 @@ bool auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token
         found = true;
     }
     pthread_mutex_unlock(&a->lock);
-    return found;
+    return found ? 0 : unknown(e);
 }
 
 bool auth_alive(struct auth *a, const char *id, int64_t wall_ms)
@@ -215,13 +219,12 @@ int auth_code_add(struct auth *a, const char *code, const struct token *maker, i
     return 0;
 }
 
-bool auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker)
+int auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker, struct err *e)
 {
     char hash[HASH_SIZE];
-    struct err ignored;
     bool found = false;
-    if (secret_hash(code, strlen(code), hash, &ignored) < 0)
-        return false;
+    if (secret_hash(code, strlen(code), hash, e) < 0)
+        return -1;
     pthread_mutex_lock(&a->lock);
     for (size_t i = 0; i < CODES_MAX && !found; i++) {
         struct code *c = &a->codes[i];
@@ -232,7 +235,7 @@ bool auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct to
         found = true;
     }
     pthread_mutex_unlock(&a->lock);
-    return found;
+    return found ? 0 : unknown(e);
 }
 
 static struct brake *brake_of(struct auth *a, const char *remote, int64_t now_ms)

@@ -24,18 +24,19 @@ MUST_CHECK int auth_put(struct auth *a, const struct token *t, bool used, struct
 void auth_drop(struct auth *a, const char *id); /* and the sessions made from it */
 void auth_drop_agent(struct auth *a, const char *node, const char *except_id);
 size_t auth_list(struct auth *a, struct token *out, size_t max); /* by creation; answers how many there are */
-/* The token of a secret: false when there is none or it has expired.  Marks an agent's credential as used. */
-bool auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token *out);
+/* The token of a secret.  Marks an agent's credential as used.  ERR_UNAUTHENTICATED when there is none or it has
+ * expired; another error when memory was too short to tell. */
+MUST_CHECK int auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token *out, struct err *e);
 bool auth_alive(struct auth *a, const char *id, int64_t wall_ms);
 /* Whether 'node' has a credential that was used, or that an earlier start left. */
 bool auth_agent_used(struct auth *a, const char *node);
 bool auth_is_session(const char *id);
 bool auth_descends(const char *session_id, const char *token_id);
 
-/* One-time codes.  The code answers a token like the one that made it. */
+/* One-time codes.  The code answers a token like the one that made it; errors as of auth_find(). */
 MUST_CHECK int auth_code_add(struct auth *a, const char *code, const struct token *maker, int64_t wall_ms,
                              struct err *e);
-bool auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker);
+MUST_CHECK int auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker, struct err *e);
 
 bool auth_may_try(struct auth *a, const char *remote, int64_t now_ms);
 void auth_failed(struct auth *a, const char *remote, int64_t now_ms);

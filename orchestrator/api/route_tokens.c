@@ -206,12 +206,14 @@ static int take_sign_in(struct request *rq, struct token *who, struct err *e)
         return err_field(e, ERR_FIELD_MISSING, "token", "either token or code is needed");
     if (!auth_may_try(rq->api->auth, rq->remote, now_ms))
         return err_set(e, ERR_TOO_MANY, "too many failed sign-ins from this address; wait a minute");
-    bool found = token[0]
-                     ? auth_find(rq->api->auth, token, wall_ms, who) && !auth_is_session(who->id)
-                     : auth_code_take(rq->api->auth, code, wall_ms, who) && auth_alive(rq->api->auth, who->id, wall_ms);
+    int rc = token[0] ? auth_find(rq->api->auth, token, wall_ms, who, e)
+                      : auth_code_take(rq->api->auth, code, wall_ms, who, e);
     explicit_bzero(token, sizeof token);
     explicit_bzero(code, sizeof code);
-    if (found && person(who))
+    if (rc < 0 && e->code != ERR_UNAUTHENTICATED)
+        return -1; /* nobody knows whether it was right */
+    bool good = token[0] ? !auth_is_session(who->id) : auth_alive(rq->api->auth, who->id, wall_ms);
+    if (rc == 0 && good && person(who))
         return 0;
     auth_failed(rq->api->auth, rq->remote, now_ms);
     return err_set(e, ERR_UNAUTHENTICATED, "the token or code is wrong, used or expired");

@@ -238,7 +238,9 @@ static void check_unowned(const struct model *m, uint32_t node, struct check *c)
     for (unsigned i = 0; i < n->n_unowned; i++) {
         const struct unowned *u = &n->unowned[i];
         int64_t age_ms = m->now_ms - u->since_ms;
-        bool due = age_ms > lifecycle_scaled(m, GRACE_MS) && u->id[0] && !strcmp(u->kind, "buffer");
+        uint32_t borrower = model_find_node(m, u->compute_node); /* while it is silent there is no proof */
+        bool due = age_ms > lifecycle_scaled(m, GRACE_MS) && u->id[0] && !strcmp(u->kind, "buffer") &&
+                   borrower != NONE && tells(m, borrower);
         snprintf(object, sizeof object, "node/%s %s %s", n->name, u->kind, u->id);
         check_note(c, due ? CHECK_VIOLATED : CHECK_UNKNOWN, object,
                    "%s holds %s %s (%llu bytes) without an owner for %lld s", n->name, u->kind, u->id,

@@ -1,6 +1,6 @@
 """F24: upgrade and rollback with live attachments.  Two builds of this tree, the second with one more migration and another version:
 the orchestrator and all agents are replaced by the newer ones, and back, while pages in borrowed memory are written and read all the
-time.  The older orchestrator refuses the newer database; the way back is the one of the README: the backup from before, and adopt."""
+time.  The older orchestrator refuses the newer database; the way back is the one of memlaned(8): the backup from before, and adopt."""
 import contextlib
 import mmap
 import os

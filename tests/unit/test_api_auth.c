@@ -42,11 +42,11 @@ START_TEST(only_the_right_secret_is_found)
     for (int i = 0; i < 200; i++) {
         snprintf(id, sizeof id, "tok-%d", i);
         snprintf(secret, sizeof secret, "s%d", i);
-        ck_assert(auth_find(a, secret, 0, &t));
+        ck_assert(auth_find(a, secret, 0, &t, &e) == 0);
         ck_assert_str_eq(t.id, id);
     }
-    ck_assert(!auth_find(a, "s200", 0, &t));
-    ck_assert(!auth_find(a, "", 0, &t));
+    ck_assert(auth_find(a, "s200", 0, &t, &e) < 0);
+    ck_assert(auth_find(a, "", 0, &t, &e) < 0);
 }
 END_TEST
 
@@ -55,8 +55,8 @@ START_TEST(a_token_ends_at_its_time)
     struct token t = { .role = TOKEN_VIEWER, .expires_ms = 1000, .id = "tok-1" };
     ck_assert_int_eq(secret_hash("x", 1, t.hash, &e), 0);
     ck_assert_int_eq(auth_put(a, &t, false, &e), 0);
-    ck_assert(auth_find(a, "x", 999, &t));
-    ck_assert(!auth_find(a, "x", 1000, &t));
+    ck_assert(auth_find(a, "x", 999, &t, &e) == 0);
+    ck_assert(auth_find(a, "x", 1000, &t, &e) < 0);
     ck_assert(!auth_alive(a, "tok-1", 1000));
 }
 END_TEST
@@ -69,10 +69,10 @@ START_TEST(sessions_end_with_the_token_they_came_from)
     add("ses-1-tok-aa", "cookie1", TOKEN_ADMIN, "one", false);
     add("ses-2-tok-baa", "cookie2", TOKEN_ADMIN, "two", false);
     auth_drop(a, "tok-aa");
-    ck_assert(!auth_find(a, "one", 0, &t));
-    ck_assert(!auth_find(a, "cookie1", 0, &t));
-    ck_assert(auth_find(a, "two", 0, &t));
-    ck_assert(auth_find(a, "cookie2", 0, &t));
+    ck_assert(auth_find(a, "one", 0, &t, &e) < 0);
+    ck_assert(auth_find(a, "cookie1", 0, &t, &e) < 0);
+    ck_assert(auth_find(a, "two", 0, &t, &e) == 0);
+    ck_assert(auth_find(a, "cookie2", 0, &t, &e) == 0);
 }
 END_TEST
 
@@ -83,7 +83,7 @@ START_TEST(a_credential_counts_as_used_once_it_was)
     add("tok-2", "loaded", TOKEN_AGENT, "n2", true);
     ck_assert(!auth_agent_used(a, "n1"));
     ck_assert(auth_agent_used(a, "n2"));
-    ck_assert(auth_find(a, "fresh", 0, &t));
+    ck_assert(auth_find(a, "fresh", 0, &t, &e) == 0);
     ck_assert(auth_agent_used(a, "n1"));
     auth_drop_agent(a, "n1", "");
     ck_assert(!auth_agent_used(a, "n1"));
@@ -95,11 +95,11 @@ START_TEST(a_code_works_once_and_not_for_long)
     struct token maker = add("tok-1", "x", TOKEN_ADMIN, "admin", false), t;
     ck_assert_int_eq(auth_code_add(a, "c1", &maker, 0, &e), 0);
     ck_assert_int_eq(auth_code_add(a, "c2", &maker, 0, &e), 0);
-    ck_assert(!auth_code_take(a, "c3", 1, &t));
-    ck_assert(auth_code_take(a, "c1", 1, &t));
+    ck_assert(auth_code_take(a, "c3", 1, &t, &e) < 0);
+    ck_assert(auth_code_take(a, "c1", 1, &t, &e) == 0);
     ck_assert_str_eq(t.id, "tok-1");
-    ck_assert(!auth_code_take(a, "c1", 1, &t));
-    ck_assert(!auth_code_take(a, "c2", AUTH_CODE_MS, &t));
+    ck_assert(auth_code_take(a, "c1", 1, &t, &e) < 0);
+    ck_assert(auth_code_take(a, "c2", AUTH_CODE_MS, &t, &e) < 0);
 }
 END_TEST
 
