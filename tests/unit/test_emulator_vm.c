@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #define SIZE UINT64_C(0x8000000)
+#define WINDOW_BYTES (UINT64_C(4) << 30)
 
 static const char rack_text[] =
     "{\"name\":\"t\",\"nodes\":["
@@ -69,15 +70,24 @@ static void make_box(void)
     ck_assert_int_eq(donor_attach(memory, getpid(), &e), 0);
 }
 
-static void lend(const char *id)
+/* Maps 'size' bytes of the file of a buffer, from 'file_offset' on, at 'addr'. */
+static void map_file(const char *id, char *addr, uint64_t size, uint64_t file_offset)
 {
     char path[160];
     snprintf(path, sizeof path, "%s/buffers/%s", qemu.dir, id);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     ck_assert_int_eq(ftruncate(fd, (off_t)SIZE), 0);
-    buffer = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    ck_assert_ptr_ne(buffer, MAP_FAILED);
+    ck_assert_ptr_eq(
+        mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, (off_t)file_offset), addr);
     close(fd);
+}
+
+/* The address space behind the window is the lender's alone, as in an arena. */
+static void lend(const char *id)
+{
+    buffer = mmap(NULL, WINDOW_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(buffer, MAP_FAILED);
+    map_file(id, buffer, SIZE, 0);
 }
 
 /* Section 0 leads to the buffer, which is then 'offset' into the window. */
@@ -96,24 +106,35 @@ static void park(void)
     compute->regs->section[0] = wire_section_parked(0) | 1;
 }
 
-static void setup(void)
+static void begin(const char *window)
 {
     struct err e = { 0 };
-    char option[160];
+    char option[320];
 
     qemu_setup();
     em = (struct emulator){ .loop = qemu.loop };
     n_on = n_off = 0;
     make_box();
     lend("a1");
-    snprintf(option, sizeof option, "c,qmp=%s", qemu.path);
+    snprintf(option, sizeof option, "c,qmp=%s%s%s%s", qemu.path, window ? ",window=" : "", window ? qemu.dir : "",
+             window ? window : "");
     ck_assert_msg(vm_add(&em, option, &e) == 0, "%s", e.detail);
+}
+
+static void setup(void)
+{
+    begin(NULL);
+}
+
+static void setup_window(void)
+{
+    begin("/buffers/a1");
 }
 
 static void teardown(void)
 {
     vms_free(&em);
-    munmap(buffer, SIZE);
+    munmap(buffer, WINDOW_BYTES);
     donor_detach(memory);
     box_free(em.box);
     qemu_teardown();
@@ -276,6 +297,22 @@ START_TEST(what_the_machine_touched_is_traffic)
 }
 END_TEST
 
+START_TEST(a_section_leads_only_to_the_windows_own_file_in_one_piece)
+{
+    uint64_t value = (uint64_t)(uintptr_t)buffer | 1;
+    compute->node->state->on = true;
+    ck_assert(vm_allows(compute, 0, value));
+    map_file("a1", buffer + SIZE / 2, SIZE / 2, SIZE / 4); /* the right file, but not contiguous */
+    ck_assert(!vm_allows(compute, 0, value));
+    map_file("a1", buffer + SIZE / 2, SIZE / 2, SIZE / 2);
+    ck_assert(vm_allows(compute, 0, value));
+    ck_assert(!vm_allows(compute, 0, value + 4096));   /* shifted by a page */
+    map_file("a2", buffer + SIZE / 2, 4096, SIZE / 2); /* a page of another file */
+    ck_assert(!vm_allows(compute, 0, value));
+    ck_assert(vm_allows(compute, 0, wire_section_parked(0) | 1));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("emulator_vm");
@@ -289,6 +326,10 @@ int main(void)
     tcase_add_test(tc, a_reset_is_a_loss_of_power_for_the_adapters_only);
     tcase_add_test(tc, a_machine_that_ends_in_an_answer_is_off_and_the_next_begins_empty);
     tcase_add_test(tc, what_the_machine_touched_is_traffic);
+    suite_add_tcase(suite, tc);
+    tc = tcase_create("window");
+    tcase_add_checked_fixture(tc, setup_window, teardown);
+    tcase_add_test(tc, a_section_leads_only_to_the_windows_own_file_in_one_piece);
     suite_add_tcase(suite, tc);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
