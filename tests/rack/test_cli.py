@@ -100,6 +100,43 @@ class Commands(unittest.TestCase):
         self.assertIn("commits", str(self.json_of("check")).lower())
         self.run_it("status", "-o", "xml", code=2)
 
+    def test_events_fold_what_counts_and_speak_in_sizes(self):
+        self.rack.attach("a", 32 * GIB)
+        every = self.json_of("event", "list", "--limit", "1000")["items"]
+        count = [e for e in every if e["type"] in ("attachment.progress", "node.memory")]
+        told = self.run_it("event", "list", "--limit", "1000").stdout
+        table = re.findall(r"^ *(\d+)  \S+  (\S+) +(\S+)", told, re.M)
+        self.assertEqual([(str(e["id"]), e["type"]) for e in every if e not in count],
+                         [(i, kind) for i, kind, _ in table if kind not in ("attachment.progress", "node.memory")])
+        runs = [(thing, kind) for _, kind, thing in table]  # of one object, no two counts in a row
+        for thing in {t for t, _ in runs}:
+            kinds = [k for t, k in runs if t == thing]
+            self.assertFalse([k for k, after in zip(kinds, kinds[1:]) if k == after and k == "attachment.progress"])
+        self.assertNotRegex(told, r"node\.memory .*\d{10}")
+        shown = self.run_it("event", "list", "--limit", "1000", "--all").stdout
+        self.assertEqual(len(shown.splitlines()) - 1, len(self.json_of("event", "list", "--limit", "1000")["items"]))
+        self.assertEqual(len(self.run_it("event", "list", "--limit", "3").stdout.splitlines()), 4)
+        self.run_it("event", "list", "--limit", "0", code=2)
+
+    def complete(self, *words, **more):
+        return self.run_it("__complete", *words, **more).stdout.split()
+
+    def test_completion_knows_commands_options_and_names(self):
+        a = self.rack.attach("a", GIB)
+        self.assertIn("attach", self.complete("att"))
+        self.assertEqual(self.complete("node", "s"), ["show"])
+        self.assertEqual(self.complete("attach", ""), ["a", "b"])
+        self.assertEqual(self.complete("attach", "a", ""), [])
+        self.assertEqual(self.complete("detach", a["id"][:3]), [a["id"]])
+        self.assertEqual(self.complete("attach", "--donor", "b"), ["b"])
+        self.assertEqual(self.complete("attach", "--policy", "p"), ["packed"])
+        self.assertEqual(self.complete("-o", "js"), ["json", "jsonl"])
+        self.assertIn("--anti-affinity", self.complete("place", "--an"))
+        began = time.monotonic()
+        self.assertEqual(self.complete("attach", "", MEMLANE_URL="http://127.0.0.1:1"), [])
+        self.assertLess(time.monotonic() - began, 10)  # a shell is waiting
+        self.assertEqual(self.complete("attach", "", MEMLANE_TOKEN="ml_wrong"), [])
+
     def test_colours_are_for_terminals_that_want_them(self):
         for wanted, more in ((True, {}), (False, {"NO_COLOR": "1"})):
             master, slave = pty.openpty()
