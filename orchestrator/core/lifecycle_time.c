@@ -8,6 +8,7 @@
 #define ATTACH_LIMIT_MS 120000
 #define UNDO_LIMIT_MS 120000
 #define RETRY_AFTER_START_MS 5000
+#define COMPARE_MS 60000
 #define SCAN_MS 1000 /* every clock is looked at so often, at least */
 
 static void start_node(struct model *m, uint32_t at)
@@ -122,8 +123,19 @@ static int64_t scan(struct model *m)
     return next;
 }
 
+/* Everything is held against what was reported, whether or not something about it changed. */
+static void compare_all(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            model_mark_due(m, i);
+    m->compare_at_ms = m->now_ms + lifecycle_scaled(m, COMPARE_MS);
+}
+
 int64_t lifecycle_tick(struct model *m)
 {
+    if (m->now_ms >= m->compare_at_ms)
+        compare_all(m);
     if (m->now_ms >= m->scan_at_ms)
         m->scan_at_ms = scan(m);
     lifecycle_advance(m);

@@ -352,6 +352,7 @@ struct model {
     struct name_index *names; /* nodes, switches, adapters, attachments, circuits by name */
     struct index_set due;     /* circuits that lifecycle_advance() has to look at; a roll-back leaves it as it is */
     int64_t scan_at_ms;       /* lifecycle_tick(): when every clock is looked at again */
+    int64_t compare_at_ms;    /* and when everything is held against what was reported last */
 };
 
 MUST_CHECK int model_new(struct model **out, struct err *e);

@@ -528,6 +528,23 @@ START_TEST(another_node_takes_over_the_switch_of_a_fenced_manager)
 }
 END_TEST
 
+START_TEST(everything_is_compared_with_what_was_reported_every_minute)
+{
+    uint32_t a = attached(0, "n2");
+    sim_pass(&s, 1);
+    sim_begin(&s);
+    model_touch_attachment(s.m, a)->now_buffer = false; /* reported, and nobody looked */
+    sim_commit(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
+    for (int i = 0; i < 13; i++) {
+        for (uint32_t n = 0; n < model_count(s.m, MODEL_NODE); n++)
+            model_touch_node(s.m, n)->last_seen_ms = s.clock_ms;
+        sim_pass(&s, 5000);
+    }
+    ck_assert_int_eq(at(a)->state, ATT_LOST);
+}
+END_TEST
+
 START_TEST(nothing_is_placed_where_something_of_nobody_is)
 {
     struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
@@ -726,6 +743,7 @@ int main(void)
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
     tcase_add_test(t, a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes);
     tcase_add_test(t, nothing_is_placed_where_something_of_nobody_is);
+    tcase_add_test(t, everything_is_compared_with_what_was_reported_every_minute);
     tcase_add_test(t, a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten);
     tcase_add_test(t, a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted);
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
