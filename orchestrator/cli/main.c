@@ -315,8 +315,9 @@ static void complete_command(const char *group, const char *begun)
         if (len && (strncmp(words, group, len) != 0 || words[len] != ' '))
             continue;
         const char *next = words + (len ? len + 1 : 0);
-        char word[32];
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(next, " "), next);
+        char word[32] = "";
+        size_t n = strcspn(next, " ");
+        memcpy(word, next, n < sizeof word ? n : sizeof word - 1);
         if (strncmp(before, next, strlen(word)) != 0 || (before[strlen(word)] && before[strlen(word)] != ' '))
             complete_words(word, begun);
         before = next;
