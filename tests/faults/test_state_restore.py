@@ -39,7 +39,7 @@ class Restorable(FaultRack):
         self.api.close_all()
 
     def recovery(self):
-        return self.api.call("GET", "/v1/recovery")
+        return self.api.persistently("GET", "/v1/recovery")  # the new one may not listen yet
 
     def await_reports(self):
         eventually("every node reported", lambda: all(n["reported"] for n in self.recovery()["nodes"]), SECONDS)
