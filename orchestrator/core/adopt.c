@@ -16,6 +16,7 @@ struct find { /* a buffer without an owner, and what else there is of it */
     struct leg legs[2];
     uint64_t base;
     bool mapped; /* the section register leads to the buffer's arena */
+    bool joined; /* it does not, but the legs are joined as they were, and nothing uses them */
 };
 
 /* ---- the path -----------------------------------------------------------------------------------------------------
@@ -69,6 +70,17 @@ static bool ports_free(const struct model *m, const struct leg *l)
     return true;
 }
 
+/* The circuit is joined as it was meant to be. */
+static bool really_joined(const struct model *m, const struct circuit *c)
+{
+    struct leg l;
+    for (unsigned k = 0; k < c->channels; k++)
+        if (!trace_leg(m, c->legs[k].ports[0], c->memory, false, &l) || l.n_ports != c->legs[k].n_ports ||
+            memcmp(l.ports, c->legs[k].ports, l.n_ports * sizeof *l.ports) != 0)
+            return false;
+    return true;
+}
+
 /* The legs over the ports of 'mask' (bit p: port p of the compute adapter); over a circuit that is there, its own. */
 static bool find_legs(const struct model *m, struct find *f, unsigned mask, bool any)
 {
@@ -79,7 +91,7 @@ static bool find_legs(const struct model *m, struct find *f, unsigned mask, bool
         unsigned have = 0;
         for (unsigned k = 0; k < c->channels; k++)
             have |= 1u << model_port(m, c->legs[k].ports[0])->number;
-        return any || have == mask;
+        return any || (have == mask && !c->severed && really_joined(m, c));
     }
     const struct adapter *ca = model_adapter(m, f->compute_adapter);
     f->channels = 0;
@@ -207,10 +219,11 @@ static int reserve(struct model *m, const struct find *f, uint32_t *at, struct e
     return 0;
 }
 
+/* Memory is in use over it: it is open, whatever was on its way when the backup was made. */
 static void adopt_circuit(struct model *m, uint32_t at, bool touched)
 {
     struct circuit *c = model_edit_circuit(m, model_attachment(m, at)->circuit);
-    if (c->phase != PHASE_CLOSED)
+    if (c->phase == PHASE_CHANNELS)
         return;
     char object[ID_SIZE + 12];
     enum circuit_state state = touched ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
@@ -218,7 +231,8 @@ static void adopt_circuit(struct model *m, uint32_t at, bool touched)
     c->revision = m->revision;
     c->verified = touched;
     snprintf(object, sizeof object, "circuit/%s", c->id);
-    model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "adopted");
+    if (c->state != state)
+        model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "adopted");
     c->state = state;
 }
 
@@ -244,23 +258,26 @@ static bool adopt_live(struct model *m, const struct find *f)
 }
 
 /* Of nobody: given back by the normal undo, which waits for the compute node's word that no block of it is online and
- * that the section is parked; only then the donor lets go.  Over a section that still leads there it begins at the top.
- */
+ * that the section is parked; only then the donor lets go.  Over a section that still leads there it begins at the top;
+ * else no block can be in use over it.  The end of the circuit resets the channels and parts the joins, where they are
+ * still its own. */
 static bool adopt_orphan(struct model *m, const struct find *f)
 {
     uint32_t at;
     struct err e;
     if (reserve(m, f, &at, &e) < 0)
         return false;
-    if (f->mapped)
+    if (f->mapped || f->joined)
         adopt_circuit(m, at, false);
     struct attachment *a = model_edit_attachment(m, at);
     a->goal = GOAL_ABSENT;
     a->ending = ATT_DETACHED;
     a->undoing = f->mapped ? STEP_ONLINE + 1 : STEP_CONNECT;
     if (a->undoing == STEP_CONNECT) {
+        a->compute_gone = true;
         a->tombstone_revision = m->revision;
-        model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
+        if (!lifecycle_section_kept(m, at))
+            model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
     }
     snprintf(a->reason, sizeof a->reason, "collected: nobody owned it");
     a->state = ATT_DETACHING;
@@ -405,6 +422,37 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
 
 /* ---- collection ---------------------------------------------------------------------------------------------------
  */
+/* What the switches at the compute adapter's cables join is known. */
+static bool ways_known(const struct model *m, uint32_t adapter)
+{
+    const struct adapter *a = model_adapter(m, adapter);
+    for (unsigned i = 0; i < a->n_ports; i++) {
+        const struct port *peer = model_port(m, model_port_peer(m, a->ports[i]));
+        const struct sw *s = peer ? model_switch(m, peer->sw) : NULL;
+        if (s && !s->seen && !s->fenced)
+            return false;
+    }
+    return true;
+}
+
+/* The legs that a buffer was reached over which no section leads to any more: joined as they were, and used by nothing
+ * else, so that they go with it. */
+static bool find_quiet_legs(const struct model *m, struct find *f)
+{
+    static const unsigned masks[] = { 3, 1, 2 };
+    const struct node *n = model_node(m, f->compute_node);
+    if (f->mapped || model_find_pair_circuit(m, f->compute_adapter, f->memory_adapter) != NONE)
+        return false;
+    for (unsigned i = 0; i < n->n_unowned; i++)
+        if (is_kind(&n->unowned[i], "segment") &&
+            !strcmp(n->unowned[i].adapter, model_adapter(m, f->compute_adapter)->name))
+            return false;
+    for (unsigned i = 0; i < ARRAY_LEN(masks); i++)
+        if (find_legs(m, f, masks[i], false) && circuit_ports_quiet(m, f->compute_adapter, masks[i]))
+            return true;
+    return false;
+}
+
 void adopt_collect(struct model *m)
 {
     for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
@@ -414,9 +462,11 @@ void adopt_collect(struct model *m)
             struct find f;
             unsigned mask;
             if (m->now_ms - u->since_ms < lifecycle_scaled(m, GRACE_MS) || !lifecycle_fresh(m, i, 0) ||
-                !examine(m, i, u, &f, &mask) || f.segment || !lifecycle_fresh(m, f.compute_node, 0))
+                !examine(m, i, u, &f, &mask) || f.segment || !lifecycle_fresh(m, f.compute_node, 0) ||
+                !ways_known(m, f.compute_adapter))
                 continue; /* memory that somebody may be using is kept and shown: an operator adopts it */
-            if (find_legs(m, &f, mask, !f.mapped) && adopt_orphan(m, &f))
+            f.joined = find_quiet_legs(m, &f);
+            if ((f.joined || find_legs(m, &f, mask, !f.mapped)) && adopt_orphan(m, &f))
                 break; /* the list is as the agent reported it: the next one at the next tick */
         }
     }

@@ -298,7 +298,7 @@ static bool attach_advance(struct model *m, uint32_t at)
 
 /* ---- undo ---------------------------------------------------------------------------------------------------------
  */
-static bool section_kept(const struct model *m, uint32_t at)
+bool lifecycle_section_kept(const struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
@@ -337,7 +337,7 @@ static bool section_released(const struct model *m, uint32_t at)
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     const struct section *s = &ca->sections[a->section];
-    if (a->step < STEP_MAP || section_kept(m, at) || lifecycle_fenced(m, a->compute_node))
+    if (a->step < STEP_MAP || lifecycle_section_kept(m, at) || lifecycle_fenced(m, a->compute_node))
         return true;
     return s->park_revision && lifecycle_fresh(m, a->compute_node, s->park_revision) && ca->ok &&
            wire_section_is_parked(s->seen_value, a->section);
@@ -383,7 +383,7 @@ void lifecycle_stick(struct model *m, uint32_t at, const char *reason)
 bool lifecycle_park(struct model *m, uint32_t at)
 {
     publish_undo(m, at, STEP_MAP);
-    if (!section_kept(m, at)) {
+    if (!lifecycle_section_kept(m, at)) {
         const struct attachment *a = model_attachment(m, at);
         model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
     }
@@ -409,7 +409,7 @@ static bool undo_map(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
-    if (!section_kept(m, at) && !s->park_revision) { /* those that kept it have gone meanwhile */
+    if (!lifecycle_section_kept(m, at) && !s->park_revision) { /* those that kept it have gone meanwhile */
         model_edit_adapter(m, a->compute_adapter)->sections[a->section].park_revision = m->revision;
         return publish_undo(m, at, STEP_MAP);
     }

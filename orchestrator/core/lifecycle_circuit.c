@@ -89,12 +89,10 @@ static bool end_down(const struct model *m, const struct circuit *c, bool comput
     return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & channel_bits(m, c, compute_end));
 }
 
-/* No section that is mapped sends to the ports that the circuit is going to use: what is behind them may be in use by
- * memory that nobody here knows of.  Zero leads out of port 1 as soon as that leaves reset. */
-static bool ports_quiet(const struct model *m, const struct circuit *c)
+/* Zero leads out of port 1 as soon as that leaves reset. */
+bool circuit_ports_quiet(const struct model *m, uint32_t compute_adapter, unsigned bits)
 {
-    const struct adapter *a = model_adapter(m, c->compute);
-    unsigned bits = channel_bits(m, c, true);
+    const struct adapter *a = model_adapter(m, compute_adapter);
     if (!lifecycle_fresh(m, a->node, 0) || !a->ok)
         return false;
     for (unsigned k = 0; k < a->n_sections; k++) {
@@ -237,7 +235,7 @@ bool circuit_advance(struct model *m, uint32_t circuit)
         return false;
     switch (c->phase) {
     case PHASE_CLOSED:
-        return wanted && ports_quiet(m, c) && each_join(m, c, joinable) &&
+        return wanted && circuit_ports_quiet(m, c->compute, channel_bits(m, c, true)) && each_join(m, c, joinable) &&
                publish(m, circuit, has_joins ? PHASE_JOIN : PHASE_CHANNELS);
     case PHASE_JOIN:
         if (!wanted)

@@ -22,6 +22,9 @@ void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node);
 void circuit_start(struct model *m, uint32_t circuit);
 bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
 bool circuit_is_open(const struct circuit *c);    /* observed: channels out of reset and settled */
+/* As reported now, no section that is mapped sends to these ports of a compute adapter (bit p: port p): what is behind
+ * them may be in use by memory that nobody here knows of. */
+bool circuit_ports_quiet(const struct model *m, uint32_t compute_adapter, unsigned bits);
 /* Something on it is in quarantine: nothing about it changes. */
 bool circuit_frozen(const struct model *m, uint32_t circuit);
 
@@ -36,7 +39,8 @@ void lifecycle_fail(struct model *m, uint32_t attachment, const char *reason); /
 void lifecycle_stick(struct model *m, uint32_t attachment,
                      const char *reason); /* its undo failed: stuck, retried later */
 void lifecycle_try_again(struct model *m, uint32_t attachment);
-bool lifecycle_park(struct model *m, uint32_t attachment); /* publishes the undo of map */
+bool lifecycle_park(struct model *m, uint32_t attachment);               /* publishes the undo of map */
+bool lifecycle_section_kept(const struct model *m, uint32_t attachment); /* mapped by another one too */
 /* lifecycle_lost.c: blocks of it may be online in the boot that is still running: its borrower may read it any moment
  */
 bool lifecycle_live(const struct model *m, const struct attachment *a);

@@ -713,6 +713,56 @@ START_TEST(what_nobody_owns_is_collected_after_its_grace_and_with_proof)
 }
 END_TEST
 
+/* n2 still lends "x" to n1, which booted since: no section of it leads there, but the way is as it was. */
+static void leave_orphan_with_its_way(void)
+{
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    s.nodes[1].channels[1] = 1;
+    s.nodes[3].joins[1] = 7; /* n1/afu0/0 to n2/afu1/0 */
+    s.nodes[3].joins[7] = 1;
+    sim_settle(&s);
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+}
+
+START_TEST(what_is_collected_leaves_no_channel_and_no_join)
+{
+    leave_orphan_with_its_way();
+    collect();
+    sim_expect_nothing(&s);
+    for (unsigned p = 1; p < 64; p++)
+        ck_assert_uint_eq(s.nodes[3].joins[p], 0);
+}
+END_TEST
+
+START_TEST(a_way_that_another_section_uses_is_not_collected_with_the_buffer)
+{
+    leave_orphan_with_its_way();
+    s.nodes[0].channels[0] = 1;
+    s.nodes[0].registers[2] = wire_section_value(UINT64_C(0x710000000000), 2, WIRE_NETID_PORT0);
+    sim_settle(&s);
+    collect();
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 0);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    ck_assert_uint_eq(s.nodes[3].joins[1], 7);
+}
+END_TEST
+
+START_TEST(the_way_of_what_is_collected_is_not_guessed_before_its_switch_is_read)
+{
+    leave_orphan_with_its_way();
+    s.nodes[3].alive = false;
+    sim_register(&s, 3);
+    collect();
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1);
+    s.nodes[3].alive = true;
+    sim_settle(&s);
+    collect();
+    sim_expect_nothing(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("safety");
@@ -740,6 +790,9 @@ int main(void)
     tcase_add_test(t, a_stuck_undo_is_retried_after_a_restart_too);
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
+    tcase_add_test(t, what_is_collected_leaves_no_channel_and_no_join);
+    tcase_add_test(t, a_way_that_another_section_uses_is_not_collected_with_the_buffer);
+    tcase_add_test(t, the_way_of_what_is_collected_is_not_guessed_before_its_switch_is_read);
     tcase_add_test(t, what_nobody_owns_is_promised_to_nobody);
     tcase_add_test(t, a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes);
     tcase_add_test(t, nothing_is_placed_where_something_of_nobody_is);
