@@ -4,6 +4,8 @@
 #include "json.h"
 #include "placement_json.h"
 
+#include <stdio.h>
+
 /* json_object_set_new() that remembers a failure in '*ok'; takes 'value' in any case. */
 static void put(json_t *j, const char *key, json_t *value, bool *ok)
 {
@@ -61,6 +63,19 @@ static json_t *undoing(const struct attachment *a)
     return json_string(step_names[a->undoing]);
 }
 
+/* Why it is where it is; while something goes on, also whose report it waits for. */
+static json_t *reason(const struct model *m, const struct attachment *a)
+{
+    char text[2 * NAME_SIZE + 64];
+    bool under_way = a->row.live && (a->state == ATT_PENDING || a->state == ATT_DETACHING);
+    const struct node *c = model_node(m, a->compute_node), *d = model_node(m, a->donor);
+    const struct node *silent = c && c->state == NODE_UNREACHABLE ? c : d && d->state == NODE_UNREACHABLE ? d : NULL;
+    if (a->reason[0] || !under_way || !silent)
+        return text_or_null(a->reason);
+    snprintf(text, sizeof text, "waits for %s, which does not report", silent->name);
+    return json_string(text);
+}
+
 json_t *attachment_json(const struct model *m, const struct attachment *a)
 {
     json_t *j = json_object();
@@ -74,7 +89,7 @@ json_t *attachment_json(const struct model *m, const struct attachment *a)
     put(j, "step", json_string(step_names[a->step]), &ok);
     put(j, "undoing", undoing(a), &ok);
     put(j, "holds", holds(m, a), &ok);
-    put(j, "reason", text_or_null(a->reason), &ok);
+    put(j, "reason", reason(m, a), &ok);
     put(j, "compute_node", json_string(node_name(m, a->compute_node)), &ok);
     put(j, "compute_adapter", json_string(adapter_name(m, a->compute_adapter)), &ok);
     put(j, "donor", json_string(node_name(m, a->donor)), &ok);

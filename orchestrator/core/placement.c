@@ -52,6 +52,8 @@ int placement_ask(struct question *q, const struct model *m, struct topology *t,
         return -1;
     q->f = topology_fabric(t);
     q->paths = topology_paths(t);
+    for (uint32_t i = 0; explain && i < model_count(m, MODEL_LINK); i++)
+        q->links_down += model_link(m, i) && !model_link_usable(m, model_link(m, i));
     return verdict_prepare(q, refused, e);
 }
 

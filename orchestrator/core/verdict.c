@@ -303,6 +303,16 @@ static void explain_busy(const struct question *q, const struct candidate *c, ch
             adapter_name(q->m, c->compute, name), adapter_name(q->m, c->memory, other));
 }
 
+static void explain_no_path(const struct question *q, char *detail)
+{
+    char down[48] = "";
+    if (q->links_down)
+        snprintf(down, sizeof down, "; %u cable%s of the fabric %s down", q->links_down, q->links_down == 1 ? "" : "s",
+                 q->links_down == 1 ? "is" : "are");
+    explain(q, detail, "no %s of at most %d switches, not even with all ports free%s",
+            q->r->channels == 2 ? "two disjoint paths" : "path", PATH_SWITCHES_MAX, down);
+}
+
 /* Over free ports; 'any': whatever its bandwidth. */
 static int find_path(const struct question *q, unsigned slot, struct candidate *c, bool any, bool *found, struct err *e)
 {
@@ -328,8 +338,7 @@ static int judge_new(const struct question *q, unsigned slot, struct candidate *
         return 0;
     if (!topology_reaches(q->t, q->m, c->compute, c->memory, q->r->channels)) {
         *reason = PLACE_NO_PATH;
-        explain(q, detail, "no %s of at most %d switches, not even with all ports free",
-                q->r->channels == 2 ? "two disjoint paths" : "path", PATH_SWITCHES_MAX);
+        explain_no_path(q, detail);
         return 0;
     }
     if (mixed)
@@ -348,8 +357,7 @@ static int judge_new(const struct question *q, unsigned slot, struct candidate *
 static enum place_reason judge_circuit(const struct question *q, struct candidate *c, char *detail)
 {
     if (q->explain && !topology_reaches(q->t, q->m, c->compute, c->memory, q->r->channels)) {
-        explain(q, detail, "no %s of at most %d switches, not even with all ports free",
-                q->r->channels == 2 ? "two disjoint paths" : "path", PATH_SWITCHES_MAX);
+        explain_no_path(q, detail);
         return PLACE_NO_PATH;
     }
     if (!circuit_open(q, c, detail))

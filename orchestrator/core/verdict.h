@@ -18,6 +18,7 @@ struct question { /* a request, with what is the same for every donor */
     unsigned leg_gbps;   /* of the request, on each leg */
     bool all;            /* every donor is asked about: one search for all; else each pair's path is looked for alone */
     bool explain;        /* fill 'detail', tell ports_busy from bandwidth */
+    unsigned links_down; /* 'explain': of the whole fabric, for words */
     unsigned
         n_adapters; /* usable compute adapters; 'all': searches 2 i (what fits), 2 i + 1 (any bandwidth) are done */
     uint32_t adapters[WIRE_MAX_ADAPTERS];

@@ -486,6 +486,7 @@ class Attachments(Rack):
             self.admin.patch("/v1/links", {"a": link["b"], "b": link["a"], "down": True})
         problem = self.refused(self.admin.post("/v1/attachments", body), 409, "no_donor")
         self.assertEqual(problem["candidates"][0]["reason"], "no_path")
+        self.assertIn(f"{len(LINKS)} cables of the fabric are down", problem["candidates"][0]["detail"])
         for link in LINKS:
             self.admin.patch("/v1/links", {"a": link["a"], "b": link["b"], "down": False})
         self.refused(self.admin.patch("/v1/links", {"a": "n1/afu0/0", "b": "n1/afu1/0", "down": True}), 404, "not_found")

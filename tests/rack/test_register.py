@@ -1,9 +1,38 @@
 """Agents register by themselves, with nothing but the orchestrator's URL and a join token."""
+import json
 import pathlib
+import subprocess
+import tempfile
 import time
 import unittest
 
-from harness import Rack, eventually
+from harness import BUILD, GIB, REPO, Rack, eventually
+
+
+class Mistakes(unittest.TestCase):
+    def test_a_rack_file_with_a_mistake_is_refused_at_once(self):
+        plan = json.loads((REPO / "deploy/racks/pair.json").read_text())
+        plan["nodes"][1]["foo"] = 1
+        with tempfile.TemporaryDirectory(prefix="ml-", dir="/tmp") as folder:
+            file = pathlib.Path(folder, "mistake.json")
+            file.write_text(json.dumps(plan, indent=1))
+            line = 1 + next(i for i, text in enumerate(file.read_text().splitlines()) if '"foo"' in text)
+            done = subprocess.run([REPO / "deploy/rack", "up", "--build", BUILD, "--rack", file, "--dir", f"{folder}/rack", "--port", "0"],
+                                  capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (1, f"error: {file}: line {line}: nodes[1].foo is not a known field\n"))
+            self.assertFalse(pathlib.Path(folder, "rack").exists())
+
+
+class Silence(unittest.TestCase):
+    def test_a_detach_says_whose_report_it_waits_for(self):
+        with Rack("pair", ["--time-scale", "0.2"]) as rack:
+            made = rack.attach("a", GIB)
+            rack.supervisor("stop agent-a")
+            rack.api.call("DELETE", f"/v1/attachments/{made['id']}")
+            eventually("a reason", lambda: rack.attachment(made["id"])["reason"] == "waits for a, which does not report", 20)
+            rack.supervisor("start agent-a")
+            ended = rack.settled(made["id"])
+            self.assertEqual((ended["state"], ended["reason"]), ("detached", None))
 
 
 class Registration(unittest.TestCase):
