@@ -8,6 +8,7 @@
 #include "inventory.h"
 #include "json.h"
 #include "ocxl.h"
+#include "platform.h"
 #include "units.h"
 
 #include <fcntl.h>
@@ -31,7 +32,9 @@ struct page {
     struct inventory_memory memory;
     uint64_t block_bytes; /* 0: no hot-plug */
     bool probe;
-    char ocxl_error[WIRE_TEXT];           /* empty: loaded */
+    char ocxl_error[WIRE_TEXT]; /* empty: loaded */
+    bool ocxl_emulated;
+    struct inventory_borrowed borrowed;
     unsigned n_online[WIRE_MAX_ADAPTERS]; /* blocks in a compute adapter's window */
     uint64_t huge_page_bytes;             /* memory is lent in these; 0: in small pages */
     uint64_t huge_bytes, huge_free_bytes;
@@ -80,9 +83,10 @@ static void read_ocxl(struct page *p)
 {
     struct ocxl_library lib;
     struct err e = { 0 };
-    if (ocxl_library_load(&lib, p->config->ocxl_library, &e) == 0)
+    if (ocxl_library_load(&lib, p->config->ocxl_library, &e) == 0) {
+        p->ocxl_emulated = lib.emulated;
         ocxl_library_unload(&lib);
-    else
+    } else
         snprintf(p->ocxl_error, sizeof p->ocxl_error, "%.199s", e.detail);
 }
 
@@ -93,10 +97,20 @@ static bool nothing_is_known(void *arg, uint64_t addr)
     return false;
 }
 
+struct window { /* being searched for blocks */
+    struct page *page;
+    const struct platform *platform;
+    unsigned adapter, compute_index;
+};
+
 static void count_online(void *arg, uint64_t addr)
 {
-    (void)addr;
-    ++*(unsigned *)arg;
+    struct window *w = arg;
+    struct page *p = w->page;
+    int node = w->platform->ops->numa_node(w->platform, w->compute_index, addr / p->block_bytes);
+    p->n_online[w->adapter]++;
+    if (node >= 0 && node < INVENTORY_NODES_MAX)
+        p->borrowed.bytes[node] += p->block_bytes;
 }
 
 /* What is borrowed now: the blocks that are online in the adapters' windows. */
@@ -105,18 +119,27 @@ static void read_borrowed(struct page *p, const struct sysfs *sys)
     struct hotplug *hp;
     struct err e = { 0 };
     const struct hotplug_options o = { .sys = sys };
-    if (hotplug_new(&hp, &o, &e) < 0)
+    struct platform platform;
+    if (platform_init(&platform, p->config->platform, sys, p->config->emulator_dir, 0, &e) < 0)
         return;
+    if (hotplug_new(&hp, &o, &e) < 0) {
+        platform_done(&platform);
+        return;
+    }
     p->block_bytes = hotplug_block_bytes(hp);
     p->probe = hotplug_has_probe(hp);
-    for (unsigned i = 0; i < p->config->n_adapters; i++) {
-        const struct wire_adapter *w = &p->config->adapters[i].wire;
+    struct window at = { .page = p, .platform = &platform };
+    for (at.adapter = 0; at.adapter < p->config->n_adapters; at.adapter++) {
+        const struct wire_adapter *w = &p->config->adapters[at.adapter].wire;
         struct range window = { w->window_addr, w->window_bytes };
-        if (w->role == WIRE_COMPUTE &&
-            hotplug_scan(hp, window, nothing_is_known, count_online, &p->n_online[i], &e) < 0)
-            p->n_online[i] = 0; /* the blocks cannot be read: findings say so */
+        if (w->role != WIRE_COMPUTE)
+            continue;
+        if (hotplug_scan(hp, window, nothing_is_known, count_online, &at, &e) < 0)
+            p->n_online[at.adapter] = 0; /* the blocks cannot be read: findings say so */
+        at.compute_index++;
     }
     hotplug_free(hp);
+    platform_done(&platform);
 }
 
 static void read_huge_pages(struct page *p, const struct sysfs *sys)
@@ -140,7 +163,6 @@ static void count_findings(struct page *p)
 static int read_page(struct page *p, struct err *e)
 {
     struct sysfs sys = { .root_fd = -1 }, proc = { .root_fd = -1 };
-    struct inventory_borrowed none = { 0 };
     struct err failed = { 0 };
     if (sysfs_init(&sys, p->config->sysfs_root, e) < 0)
         return -1;
@@ -151,12 +173,20 @@ static int read_page(struct page *p, struct err *e)
     kernel_facts_read(&p->kernel, &sys, &proc, p->config->boot_dir);
     p->running = agent_runs(p->config);
     ask_orchestrator(p);
-    if (inventory_memory(&sys, &none, &p->memory, &failed) < 0)
-        snprintf(p->memory_error, sizeof p->memory_error, "%.199s", failed.detail);
     read_borrowed(p, &sys);
+    if (inventory_memory(&sys, &p->borrowed, &p->memory, &failed) < 0)
+        snprintf(p->memory_error, sizeof p->memory_error, "%.199s", failed.detail);
     read_huge_pages(p, &sys);
     read_ocxl(p);
-    const struct findings_source from = { p->config, &sys, &proc, &p->kernel, p->ocxl_error[0] ? p->ocxl_error : NULL };
+    const struct findings_source from = {
+        .config = p->config,
+        .sys = &sys,
+        .proc = &proc,
+        .kernel = &p->kernel,
+        .ocxl_error = p->ocxl_error[0] ? p->ocxl_error : NULL,
+        .ocxl_emulated = p->ocxl_emulated,
+        .borrowed = &p->borrowed,
+    };
     p->n_findings = findings_read(&from, p->findings);
     count_findings(p);
     sysfs_done(&sys);
@@ -193,11 +223,16 @@ static void print_memory(const struct page *p)
     }
     printf("memory        %s, %s free\n", units_format_size(p->memory.memory_bytes, total),
            units_format_size(p->memory.free_bytes, unused));
-    for (unsigned i = 0; i < INVENTORY_NODES_MAX; i++)
-        if (p->memory.nodes[i].total_bytes > 0)
-            printf("              NUMA node %u: %s, %s free\n", i,
-                   units_format_size(p->memory.nodes[i].total_bytes, total),
-                   units_format_size(p->memory.nodes[i].free_bytes, unused));
+    for (unsigned i = 0; i < INVENTORY_NODES_MAX; i++) {
+        char borrowed[UNITS_SIZE_MAX];
+        if (p->memory.nodes[i].total_bytes == 0)
+            continue;
+        printf("              NUMA node %u: %s, %s free", i, units_format_size(p->memory.nodes[i].total_bytes, total),
+               units_format_size(p->memory.nodes[i].free_bytes, unused));
+        if (p->memory.nodes[i].borrowed_bytes > 0)
+            printf(", %s of it borrowed", units_format_size(p->memory.nodes[i].borrowed_bytes, borrowed));
+        printf("\n");
+    }
 }
 
 static void print_blocks(const struct page *p)
@@ -235,7 +270,9 @@ static void print_parts(const struct page *p)
 {
     const struct agent_config *c = p->config;
     char size[UNITS_SIZE_MAX];
-    printf("libocxl       %s\n", p->ocxl_error[0] ? "does not load" : "loads");
+    printf("libocxl       %s\n", p->ocxl_error[0]   ? "does not load"
+                                 : p->ocxl_emulated ? "loads: an emulator's"
+                                                    : "loads");
     for (unsigned i = 0; i < c->n_adapters; i++) {
         const struct wire_adapter *w = &c->adapters[i].wire;
         printf("adapter       %s: %s, %u ports, %s", w->name,

@@ -90,6 +90,15 @@ static void check_platform(struct findings *f)
         "counters and latencies");
 }
 
+/* A real kernel, in a virtual machine say, with emulated adapters. */
+static void check_emulated_adapters(struct findings *f)
+{
+    if (f->from->ocxl_emulated && !is_emulated(f))
+        add(f, "emulated_adapters", WIRE_INFO, "nothing to do in an emulated rack; on a server correct ocxl_library",
+            "memlane-emulator plays this node's adapters: they and their cables are not real, nor are their counters "
+            "and latencies");
+}
+
 static void check_identity(struct findings *f)
 {
     char id[ID_SIZE];
@@ -223,6 +232,17 @@ static void check_lender_sockets(struct findings *f)
     }
 }
 
+/* Never lent on: the kernel would take a lender's small pages from the borrowed blocks first. */
+static void check_lent_on(struct findings *f)
+{
+    int node = f->from->borrowed ? inventory_lends_borrowed(f->from->sys, f->from->config, f->from->borrowed) : -1;
+    if (node >= 0)
+        add(f, "borrowed_on_lending_node", WIRE_WARNING,
+            "lend from reserved huge pages (lender_backing_dir), or from NUMA nodes without borrowed memory "
+            "(lender_numa_nodes)",
+            "borrowed memory is on NUMA node %d, which memory is lent from: nothing of it is lent meanwhile", node);
+}
+
 static void check_backing(struct findings *f)
 {
     const struct agent_config *c = f->from->config;
@@ -234,6 +254,7 @@ static void check_backing(struct findings *f)
         return;
     }
     check_memlock(f);
+    check_lent_on(f);
     if (c->lender_backing_dir[0] == '\0') {
         add(f, "small_pages", WIRE_INFO, "mount a hugetlbfs with reserved pages, and set lender_backing_dir to it",
             "memory is lent in small pages: the adapter translates faster with huge ones");
@@ -358,6 +379,7 @@ unsigned findings_read(const struct findings_source *s, struct wire_finding out[
     }
     if (c->n_adapters > 0)
         check_ocxl(&f);
+    check_emulated_adapters(&f);
     check_devices(&f);
     check_unused_devices(&f);
     check_directory(&f, c->state_dir);

@@ -7,17 +7,21 @@
 #define MEMLANE_AGENT_FINDINGS_H
 
 #include "agent_config.h"
+#include "inventory.h"
 #include "kernel.h"
 #include "sysfs.h"
 #include "wire.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 struct findings_source { /* all borrowed */
     const struct agent_config *config;
     const struct sysfs *sys, *proc;
     const struct kernel_facts *kernel;
-    const char *ocxl_error; /* why libocxl could not be loaded; NULL: it is */
+    const char *ocxl_error;                    /* why libocxl could not be loaded; NULL: it is */
+    bool ocxl_emulated;                        /* it is an emulator's drop-in */
+    const struct inventory_borrowed *borrowed; /* NULL: nothing */
 };
 
 /* Fills at most WIRE_MAX_FINDINGS; answers how many. */

@@ -84,6 +84,7 @@ static int add_node(const struct sysfs *sys, unsigned n, const struct inventory_
 {
     if (node_memory(sys, n, &m->nodes[n].total_bytes, &m->nodes[n].free_bytes, e) < 0)
         return -1;
+    m->nodes[n].borrowed_bytes = b->bytes[n];
     uint64_t local = minus(m->nodes[n].total_bytes, b->bytes[n]);
     if (b->only[n] || (b->bytes[n] > 0 && local < 64 * MIB))
         return 0; /* nothing but borrowed memory */
@@ -192,17 +193,36 @@ static uint64_t lending_nodes(const struct sysfs *sys, const struct agent_config
     return units_parse_set(text, mask, INVENTORY_NODES_MAX, &e) == 0 ? mask[0] : UINT64_MAX;
 }
 
+static bool lends_huge_pages(const struct agent_config *c, uint64_t *page_bytes)
+{
+    struct statfs fs;
+    if (!c->lender_backing_dir[0] || statfs(c->lender_backing_dir, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC)
+        return false;
+    *page_bytes = (uint64_t)fs.f_bsize;
+    return true;
+}
+
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m)
 {
-    uint64_t nodes = lending_nodes(sys, c), sum = 0;
-    struct statfs fs;
-    if (c->lender_backing_dir[0] && statfs(c->lender_backing_dir, &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC) {
-        inventory_huge_pages(sys, &nodes, (uint64_t)fs.f_bsize, &sum);
+    uint64_t nodes = lending_nodes(sys, c), sum = 0, page_bytes;
+    if (lends_huge_pages(c, &page_bytes)) {
+        inventory_huge_pages(sys, &nodes, page_bytes, &sum);
         return sum;
     }
     for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++)
-        sum += has_node(&nodes, n) ? m->nodes[n].local_free_bytes : 0;
+        sum += has_node(&nodes, n) && m->nodes[n].borrowed_bytes == 0 ? m->nodes[n].local_free_bytes : 0;
     return sum;
+}
+
+int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b)
+{
+    uint64_t nodes = lending_nodes(sys, c), page_bytes;
+    if (lends_huge_pages(c, &page_bytes))
+        return -1; /* reserved before anything was borrowed: zone Movable gives none */
+    for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++)
+        if (has_node(&nodes, n) && b->bytes[n] > 0 && !b->only[n])
+            return (int)n;
+    return -1;
 }
 
 _Static_assert(sizeof(unsigned long) == sizeof(uint64_t), "a set of NUMA nodes is one word");

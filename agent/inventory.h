@@ -16,6 +16,7 @@ struct inventory_memory {
     struct {
         uint64_t total_bytes, free_bytes; /* as the kernel says; both 0 where there is no such node */
         uint64_t local_free_bytes;        /* without what is borrowed */
+        uint64_t borrowed_bytes;          /* online there */
     } nodes[INVENTORY_NODES_MAX];
 };
 
@@ -45,7 +46,10 @@ MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], st
 uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, uint64_t page_bytes,
                               uint64_t *free_bytes);
 /* What a lender that locks its memory could still take: from the NUMA nodes of 'lender_numa_nodes', or those with
- * processors, in huge pages where 'lender_backing_dir' has them. */
+ * processors, in huge pages where 'lender_backing_dir' has them.  Small pages of a node that has borrowed memory too
+ * are not counted: which of both a page is from nobody can say, and the kernel takes the borrowed ones first. */
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m);
+/* The first NUMA node that the lender takes small pages from and that has borrowed memory; -1: none. */
+int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b);
 
 #endif

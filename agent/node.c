@@ -98,11 +98,42 @@ int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct 
     return 0;
 }
 
+void node_borrowed(const struct node *n, struct inventory_borrowed *b)
+{
+    memset(b, 0, sizeof *b);
+    for (size_t i = 0; i < n->n_segments; i++) {
+        const struct segment *s = &n->segments[i];
+        if (s->numa_node >= 0 && s->numa_node < INVENTORY_NODES_MAX && s->counts.total > 0)
+            b->bytes[s->numa_node] += s->label.size_bytes / s->counts.total * s->counts.online;
+    }
+    if (strcmp(n->config->platform, "emulated") != 0)
+        return;
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        int node = n->platform.ops->numa_node(&n->platform, n->adapters[i].compute_index, 0);
+        if (n->adapters[i].config->wire.role == WIRE_COMPUTE && node >= 0 && node < INVENTORY_NODES_MAX)
+            b->only[node] = true;
+    }
+}
+
+bool node_emulated_adapters(const struct node *n)
+{
+    return strcmp(n->config->platform, "emulated") == 0 || (n->ocxl_loaded && n->ocxl.emulated);
+}
+
 void node_check(struct node *n)
 {
+    struct inventory_borrowed borrowed;
+    node_borrowed(n, &borrowed);
     kernel_facts_refresh(&n->kernel, &n->sys);
-    const struct findings_source from = { n->config, &n->sys, &n->proc, &n->kernel,
-                                          n->ocxl_loaded ? NULL : n->ocxl_error };
+    const struct findings_source from = {
+        .config = n->config,
+        .sys = &n->sys,
+        .proc = &n->proc,
+        .kernel = &n->kernel,
+        .ocxl_error = n->ocxl_loaded ? NULL : n->ocxl_error,
+        .ocxl_emulated = n->ocxl_loaded && n->ocxl.emulated,
+        .borrowed = &borrowed,
+    };
     n->n_findings = findings_read(&from, n->findings);
 }
 

@@ -99,6 +99,10 @@ MUST_CHECK int node_init(struct node *n, const struct agent_config *c, int lock_
 void node_discover(struct node *n);
 /* After a pass, when its report is on the way: gets ready for the next order. */
 void node_prepare(struct node *n);
+/* What is borrowed now, by NUMA node. */
+void node_borrowed(const struct node *n, struct inventory_borrowed *out);
+/* Adapters, counters and latencies are an emulator's, even where the kernel is a real one. */
+bool node_emulated_adapters(const struct node *n);
 /* Reads the findings anew. */
 void node_check(struct node *n);
 /* The kernel's files again, where what served them was started anew (emulated racks). */

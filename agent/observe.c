@@ -13,23 +13,6 @@
 
 /* ---- memory -------------------------------------------------------------------------------------------------------
  */
-static void borrowed_of(const struct node *n, struct inventory_borrowed *b)
-{
-    memset(b, 0, sizeof *b);
-    for (size_t i = 0; i < n->n_segments; i++) {
-        const struct segment *s = &n->segments[i];
-        if (s->numa_node >= 0 && s->numa_node < INVENTORY_NODES_MAX && s->counts.total > 0)
-            b->bytes[s->numa_node] += s->label.size_bytes / s->counts.total * s->counts.online;
-    }
-    if (strcmp(n->config->platform, "emulated") != 0)
-        return;
-    for (unsigned i = 0; i < n->n_adapters; i++) {
-        int node = n->platform.ops->numa_node(&n->platform, n->adapters[i].compute_index, 0);
-        if (n->adapters[i].config->wire.role == WIRE_COMPUTE && node >= 0 && node < INVENTORY_NODES_MAX)
-            b->only[node] = true;
-    }
-}
-
 static bool lends_locked(const struct node *n)
 {
     bool lends = false;
@@ -42,7 +25,7 @@ static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_by
 {
     struct inventory_borrowed b;
     struct inventory_memory m;
-    borrowed_of(n, &b);
+    node_borrowed(n, &b);
     if (inventory_memory(&n->sys, &b, &m, e) < 0)
         return -1;
     *memory = m.memory_bytes;
@@ -87,7 +70,7 @@ static void see_adapter(struct node *n, struct node_adapter *a, enum afu_depth d
     struct err e = { 0 };
     memset(out, 0, sizeof *out);
     memcpy(out->name, a->config->wire.name, sizeof out->name);
-    out->emulated = strcmp(n->config->platform, "emulated") == 0;
+    out->emulated = node_emulated_adapters(n);
     out->ok = afu_ops(a->afu)->read(a->afu, depth, out, &e) == 0;
     if (!out->ok)
         snprintf(out->error, sizeof out->error, "%.199s", e.detail[0] ? e.detail : "the adapter does not answer");

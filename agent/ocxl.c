@@ -40,6 +40,7 @@ int ocxl_library_load(struct ocxl_library *out, const char *path, struct err *e)
             return err_set(e, ERR_HARDWARE, "%s has no %s", path ? path : OCXL_DEFAULT_LIBRARY, symbols[i].name);
         }
     }
+    lib.emulated = dlsym(lib.handle, "memlane_ocxl_emulated") != NULL;
     *out = lib;
     return 0;
 }

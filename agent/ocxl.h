@@ -52,6 +52,7 @@ struct ocxl_abi_event { /* ocxl_event */
 
 struct ocxl_library {
     void *handle;
+    bool emulated; /* an emulator's drop-in: it says so by a function of its own, memlane_ocxl_emulated */
     int (*afu_open_from_dev)(const char *path, struct ocxl_afu **afu);
     int (*afu_attach)(struct ocxl_afu *afu, uint64_t flags);
     int (*afu_close)(struct ocxl_afu *afu);

@@ -403,6 +403,12 @@ EXPORT void ocxl_afu_set_error_message_handler(struct ocxl_afu *afu,
     (void)handler;
 }
 
+/* No real library has it: who loads this one knows what it is. */
+EXPORT void memlane_ocxl_emulated(void);
+EXPORT void memlane_ocxl_emulated(void)
+{
+}
+
 EXPORT const char *ocxl_info(void);
 EXPORT const char *ocxl_info(void)
 {

@@ -121,8 +121,9 @@ static void read_memory(void)
     struct err e = { 0 };
     struct inventory_borrowed none = { 0 };
     struct inventory_memory m;
-    if (inventory_memory(&root, &none, &m, &e) == 0 &&
-        (m.memory_bytes == 0 || m.memory_bytes > INT64_MAX || m.nodes[0].local_free_bytes > m.free_bytes))
+    if (inventory_memory(&root, &none, &m, &e) < 0)
+        return;
+    if (m.memory_bytes == 0 || m.memory_bytes > INT64_MAX || m.nodes[0].local_free_bytes > m.free_bytes)
         abort();
     if (inventory_lendable(&root, &config, &m) > INT64_MAX || inventory_reserve(&root) > 4 * (UINT64_C(1) << 40))
         abort();
@@ -143,7 +144,7 @@ static void read_findings(void)
     check_text(kernel.release, sizeof kernel.release);
     check_text(kernel.policy, sizeof kernel.policy);
     check_text(kernel.boot_policy, sizeof kernel.boot_policy);
-    const struct findings_source from = { &config, &root, &root, &kernel, NULL };
+    const struct findings_source from = { .config = &config, .sys = &root, .proc = &root, .kernel = &kernel };
     unsigned n = findings_read(&from, found);
     if (n > WIRE_MAX_FINDINGS)
         abort();

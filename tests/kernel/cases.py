@@ -1,4 +1,5 @@
 """Memory that Linux itself hot-plugs: the agent in virtual machines, the donor's lender outside.  One class a kind of machine."""
+import json
 import re
 import tempfile
 import unittest
@@ -103,6 +104,7 @@ class Basics(OnMachine):
         circuit = self.rack.api.items("/v1/circuits")[0]
         # Where the borrowed memory has a NUMA node of its own, the agent's touch was seen in the adapter's counters.
         self.assertEqual(circuit["state"], "unverified" if self.platform is POWERNV else "up")
+        self.assert_marked_and_counted()
         number = int(a["physical_addr"], 16) // self.block
         self.assertEqual(self.machine.read(f"/sys/devices/system/memory/memory{number}/valid_zones"), "Movable")
         holder = self.hold(self.platform.numa, self.piece * 3 // 4)
@@ -117,6 +119,21 @@ class Basics(OnMachine):
         holder.end()
         self.rack.detach(a["id"])
         self.assertEqual(self.total(), before)
+
+    def assert_marked_and_counted(self):
+        """Its adapter is the emulator's, and says so; what the touch moved is in the counters of node and /metrics."""
+        self.assertIn("emulated_adapters", [f["code"] for f in self.rack.node("m")["findings"]])
+        adapter = self.rack.node("m")["adapters"][0]
+        self.assertTrue(adapter["emulated"], "emulated counters are shown as real ones")
+        if self.platform is POWERNV:
+            return  # its traffic is not counted
+
+        def metric():
+            text = self.rack.api.raw("GET", "/metrics")[2].decode()
+            found = re.search(r'^memlane_adapter_sent_flits_total{node="m",adapter="afu0",emulated="1"} (\d+)$', text, re.M)
+            return int(found.group(1)) if found else 0
+        eventually("the node's totals moved", lambda: self.rack.node("m")["adapters"][0]["flits_sent"] > 0, 30 * SLOW)
+        eventually("those of /metrics moved", lambda: metric() > 0, 30 * SLOW)
 
     def test_pages_in_use_are_moved_home_by_a_detach(self):
         a = self.attach()
@@ -258,6 +275,9 @@ class Borrowing(Basics):
         print(f"\n{self.platform.name}: memlane-agent --check\n{page}")
         self.assertIn("afu0", page)
         self.assertRegex(page, "borrows .* now: 1 memory block of ")
+        self.assertIn("emulated_adapters", page)  # a real kernel, but no real adapter
+        seen = json.loads(self.machine.try_run("memlane-agent --check --config /machine/agent.conf -o json")[1])
+        self.assertEqual(seen["memory_bytes"], self.total() - a["size_bytes"], "what is borrowed is not its own")
         self.rack.detach(a["id"])
         self.assertIn("borrows nothing now", self.machine.try_run("memlane-agent --check --config /machine/agent.conf")[1])
         if self.platform is X86:

@@ -4,11 +4,17 @@
 
 #include "agent_fixture.h"
 #include "block.h"
+#include "units.h"
+
+#include <sys/resource.h>
+#include <sys/utsname.h>
 
 static struct sysfs sys;
 static struct agent_config config;
 static struct wire_finding found[WIRE_MAX_FINDINGS];
 static unsigned n_found;
+static bool ocxl_emulated;
+static struct inventory_borrowed borrowed;
 
 static void set(const char *key, const char *value)
 {
@@ -57,8 +63,22 @@ static void look(const char *ocxl_error)
 {
     struct kernel_facts kernel;
     kernel_facts_read(&kernel, &sys, &sys, config.boot_dir);
-    const struct findings_source from = { &config, &sys, &sys, &kernel, ocxl_error };
+    const struct findings_source from = {
+        .config = &config,
+        .sys = &sys,
+        .proc = &sys,
+        .kernel = &kernel,
+        .ocxl_error = ocxl_error,
+        .ocxl_emulated = ocxl_emulated,
+        .borrowed = &borrowed,
+    };
     n_found = findings_read(&from, found);
+}
+
+static bool on_power(void)
+{
+    struct utsname u;
+    return uname(&u) == 0 && strncmp(u.machine, "ppc64", 5) == 0;
 }
 
 static const struct wire_finding *find(const char *code)
@@ -165,6 +185,145 @@ START_TEST(a_lenders_memory_has_to_be_memory)
 }
 END_TEST
 
+START_TEST(borrowed_memory_is_not_lent_on)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    add_adapter("afu1", WIRE_MEMORY);
+    fixture_put("lender-afu1.sock", "");
+    fixture_put("devices/system/node/has_cpu", "0\n");
+    borrowed.bytes[1] = GIB; /* on a node of its own */
+    look(NULL);
+    ck_assert(!find("borrowed_on_lending_node"));
+    borrowed.bytes[0] = GIB;
+    look(NULL);
+    ck_assert(is("borrowed_on_lending_node", WIRE_WARNING));
+    set("lender_numa_nodes", "2");
+    look(NULL);
+    ck_assert(!find("borrowed_on_lending_node"));
+}
+END_TEST
+
+START_TEST(emulated_adapters_under_a_real_kernel_are_marked)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    set("platform", "linux");
+    look(NULL);
+    ck_assert(!find("emulated_adapters"));
+    ocxl_emulated = true;
+    look(NULL);
+    ck_assert(is("emulated_adapters", WIRE_INFO));
+    set("platform", "emulated"); /* said once */
+    look(NULL);
+    ck_assert(!find("emulated_adapters") && is("emulated", WIRE_INFO));
+}
+END_TEST
+
+START_TEST(sparse_memory_of_a_real_node_is_an_error)
+{
+    add_adapter("afu1", WIRE_MEMORY);
+    fixture_put("lender-afu1.sock", "");
+    set("lender_backing", "sparse");
+    look(NULL);
+    ck_assert(!find("sparse_backing"));
+    set("platform", "linux");
+    look(NULL);
+    ck_assert(is("sparse_backing", WIRE_ERROR));
+}
+END_TEST
+
+START_TEST(large_blocks_and_a_missing_probe_are_told)
+{
+    char path[128];
+    add_adapter("afu0", WIRE_COMPUTE);
+    look(NULL);
+    ck_assert(!find("block_size") && !find("no_probe"));
+    fixture_put(BLOCK_DIR "/block_size_bytes", "80000000\n");
+    snprintf(path, sizeof path, "%s/" BLOCK_DIR "/probe", fixture_dir);
+    ck_assert_int_eq(unlink(path), 0);
+    look(NULL);
+    ck_assert(is("block_size", WIRE_WARNING) && is("no_probe", WIRE_INFO));
+    set("platform", "linux"); /* nobody but probe adds blocks to a POWER server */
+    look(NULL);
+    ck_assert(is("no_probe", on_power() ? WIRE_ERROR : WIRE_INFO));
+}
+END_TEST
+
+START_TEST(a_kernel_without_the_driver_is_told_with_the_library)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    set("platform", "linux");
+    fixture_put("config-6.1.0-1-test", "CONFIG_MEMORY_HOTREMOVE=y\n# CONFIG_OCXL is not set\n");
+    look(NULL);
+    ck_assert(!find("no_ocxl_driver"));
+    look("no library");
+    ck_assert(is("no_libocxl", WIRE_ERROR) && is("no_ocxl_driver", WIRE_ERROR));
+    fixture_put("config-6.1.0-1-test", "CONFIG_MEMORY_HOTREMOVE=y\nCONFIG_OCXL=m\n");
+    look("no library");
+    ck_assert(!find("no_ocxl_driver"));
+}
+END_TEST
+
+/* Root may do everything: what follows is seen by another user. */
+static void become_nobody(void)
+{
+    ck_assert_int_eq(chmod(fixture_dir, 0755), 0);
+    if (geteuid() == 0) {
+        ck_assert_int_eq(setgid(65534), 0);
+        ck_assert_int_eq(setuid(65534), 0);
+    }
+}
+
+START_TEST(what_this_user_may_not_do_is_told)
+{
+    char path[128];
+    add_adapter("afu0", WIRE_COMPUTE);
+    add_adapter("afu1", WIRE_MEMORY);
+    fixture_put("lender-afu1.sock", "");
+    fixture_put("device", "");
+    snprintf(path, sizeof path, "%s/device", fixture_dir);
+    strcpy(config.adapters[0].device, path);
+    ck_assert_int_eq(chmod(path, 0400), 0);
+    snprintf(path, sizeof path, "%s/" BLOCK_DIR "/probe", fixture_dir);
+    ck_assert_int_eq(chmod(path, 0400), 0);
+    for (const char *const *d = (const char *const[]){ "devices", "devices/system", BLOCK_DIR, NULL }; *d; d++) {
+        snprintf(path, sizeof path, "%s/%s", fixture_dir, *d);
+        ck_assert_int_eq(chmod(path, 0755), 0);
+    }
+    const struct rlimit small = { 64 * KIB, 64 * KIB };
+    ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &small), 0);
+    set("lender_program", "/usr/bin/memlane-lender"); /* a lender that the agent starts has the agent's limit */
+    become_nobody();
+    look(NULL);
+    ck_assert(is("device_permission", WIRE_ERROR));
+    ck_assert(is("hotplug_permission", WIRE_ERROR));
+    ck_assert(is("memlock_limit", WIRE_WARNING));
+}
+END_TEST
+
+START_TEST(adapters_have_each_a_device_and_a_window_of_its_own)
+{
+    struct err e = { 0 };
+    set("name", "n1");
+    add_adapter("afu0", WIRE_COMPUTE);
+    add_adapter("afu1", WIRE_MEMORY);
+    struct adapter_config *a = config.adapters;
+    a[0].wire.window_addr = TIB;
+    a[0].wire.window_bytes = 2 * TIB;
+    ck_assert_int_eq(agent_config_finish(&config, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.detail, "same device"));
+    strcpy(a[1].device, "/dev/other");
+    ck_assert_int_eq(agent_config_finish(&config, &e), 0);
+    add_adapter("afu2", WIRE_COMPUTE);
+    strcpy(a[2].device, "/dev/third");
+    a[2].wire.window_addr = 2 * TIB;
+    a[2].wire.window_bytes = TIB;
+    ck_assert_int_eq(agent_config_finish(&config, &e), -1);
+    ck_assert_ptr_nonnull(strstr(e.detail, "overlap"));
+    a[2].wire.window_addr = 3 * TIB;
+    ck_assert_int_eq(agent_config_finish(&config, &e), 0);
+}
+END_TEST
+
 START_TEST(platform_and_files_have_to_fit_together)
 {
     set("platform", "linux");
@@ -215,6 +374,13 @@ int main(void)
     tcase_add_test(t, a_kernel_that_cannot_give_memory_back_is_an_error);
     tcase_add_test(t, adapters_and_library_are_looked_for);
     tcase_add_test(t, a_lenders_memory_has_to_be_memory);
+    tcase_add_test(t, borrowed_memory_is_not_lent_on);
+    tcase_add_test(t, emulated_adapters_under_a_real_kernel_are_marked);
+    tcase_add_test(t, sparse_memory_of_a_real_node_is_an_error);
+    tcase_add_test(t, large_blocks_and_a_missing_probe_are_told);
+    tcase_add_test(t, a_kernel_without_the_driver_is_told_with_the_library);
+    tcase_add_test(t, what_this_user_may_not_do_is_told);
+    tcase_add_test(t, adapters_have_each_a_device_and_a_window_of_its_own);
     tcase_add_test(t, platform_and_files_have_to_fit_together);
     tcase_add_test(t, an_agent_that_cannot_enrol_or_write_is_told);
     tcase_add_test(t, command_lines_are_taken_word_by_word);

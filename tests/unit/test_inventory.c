@@ -155,6 +155,14 @@ START_TEST(a_lender_takes_from_its_own_nodes_only)
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
     strcpy(c.lender_numa_nodes, "1");
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 8 * GIB);
+    b.bytes[1] = 4 * GIB; /* small pages of that node may be borrowed ones: never lent on */
+    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 0);
+    ck_assert_int_eq(inventory_lends_borrowed(&sys, &c, &b), 1);
+    strcpy(c.lender_numa_nodes, "0-1");
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
+    strcpy(c.lender_numa_nodes, "0");
+    ck_assert_int_eq(inventory_lends_borrowed(&sys, &c, &b), -1);
 }
 END_TEST
 
