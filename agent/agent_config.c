@@ -267,6 +267,30 @@ static int check_adapter(const struct adapter_config *a, struct err *e)
     return 0;
 }
 
+/* Two adapters of one device, or of one piece of this machine's address space. */
+static int check_adapter_pair(const struct adapter_config *a, const struct adapter_config *b, struct err *e)
+{
+    const struct wire_adapter *v = &a->wire, *w = &b->wire;
+    if (strcmp(a->device, b->device) == 0)
+        return err_set(e, ERR_FIELD_INVALID, "adapters %s and %s have the same device", v->name, w->name);
+    if (v->role == WIRE_COMPUTE && w->role == WIRE_COMPUTE && v->window_addr < w->window_addr + w->window_bytes &&
+        w->window_addr < v->window_addr + v->window_bytes)
+        return err_set(e, ERR_FIELD_INVALID, "the windows of adapters %s and %s overlap", v->name, w->name);
+    return 0;
+}
+
+static int check_adapters(const struct agent_config *c, struct err *e)
+{
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        if (check_adapter(&c->adapters[i], e) < 0)
+            return -1;
+        for (unsigned k = 0; k < i; k++)
+            if (check_adapter_pair(&c->adapters[k], &c->adapters[i], e) < 0)
+                return -1;
+    }
+    return 0;
+}
+
 /* The host's name up to its first dot, in small letters. */
 static void default_name(char out[NAME_SIZE])
 {
@@ -300,9 +324,8 @@ int agent_config_finish(struct agent_config *c, struct err *e)
     unsigned long nodes[1024 / (8 * sizeof(unsigned long))] = { 0 };
     if (c->lender_numa_nodes[0] && units_parse_set(c->lender_numa_nodes, nodes, 1024, e) < 0)
         return -1;
-    for (unsigned i = 0; i < c->n_adapters; i++)
-        if (check_adapter(&c->adapters[i], e) < 0)
-            return -1;
+    if (check_adapters(c, e) < 0)
+        return -1;
     for (unsigned i = 0; i < c->n_switches; i++)
         if (c->switches[i].address[0] == '\0')
             return err_set(e, ERR_FIELD_MISSING, "switch %s needs an address", c->switches[i].name);
