@@ -616,13 +616,16 @@ class Recovery(Rack):
         recovery = self.admin.get("/v1/recovery").json
         self.assertEqual((recovery["recovering"], recovery["known_epoch"]), (True, 41))
         self.assertTrue(all(n["reported"] for n in recovery["nodes"]), recovery)
+        before = self.admin.get("/v1/nodes").json["as_of"]
         adopted = self.admin.post("/v1/recovery/adopt")
         self.assertEqual((adopted.status, adopted.json["recovering"], adopted.json["epoch"]), (200, False, 42))
         self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")
         self.refused(agent.report(), 409, "session_stale")
         self.assertEqual(agent.register().json["epoch"], 42)
         agent.stop()
-        self.wait_for(lambda: all(self.admin.get(f"/v1/nodes/{n}").json["state"] == "ready" for n in ("n1", "n2")))
+        self.wait_for(lambda: {"node/n1", "node/n2"} <= {e["object"] for e in self.admin.get(f"/v1/events?after={before}").json["items"]
+                                                        if e["type"] == "node.registered"})  # sessions begin anew
+        self.wait_for(lambda: all(a["ok"] for n in ("n1", "n2") for a in self.admin.get(f"/v1/nodes/{n}").json["adapters"]))
         self.detach(self.attach()["id"])
 
     def test_only_the_boot_of_a_silent_node_can_be_fenced(self):
