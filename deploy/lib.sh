@@ -81,3 +81,9 @@ build_preset() {
 
 # Where racks live when nobody says: short, since it ends up in the names of Unix sockets.
 default_rack_dir() { printf '%s/memlane-rack\n' "${XDG_RUNTIME_DIR:-/tmp}"; }
+
+# The comment at the top of the script that runs, and the end.
+print_help() {
+    sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+    exit 0
+}
