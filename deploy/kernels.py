@@ -29,6 +29,7 @@ GIB = 1024 * MIB
 # that the donor's node has (1 GiB to 2 GiB), so where it lies is certain, and that it is in one piece.
 LOCAL, SHARED, BLOCK = 768 * MIB, 1536 * MIB, 256 * MIB
 PLACE = GIB - LOCAL  # of the huge page in the file
+NOISE = 128 * MIB  # what else a machine takes or frees meanwhile
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 BOLD, GREEN, DIM, PLAIN = ("\033[1m", "\033[32m", "\033[2m", "\033[0m") if COLOUR else ("", "", "", "")
 
@@ -148,6 +149,16 @@ class Demo:
             say(f"{name:18}{mib(total):>12}{mib(free):>12}{mib(huge):>16}{change}")
         return now
 
+    def show_moved(self, before, borrowed):
+        """The table, and that it says so: what the compute node has more of (or again), the donor has less of, but for some noise."""
+        now = self.show_free(before)
+        for name, want in (("compute", borrowed), ("donor", -borrowed)):
+            change = now[name][1] - before[name][1]
+            if abs(change - want) > NOISE:
+                raise MachineError(f"what is free on {name} changed by {change // MIB:+,} MiB instead of {want // MIB:+,} MiB")
+        if now["compute"][0] - before["compute"][0] != borrowed:
+            raise MachineError("the total of the compute node did not change by what is borrowed")
+
     def letter(self, a):
         """A file in borrowed memory on the compute node, and where its bytes are on the donor."""
         text = f"written on the compute node, {time.strftime('%H:%M:%S')}, {os.urandom(6).hex()}"
@@ -180,7 +191,7 @@ class Demo:
         self.memlane("attach", "compute", "1GiB")
         a = json.loads(self.memlane("attachment", "list", "-o", "json", show=False))["items"][0]
         say()
-        self.show_free(before)
+        self.show_moved(before, GIB)
         step("the proof: the bytes of one are in the memory of the other")
         self.letter(a)
         return a, before
@@ -213,7 +224,7 @@ def run(demo):
         step("give it back")
         demo.memlane("detach", a["id"])
         say()
-        demo.show_free(before)
+        demo.show_moved(before, 0)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # nothing interrupts the cleaning up
