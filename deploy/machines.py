@@ -132,6 +132,9 @@ def fill_root(root, arch, extra):
     modules = MODULES[arch].split()
     for module in modules:
         shutil.copy(next(kernel.rglob(f"{module}.ko")), root / "lib/modules" / f"{module}.ko")
+    (root / "boot").mkdir()
+    for options in (kernel / "boot").glob("config-*"):
+        shutil.copy(options, root / "boot" / options.name)
     (root / "modules").write_text("\n".join(modules) + "\n")
     (root / "command").write_text(COMMAND)
     (root / "init").write_text(INIT)

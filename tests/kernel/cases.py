@@ -275,6 +275,8 @@ class Borrowing(Basics):
         print(f"\n{self.platform.name}: memlane-agent --check\n{page}")
         self.assertIn("afu0", page)
         self.assertRegex(page, "borrows .* now: 1 memory block of ")
+        self.assertIn("CONFIG_MEMORY_HOTREMOVE=y", page)
+        self.assertIn(f"CONFIG_ARCH_MEMORY_PROBE={'n' if self.platform is X86 else 'y'}", page)
         self.assertIn("emulated_adapters", page)  # a real kernel, but no real adapter
         seen = json.loads(self.machine.try_run("memlane-agent --check --config /machine/agent.conf -o json")[1])
         self.assertEqual(seen["memory_bytes"], self.total() - a["size_bytes"], "what is borrowed is not its own")
