@@ -32,6 +32,7 @@ struct afu {
     struct err silent;
     uint64_t locked_bytes;                    /* memory: what its lender holds, as last read */
     size_t n_buffers;                         /* memory: of its lender, as last read */
+    struct afu_lender_facts facts;            /* of it, too */
     uint64_t sent, received, cycles, samples; /* running totals */
 };
 
@@ -250,6 +251,7 @@ static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_ada
         return rc < 0 ? -1 : err_set(e, ERR_PROTOCOL, "the lender of %s has no name", a->o.wire.name);
     note_lender(a, &info);
     a->n_buffers = info.n_buffers;
+    a->facts = (struct afu_lender_facts){ info.memlock_bytes, info.page_bytes };
     a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
     if (rc < 0)
         return -1;
@@ -328,6 +330,11 @@ struct lender *afu_lender(struct afu *a)
 uint64_t afu_locked_bytes(const struct afu *a)
 {
     return a->locked_bytes;
+}
+
+struct afu_lender_facts afu_lender_facts(const struct afu *a)
+{
+    return a->facts;
 }
 
 size_t afu_n_buffers(const struct afu *a)

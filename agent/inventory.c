@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define MEMINFO_SIZE 8192
 
@@ -212,6 +213,12 @@ uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *
     for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++)
         sum += has_node(&nodes, n) && m->nodes[n].borrowed_bytes == 0 ? m->nodes[n].local_free_bytes : 0;
     return sum;
+}
+
+uint64_t inventory_lending_page(const struct agent_config *c)
+{
+    uint64_t page_bytes;
+    return lends_huge_pages(c, &page_bytes) ? page_bytes : (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b)

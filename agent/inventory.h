@@ -49,6 +49,8 @@ uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, ui
  * processors, in huge pages where 'lender_backing_dir' has them.  Small pages of a node that has borrowed memory too
  * are not counted: which of both a page is from nobody can say, and the kernel takes the borrowed ones first. */
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m);
+/* The size of the pages in which this configuration lends. */
+uint64_t inventory_lending_page(const struct agent_config *c);
 /* The first NUMA node that the lender takes small pages from and that has borrowed memory; -1: none. */
 int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b);
 

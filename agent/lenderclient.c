@@ -248,6 +248,8 @@ static void take_info(const struct lender_answer *a, struct lender_info *out)
     out->lent_bytes = a->lent_bytes;
     out->locked_bytes = a->locked_bytes;
     out->faults = a->value;
+    out->memlock_bytes = a->memlock_bytes;
+    out->page_bytes = a->page_bytes;
 }
 
 int lender_info(struct lender *l, struct lender_info *out, struct err *e)

@@ -31,9 +31,11 @@ struct lender_info {
     bool adapter_ok; /* the adapter is open and attached */
     char error[200]; /* why not */
     size_t n_buffers;
-    uint64_t lent_bytes;   /* sizes of the buffers */
-    uint64_t locked_bytes; /* of local memory, taken from what is free; 0 for sparse */
-    uint64_t faults;       /* translation faults seen since its start */
+    uint64_t lent_bytes;    /* sizes of the buffers */
+    uint64_t locked_bytes;  /* of local memory, taken from what is free; 0 for sparse */
+    uint64_t faults;        /* translation faults seen since its start */
+    uint64_t memlock_bytes; /* it may lock no more; UINT64_MAX: anything; 0: not said */
+    uint64_t page_bytes;    /* it lends in pages of this size; 0: not said */
 };
 
 struct lender_buffer {

@@ -307,13 +307,32 @@ static int copy_list(void **out, const void *list, size_t n, size_t size, struct
     return 0;
 }
 
-static PRINTF(4, 5) void add_finding(struct wire_observed *o, const char *code, const char *advice, const char *fmt,
-                                     ...)
+static PRINTF(5, 6) void add_finding(struct wire_observed *o, const char *code, enum wire_severity severity,
+                                     const char *advice, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    findings_append(o->findings, &o->n_findings, code, WIRE_ERROR, advice, fmt, args);
+    findings_append(o->findings, &o->n_findings, code, severity, advice, fmt, args);
     va_end(args);
+}
+
+/* A lender in a unit of its own has limits and options of its own: what it says itself is what holds. */
+static void see_lender_facts(const struct node *n, const struct node_adapter *a, struct wire_observed *o)
+{
+    struct afu_lender_facts facts = afu_lender_facts(a->afu);
+    uint64_t expected = inventory_lending_page(n->config);
+    char text[UNITS_SIZE_MAX], other[UNITS_SIZE_MAX];
+    if (n->config->lender_program[0] || !lends_locked(n) || !afu_lender(a->afu))
+        return;
+    if (facts.memlock_bytes != 0 && facts.memlock_bytes != UINT64_MAX)
+        add_finding(o, "memlock_limit", WIRE_WARNING, "raise it in the lender's unit: LimitMEMLOCK=infinity",
+                    "lent memory is locked, and the limit of the lender of %s is %s", a->config->wire.name,
+                    units_format_size(facts.memlock_bytes, text));
+    if (facts.page_bytes != 0 && facts.page_bytes != expected)
+        add_finding(o, "lender_differs", WIRE_WARNING,
+                    "make --backing-dir of the lender's unit and lender_backing_dir of the agent the same",
+                    "the lender of %s lends in pages of %s, the agent counts those of %s", a->config->wire.name,
+                    units_format_size(facts.page_bytes, text), units_format_size(expected, other));
 }
 
 /* What was found at the last complete reading, and what is wrong just now. */
@@ -325,15 +344,18 @@ static int see_findings(const struct node *n, struct wire_observed *o, struct er
     o->n_findings = n->n_findings;
     for (unsigned i = 0; i < n->n_switches; i++)
         if (n->switches[i].error[0])
-            add_finding(o, "switch_unreachable", "is the switch on, and the address in [switch] right?", "%.199s",
-                        n->switches[i].error);
+            add_finding(o, "switch_unreachable", WIRE_ERROR, "is the switch on, and the address in [switch] right?",
+                        "%.199s", n->switches[i].error);
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        see_lender_facts(n, &n->adapters[i], o);
     for (size_t i = 0; i < o->n_adapters; i++) {
         const struct wire_seen_adapter *a = &o->adapters[i];
         if (!a->ok)
-            add_finding(o, "adapter_failed", "look at the card, its driver, and its lender", "adapter %s: %.120s",
-                        a->name, a->error);
+            add_finding(o, "adapter_failed", WIRE_ERROR, "look at the card, its driver, and its lender",
+                        "adapter %s: %.120s", a->name, a->error);
         else if (a->error_capture)
-            add_finding(o, "adapter_error", "find the cause, then reset the adapter: its ports are suspect until then",
+            add_finding(o, "adapter_error", WIRE_ERROR,
+                        "find the cause, then reset the adapter: its ports are suspect until then",
                         "adapter %s captured an error: 0x%" PRIx64, a->name, a->error_capture);
     }
     return 0;

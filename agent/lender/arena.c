@@ -303,7 +303,7 @@ const struct buffer *arenas_next(const struct arenas *a, size_t *slot)
 
 struct arenas_totals arenas_totals(const struct arenas *a)
 {
-    struct arenas_totals t = { 0 };
+    struct arenas_totals t = { .page_bytes = a->backing.unit };
     for (const struct slot *s = a->slots; s < a->slots + a->n_slots; s++) {
         if (s->state == FREE || (s->state == FAILED && !s->b.committed_bytes))
             continue;

@@ -67,6 +67,7 @@ const struct buffer *arenas_next(const struct arenas *a, size_t *slot);
 struct arenas_totals {
     size_t n_buffers; /* but those that FAILED and hold nothing */
     uint64_t lent_bytes, locked_bytes;
+    uint64_t page_bytes; /* of what backs the buffers */
 };
 struct arenas_totals arenas_totals(const struct arenas *a);
 

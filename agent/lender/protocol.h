@@ -1,7 +1,8 @@
 /* protocol.h - how the agent speaks to a lender: fixed-size messages over a SOCK_SEQPACKET Unix socket, one answer for
  * each request, in order.  Both ends run on one machine, so byte order is the host's; a message of another size, magic
  * or version is answered LENDER_VERSION, and nothing else of it is read.  A lender outlives agents, so these numbers
- * never change meaning; a new field takes a reserved one and raises LENDER_PROTOCOL. */
+ * never change meaning; a new field takes a reserved one, where 0 has to mean "not said"; anything else raises
+ * LENDER_PROTOCOL. */
 #ifndef MEMLANE_LENDER_PROTOCOL_H
 #define MEMLANE_LENDER_PROTOCOL_H
 
@@ -57,7 +58,9 @@ struct lender_answer {
     uint64_t n_buffers, lent_bytes, locked_bytes;
     int32_t pid;
     uint32_t adapter_ok;
-    uint64_t reserved[4];
+    uint64_t memlock_bytes; /* INFO: how much it may lock, ~0: anything */
+    uint64_t page_bytes;    /* INFO: it lends in pages of this size */
+    uint64_t reserved[2];   /* 0, as both above: not said (an older lender) */
 };
 
 _Static_assert(sizeof(struct lender_request) == 248, "the request's size is part of the protocol");

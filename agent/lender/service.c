@@ -5,9 +5,12 @@
 #include "registers.h"
 #include "units.h"
 
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define RETRY_MS 1000
@@ -94,6 +97,19 @@ static void fill_buffer(struct lender_answer *out, const struct buffer *b)
     out->offset_bytes = b->g.offset_bytes;
     out->size_bytes = b->g.size_bytes;
     out->effective_addr = b->effective_addr;
+}
+
+/* The limit, unless a capability passes it by. */
+static uint64_t memlock_limit(void)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { 0 };
+    struct rlimit limit;
+    if (syscall(SYS_capget, &header, data) == 0 && data[CAP_IPC_LOCK / 32].effective & 1u << CAP_IPC_LOCK % 32)
+        return UINT64_MAX;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) < 0)
+        return 0;
+    return limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur > 0 ? limit.rlim_cur : 1;
 }
 
 static int do_info(struct service *s, const struct lender_request *r UNUSED, struct lender_answer *out,
@@ -243,4 +259,6 @@ void service_answer(struct service *s, const void *request, size_t size, struct 
     out->n_buffers = totals.n_buffers;
     out->lent_bytes = totals.lent_bytes;
     out->locked_bytes = totals.locked_bytes;
+    out->memlock_bytes = memlock_limit();
+    out->page_bytes = totals.page_bytes;
 }

@@ -171,6 +171,8 @@ START_TEST(buffers_come_and_go)
     ck_assert_uint_eq(info.n_buffers, 1);
     ck_assert_uint_eq(info.lent_bytes, BLOCK);
     ck_assert_uint_eq(info.locked_bytes, 0);
+    ck_assert_uint_ne(info.memlock_bytes, 0); /* it says so itself */
+    ck_assert_uint_eq(info.page_bytes, (uint64_t)sysconf(_SC_PAGESIZE));
 }
 END_TEST
 
