@@ -319,19 +319,9 @@ static int check_reports(const struct model *m, const char *const *without, size
 /* A node that booted since: what it held in that boot is lost. */
 static void notice_boots(struct model *m)
 {
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
-        const struct node *n = model_node(m, i);
-        bool other = false;
-        for (uint32_t k = 0; n && k < model_count(m, MODEL_ATTACHMENT); k++) {
-            const struct attachment *a = model_attachment(m, k);
-            if (!a || a->ending == ATT_LOST)
-                continue;
-            other |= a->compute_node == i && a->step >= STEP_ONLINE && strcmp(a->compute_boot, n->boot_id) != 0;
-            other |= a->donor == i && a->buffer_seen && strcmp(a->donor_boot, n->boot_id) != 0;
-        }
-        if (other)
-            lifecycle_rebooted(m, i);
-    }
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i))
+            lifecycle_compare_boots(m, i);
 }
 
 /* Neither side holds anything of it: it ended after the backup was made. */
@@ -357,6 +347,75 @@ static unsigned end_old(struct model *m)
         n++;
     }
     return n;
+}
+
+/* Takes up what the donor reports of an attachment whose buffer the backup did not know yet. */
+static bool take_up_buffer(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    uint64_t base = a->now_effective_addr - a->offset_bytes;
+    if (a->buffer_seen)
+        return s->base != 0;
+    if (!a->now_buffer || (base & 0x3f) || (s->base && s->base != base))
+        return false;
+    model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = base;
+    struct attachment *x = model_edit_attachment(m, at);
+    x->buffer_seen = true;
+    x->effective_addr = x->now_effective_addr;
+    memcpy(x->lender_id, x->now_lender_id, sizeof x->lender_id);
+    memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
+    return true;
+}
+
+/* The backup knows it at an earlier step, but the compute node has it: what is observed decides.  Whole it is attached;
+ * else it is undone from the top. */
+static void raise_observed(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (!a->now_segment || a->step >= STEP_ONLINE || a->release_published ||
+        !reports(m, model_node(m, a->compute_node)) || !take_up_buffer(m, at))
+        return;
+    struct attachment *x = model_edit_attachment(m, at);
+    memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
+    x->step = STEP_ONLINE;
+    x->revision = m->revision;
+    x->tombstone_revision = 0;
+    if (x->goal == GOAL_ABSENT)
+        x->undoing = STEP_ONLINE + 1;
+    else if (!x->blocks_online || x->blocks_online != x->blocks_total)
+        lifecycle_fail(m, at, "half made when the backup was restored");
+    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
+    s->used = true;
+    s->park_revision = 0;
+    adopt_circuit(m, at, false);
+}
+
+/* A circuit whose joins were still to be made, and cannot be: what waits for it is given up. */
+static void give_up_waiting(struct model *m, uint32_t circuit)
+{
+    for (uint32_t i = model_circuit(m, circuit)->first_attachment; i != NONE;
+         i = model_attachment(m, i)->circuit_next) {
+        if (!lifecycle_wants(model_attachment(m, i), STEP_MAP))
+            continue;
+        if (model_attachment(m, i)->goal == GOAL_PRESENT)
+            lifecycle_fail(m, i, "its circuit was not made when the backup was restored");
+        lifecycle_park(m, i);
+    }
+}
+
+static void settle_circuits(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            raise_observed(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++) {
+        if (!model_circuit(m, i))
+            continue;
+        circuit_restored(m, i);
+        if (model_circuit(m, i)->phase == PHASE_CLOSED)
+            give_up_waiting(m, i);
+    }
 }
 
 /* A detach that the backup knows and that was given up later: all of it is there, so it stays. */
@@ -414,6 +473,7 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
     m->recovering = false;
     notice_boots(m);
     out->n_ended = end_old(m);
+    settle_circuits(m);
     keep_whole(m);
     adopt_found(m, out);
     start_sessions_anew(m);

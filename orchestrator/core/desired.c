@@ -99,13 +99,14 @@ static uint32_t join_of(const struct circuit *c, uint32_t port)
     return NONE;
 }
 
-/* What the phases of the circuits that end in the adapter say of its channels (lifecycle_circuit.c). */
+/* What the phases of the circuits that end in the adapter say of its channels (lifecycle_circuit.c).  Of a leg that is
+ * joined elsewhere nothing is said: other memory may be in use over its ports. */
 static void add_circuits(const struct model *m, uint32_t adapter, struct wire_desired *d)
 {
     const struct adapter *a = model_adapter(m, adapter);
     for (unsigned k = 0; k < a->n_ports; k++) {
         const struct circuit *c = model_circuit(m, model_port(m, a->ports[k])->circuit);
-        if (!c || c->phase < PHASE_CHANNELS)
+        if (!c || c->phase < PHASE_CHANNELS || !circuit_owns_port(m, c, a->ports[k]))
             continue;
         bool compute_up = c->phase == PHASE_CHANNELS;
         bool memory_up = (c->phase == PHASE_CHANNELS || c->phase == PHASE_LEAVE_COMPUTE) && !c->severed;

@@ -37,6 +37,8 @@ unsigned lifecycle_holds(const struct model *m, const struct attachment *a);
 
 /* Whether the attachment wants what 'step' makes to be there: published, and its undo not. */
 bool lifecycle_wants(const struct attachment *a, enum step step);
+/* The port is the circuit's, as far as the switches were read: no join of its leg leads elsewhere. */
+bool circuit_owns_port(const struct model *m, const struct circuit *c, uint32_t port);
 /* The section register that the live attachments of (adapter, section) ask for; parked when none does. */
 uint64_t lifecycle_section_value(const struct model *m, const struct adapter *a, unsigned section, bool *parked);
 

@@ -59,6 +59,29 @@ static bool joinable(const struct model *m, const struct circuit *c, uint32_t a,
            (pb->seen_peer == NONE || pb->seen_peer == a);
 }
 
+/* A join of the leg leads elsewhere: the leg is not there, and who uses its ports is not known here.  That happens when
+ * an old backup was restored, or by hand. */
+static bool leg_foreign(const struct model *m, const struct leg *l)
+{
+    for (unsigned i = 1; i + 2 < l->n_ports; i += 2) {
+        uint32_t a = l->ports[i], b = l->ports[i + 1];
+        const struct port *pa = model_port(m, a), *pb = model_port(m, b);
+        if (!model_switch(m, pa->sw)->fenced &&
+            ((pa->seen_peer != NONE && pa->seen_peer != b) || (pb->seen_peer != NONE && pb->seen_peer != a)))
+            return true;
+    }
+    return false;
+}
+
+bool circuit_owns_port(const struct model *m, const struct circuit *c, uint32_t port)
+{
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 0; i < c->legs[k].n_ports; i++)
+            if (c->legs[k].ports[i] == port)
+                return !leg_foreign(m, &c->legs[k]);
+    return false;
+}
+
 static unsigned channel_bits(const struct model *m, const struct circuit *c, bool compute_end)
 {
     unsigned bits = 0;
@@ -85,8 +108,30 @@ static bool end_down(const struct model *m, const struct circuit *c, bool comput
 {
     const struct adapter *a = end_of(m, c, compute_end);
     if (lifecycle_fenced(m, a->node))
-        return true; /* it is off */
-    return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & channel_bits(m, c, compute_end));
+        return true;   /* it is off */
+    unsigned bits = 0; /* of the legs that are the circuit's own */
+    for (unsigned k = 0; k < c->channels; k++) {
+        const struct port *p = model_port(m, c->legs[k].ports[compute_end ? 0 : c->legs[k].n_ports - 1]);
+        bits |= leg_foreign(m, &c->legs[k]) ? 0 : 1u << p->number;
+    }
+    return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & bits);
+}
+
+/* Whether the donor's channels carry nothing but the circuit.  They do when its compute end is in reset and the joins
+ * are read; as long as they are not, a buffer of nobody may be what is behind them. */
+static bool memory_end_known(const struct model *m, const struct circuit *c)
+{
+    const struct adapter *a = model_adapter(m, c->memory);
+    const struct node *n = model_node(m, a->node);
+    bool read = true, nobodys = false;
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2) {
+            const struct sw *s = model_switch(m, model_port(m, c->legs[k].ports[i])->sw);
+            read &= s->seen || s->fenced;
+        }
+    for (unsigned i = 0; i < n->n_unowned; i++)
+        nobodys |= !strcmp(n->unowned[i].kind, "buffer") && !strcmp(n->unowned[i].adapter, a->name);
+    return lifecycle_fenced(m, a->node) || (n->reported && (read || !nobodys));
 }
 
 /* Zero leads out of port 1 as soon as that leaves reset. */
@@ -244,7 +289,7 @@ bool circuit_advance(struct model *m, uint32_t circuit)
     case PHASE_CHANNELS:
         return wanted ? channels_advance(m, circuit) : publish(m, circuit, PHASE_LEAVE_COMPUTE);
     case PHASE_LEAVE_COMPUTE:
-        return end_down(m, c, true) && publish(m, circuit, PHASE_LEAVE_MEMORY);
+        return end_down(m, c, true) && memory_end_known(m, c) && publish(m, circuit, PHASE_LEAVE_MEMORY);
     case PHASE_LEAVE_MEMORY:
         return end_down(m, c, false) && publish(m, circuit, has_joins ? PHASE_CLEAR : PHASE_CLOSED);
     case PHASE_CLEAR:
@@ -259,6 +304,15 @@ void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node)
     if (c->phase == PHASE_CHANNELS && !c->severed &&
         (model_adapter(m, c->compute)->node == node || model_adapter(m, c->memory)->node == node))
         publish(m, circuit, PHASE_CHANNELS);
+}
+
+void circuit_restored(struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    if (c->phase == PHASE_LEAVE_MEMORY || c->phase == PHASE_CLEAR)
+        publish(m, circuit, PHASE_LEAVE_COMPUTE);
+    else if (c->phase == PHASE_JOIN && !each_join(m, c, joinable))
+        publish(m, circuit, PHASE_CLOSED);
 }
 
 void circuit_start(struct model *m, uint32_t circuit)

@@ -18,6 +18,9 @@ bool circuit_advance(struct model *m, uint32_t circuit);
 bool circuit_wanted(const struct model *m, uint32_t circuit);
 /* An end came with a new boot: its channels are in reset and have to come up again. */
 void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node);
+/* After a restore: steps that touch what others may use by now are taken back, to be published anew when it is proven
+ * that nobody does.  Nothing may be mapped over it while its joins are still to be made. */
+void circuit_restored(struct model *m, uint32_t circuit);
 /* After loading: the state that the phase and the attachments tell. */
 void circuit_start(struct model *m, uint32_t circuit);
 bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
@@ -44,6 +47,9 @@ bool lifecycle_section_kept(const struct model *m, uint32_t attachment); /* mapp
 /* lifecycle_lost.c: blocks of it may be online in the boot that is still running: its borrower may read it any moment
  */
 bool lifecycle_live(const struct model *m, const struct attachment *a);
+/* lifecycle_lost.c: after a restore: what was held in other boots than the node's present one is lost.  An attachment
+ * may be of a boot that was over before the backup already, so each is looked at; a suspect port stays one. */
+void lifecycle_compare_boots(struct model *m, uint32_t node);
 /* lifecycle_lost.c: notices what is gone; true when that changed something. */
 bool lifecycle_check_lost(struct model *m, uint32_t attachment);
 

@@ -133,6 +133,23 @@ void lifecycle_rebooted(struct model *m, uint32_t node)
     adapters_reset(m, node);
 }
 
+void lifecycle_compare_boots(struct model *m, uint32_t node)
+{
+    const struct node *n = model_node(m, node);
+    for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
+        if (strcmp(model_attachment(m, i)->compute_boot, n->boot_id) != 0)
+            borrower_rebooted(m, i);
+    for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
+        if (strcmp(model_attachment(m, i)->donor_boot, n->boot_id) != 0)
+            donor_gone(m, i, "the donor rebooted");
+    for (unsigned i = 0; i < n->n_adapters; i++)
+        for (unsigned k = 0; k < model_adapter(m, n->adapters[i])->n_ports; k++) {
+            uint32_t circuit = model_port(m, model_adapter(m, n->adapters[i])->ports[k])->circuit;
+            if (circuit != NONE)
+                circuit_rebooted(m, circuit, node);
+        }
+}
+
 /* ---- an operator's word that a node is off ------------------------------------------------------------------------
  */
 static void borrower_fenced(struct model *m, uint32_t at)

@@ -214,7 +214,7 @@ void lab_backup(struct lab *r)
     r->has_backup = true;
 }
 
-static void adopt(struct lab *r)
+void lab_adopt(struct lab *r)
 {
     const char *without[NODES];
     size_t n_without = 0;
@@ -265,7 +265,7 @@ void lab_restore(struct lab *r)
             lab_deliver(r, r->n_letters - 1, false);
         }
     }
-    adopt(r);
+    lab_adopt(r);
     lab_cable(r);
 }
 

@@ -83,6 +83,7 @@ void lab_cable(struct lab *r); /* declares the cables of the nodes that are know
 void lab_backup(struct lab *r);
 /* The orchestrator starts from the backup, whatever happened since; those who answer report, and an operator adopts. */
 void lab_restore(struct lab *r);
+void lab_adopt(struct lab *r);                        /* an operator's word: what is there is taken over */
 uint32_t lab_row(const struct lab *r, unsigned node); /* NONE: not known */
 
 void agent_register(struct lab *r, unsigned node);

@@ -415,12 +415,67 @@ static bool end_quarantine(struct lab *r)
     return false;
 }
 
+/* Joins that no circuit of the database makes, and over which nothing can be in use: an operator parts them at the
+ * switch, as `memlane check` tells him. */
+static void part_joins_of_nobody(struct lab *r)
+{
+    uint32_t sw = model_find_switch(r->m, "ocs1");
+    for (unsigned p = 1; p <= SWITCH_PORTS; p++) {
+        unsigned peer = r->world.joins[p];
+        bool up = false;
+        for (unsigned end = p; peer; end = end == p ? peer : 0) {
+            if (!end)
+                break;
+            up |= r->world.machines[(end - 1) / 4].channels[(end - 1) % 4 / 2] & 1u << (end - 1) % 2;
+            up |= model_port(r->m, model_switch(r->m, sw)->first_port + end - 1)->circuit != NONE;
+        }
+        if (peer && !up)
+            world_join(&r->world, p, peer, false);
+    }
+}
+
+static bool needs_reboot(const struct lab *r, unsigned node, bool at_the_end)
+{
+    const struct node *n = model_node(r->m, lab_row(r, node));
+    for (unsigned k = 0; n && k < n->n_unowned; k++)
+        if (!strcmp(n->unowned[k].kind, "segment"))
+            return true;
+    for (unsigned k = 0; at_the_end && n && !n->n_lends && k < n->n_unowned; k++) {
+        uint32_t c = model_find_adapter(r->m, model_find_node(r->m, n->unowned[k].compute_node), "afu0");
+        if (c != NONE && model_section_barred(r->m, c, n->unowned[k].section))
+            return true; /* nothing is done in a barred section before the donor rebooted too */
+    }
+    return at_the_end && n && !n->n_lends && !n->n_borrows &&
+           (r->world.machines[node].channels[0] | r->world.machines[node].channels[1]);
+}
+
+/* What a restored database does not know: an operator adopts once more, detaches what was taken over, reboots the
+ * borrowers of what could not be, and parts what is still joined; the rest is collected. */
+static void end_unowned(struct lab *r)
+{
+    lab_adopt(r);
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++)
+        on_detach(r, (struct move){ .a = (uint8_t)i });
+    settle(r, 30);
+    for (unsigned pass = 0; pass < 5; pass++) {
+        for (unsigned i = 0; i < SERVERS; i++)
+            if (needs_reboot(r, i, pass > 2))
+                reboot(r, i);
+        settle(r, 10);
+        part_joins_of_nobody(r);
+        lab_pass(r, 700000);
+        settle(r, 30);
+    }
+}
+
 static void peace(struct lab *r)
 {
     heal(r);
     settle(r, 30);
     lab_pass(r, 400000); /* the longest backoff */
     settle(r, 30);
+    if (r->restored)
+        end_unowned(r);
     expect_rest(r);
     for (unsigned pass = 0; end_quarantine(r); pass++)
         if (pass > 2 * SERVERS)

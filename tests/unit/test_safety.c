@@ -242,6 +242,25 @@ START_TEST(a_foreign_join_is_not_rewritten)
 }
 END_TEST
 
+/* As after a restore: others may use what the circuit's ports are joined to now. */
+START_TEST(a_leg_that_is_joined_elsewhere_is_left_alone)
+{
+    uint32_t a = attached(0, "n2"), circuit = at(a)->circuit;
+    const struct leg *l = &model_circuit(s.m, circuit)->legs[0];
+    unsigned port = model_port(s.m, l->ports[l->n_ports - 2])->number, was = s.nodes[3].joins[port];
+    unsigned donor_channels = s.nodes[1].channels[1];
+    s.nodes[3].joins[was] = 0;
+    s.nodes[3].joins[port] = 47;
+    s.nodes[3].joins[47] = port;
+    sim_settle(&s);
+    sim_detach(&s, a);
+    sim_settle(&s);
+    ck_assert_ptr_null(at(a));
+    ck_assert_uint_eq(s.nodes[1].channels[1], donor_channels);
+    ck_assert_uint_eq(s.nodes[3].joins[port], 47);
+}
+END_TEST
+
 START_TEST(the_loss_of_the_donor_withdraws_the_order_to_take_memory_offline)
 {
     struct wire_desired d;
@@ -777,6 +796,7 @@ int main(void)
     tcase_add_test(t, a_switch_that_was_not_read_proves_no_join_and_no_parting);
     tcase_add_test(t, joins_are_named_only_while_they_are_made_or_cleared);
     tcase_add_test(t, a_foreign_join_is_not_rewritten);
+    tcase_add_test(t, a_leg_that_is_joined_elsewhere_is_left_alone);
     tcase_add_test(t, the_loss_of_the_donor_withdraws_the_order_to_take_memory_offline);
     tcase_add_test(t, memory_of_a_dead_donor_is_never_brought_online);
     tcase_add_test(t, quarantine_keeps_the_donors_port_in_reset_though_others_are_pending_on_it);
