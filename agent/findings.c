@@ -364,6 +364,27 @@ static void check_parts(struct findings *f)
             "neither an adapter nor a switch is configured: this node neither lends nor borrows");
 }
 
+/* Its limits and options are its own: what it says itself is what holds. */
+void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const char *adapter,
+                        uint64_t memlock_bytes, uint64_t page_bytes)
+{
+    struct findings f = { .list = list, .n = *n };
+    uint64_t expected = inventory_lending_page(c);
+    char text[UNITS_SIZE_MAX], other[UNITS_SIZE_MAX];
+    if (c->lender_program[0] || strcmp(c->lender_backing, "locked") != 0)
+        return;
+    if (memlock_bytes != 0 && memlock_bytes != UINT64_MAX)
+        add(&f, "memlock_limit", WIRE_WARNING, "raise it in the lender's unit: LimitMEMLOCK=infinity",
+            "lent memory is locked, and the limit of the lender of %s is %s", adapter,
+            units_format_size(memlock_bytes, text));
+    if (page_bytes != 0 && page_bytes != expected)
+        add(&f, "lender_differs", WIRE_WARNING,
+            "make --backing-dir of the lender's unit and lender_backing_dir of the agent the same",
+            "the lender of %s lends in pages of %s, the agent counts those of %s", adapter,
+            units_format_size(page_bytes, text), units_format_size(expected, other));
+    *n = f.n;
+}
+
 unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS])
 {
     struct findings f = { .from = s, .list = out };

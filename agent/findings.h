@@ -27,6 +27,10 @@ struct findings_source { /* all borrowed */
 /* Fills at most WIRE_MAX_FINDINGS; answers how many. */
 unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS]);
 
+/* Appends what a lender in a unit of its own says of itself (afu_lender_facts) that does not fit. */
+void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const char *adapter,
+                        uint64_t memlock_bytes, uint64_t page_bytes);
+
 /* Appends one to a list with room for WIRE_MAX_FINDINGS; one too many is dropped.  'fmt' and 'args' make its detail. */
 PRINTF(6, 0)
 void findings_append(struct wire_finding *list, size_t *n, const char *code, enum wire_severity severity,

@@ -316,25 +316,6 @@ static PRINTF(5, 6) void add_finding(struct wire_observed *o, const char *code, 
     va_end(args);
 }
 
-/* A lender in a unit of its own has limits and options of its own: what it says itself is what holds. */
-static void see_lender_facts(const struct node *n, const struct node_adapter *a, struct wire_observed *o)
-{
-    struct afu_lender_facts facts = afu_lender_facts(a->afu);
-    uint64_t expected = inventory_lending_page(n->config);
-    char text[UNITS_SIZE_MAX], other[UNITS_SIZE_MAX];
-    if (n->config->lender_program[0] || !lends_locked(n) || !afu_lender(a->afu))
-        return;
-    if (facts.memlock_bytes != 0 && facts.memlock_bytes != UINT64_MAX)
-        add_finding(o, "memlock_limit", WIRE_WARNING, "raise it in the lender's unit: LimitMEMLOCK=infinity",
-                    "lent memory is locked, and the limit of the lender of %s is %s", a->config->wire.name,
-                    units_format_size(facts.memlock_bytes, text));
-    if (facts.page_bytes != 0 && facts.page_bytes != expected)
-        add_finding(o, "lender_differs", WIRE_WARNING,
-                    "make --backing-dir of the lender's unit and lender_backing_dir of the agent the same",
-                    "the lender of %s lends in pages of %s, the agent counts those of %s", a->config->wire.name,
-                    units_format_size(facts.page_bytes, text), units_format_size(expected, other));
-}
-
 /* What was found at the last complete reading, and what is wrong just now. */
 static int see_findings(const struct node *n, struct wire_observed *o, struct err *e)
 {
@@ -347,7 +328,11 @@ static int see_findings(const struct node *n, struct wire_observed *o, struct er
             add_finding(o, "switch_unreachable", WIRE_ERROR, "is the switch on, and the address in [switch] right?",
                         "%.199s", n->switches[i].error);
     for (unsigned i = 0; i < n->n_adapters; i++)
-        see_lender_facts(n, &n->adapters[i], o);
+        if (afu_lender(n->adapters[i].afu)) {
+            struct afu_lender_facts facts = afu_lender_facts(n->adapters[i].afu);
+            findings_of_lender(o->findings, &o->n_findings, n->config, n->adapters[i].config->wire.name,
+                               facts.memlock_bytes, facts.page_bytes);
+        }
     for (size_t i = 0; i < o->n_adapters; i++) {
         const struct wire_seen_adapter *a = &o->adapters[i];
         if (!a->ok)

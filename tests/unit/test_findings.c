@@ -300,6 +300,25 @@ START_TEST(what_this_user_may_not_do_is_told)
 }
 END_TEST
 
+START_TEST(what_a_lender_says_of_itself_has_to_fit)
+{
+    size_t n = 0;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    findings_of_lender(found, &n, &config, "afu1", UINT64_MAX, page);
+    findings_of_lender(found, &n, &config, "afu1", 0, 0); /* an older lender says nothing */
+    ck_assert_uint_eq(n, 0);
+    findings_of_lender(found, &n, &config, "afu1", 64 * KIB, 2 * GIB);
+    n_found = (unsigned)n;
+    ck_assert_uint_eq(n, 2);
+    ck_assert(is("memlock_limit", WIRE_WARNING) && is("lender_differs", WIRE_WARNING));
+    ck_assert_ptr_nonnull(strstr(find("memlock_limit")->detail, "afu1 is 64 KiB"));
+    set("lender_program", "/usr/bin/memlane-lender"); /* started by the agent, with its options and limits */
+    n = 0;
+    findings_of_lender(found, &n, &config, "afu1", 64 * KIB, 2 * GIB);
+    ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
 START_TEST(adapters_have_each_a_device_and_a_window_of_its_own)
 {
     struct err e = { 0 };
@@ -380,6 +399,7 @@ int main(void)
     tcase_add_test(t, large_blocks_and_a_missing_probe_are_told);
     tcase_add_test(t, a_kernel_without_the_driver_is_told_with_the_library);
     tcase_add_test(t, what_this_user_may_not_do_is_told);
+    tcase_add_test(t, what_a_lender_says_of_itself_has_to_fit);
     tcase_add_test(t, adapters_have_each_a_device_and_a_window_of_its_own);
     tcase_add_test(t, platform_and_files_have_to_fit_together);
     tcase_add_test(t, an_agent_that_cannot_enrol_or_write_is_told);
