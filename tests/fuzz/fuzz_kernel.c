@@ -39,6 +39,7 @@ static const struct {
     { "epoch", "7 instance-1\n" },
     { "credential", "secret\n" },
     { "labels/a1", "boot-1 afu0 0 0x0 0x10000000 touched\n" },
+    { "proc/config.gz", "CONFIG_MEMORY_HOTREMOVE=y\n" }, /* of another /proc: it goes before /boot */
 };
 
 static char dir[] = "/dev/shm/memlane-fuzz-XXXXXX";
@@ -125,6 +126,9 @@ static void read_memory(void)
         return;
     if (m.memory_bytes == 0 || m.memory_bytes > INT64_MAX || m.nodes[0].local_free_bytes > m.free_bytes)
         abort();
+    uint64_t unused = 0;
+    if (inventory_huge_pages(&root, NULL, UINT64_C(2) << 20, &unused) > INT64_MAX || unused > INT64_MAX)
+        abort();
     if (inventory_lendable(&root, &config, &m) > INT64_MAX || inventory_reserve(&root) > 4 * (UINT64_C(1) << 40))
         abort();
     (void)!inventory_room(&m, 0, UINT64_C(1) << 30, inventory_reserve(&root), &e);
@@ -140,6 +144,14 @@ static void read_findings(void)
 {
     static struct wire_finding found[WIRE_MAX_FINDINGS];
     struct kernel_facts kernel;
+    struct sysfs proc;
+    struct err e = { 0 };
+    char path[64];
+    snprintf(path, sizeof path, "%s/proc", dir);
+    if (sysfs_init(&proc, path, &e) < 0)
+        abort();
+    kernel_facts_read(&kernel, &root, &proc, config.boot_dir);
+    sysfs_done(&proc);
     kernel_facts_read(&kernel, &root, &root, config.boot_dir);
     check_text(kernel.release, sizeof kernel.release);
     check_text(kernel.policy, sizeof kernel.policy);
