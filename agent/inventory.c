@@ -162,12 +162,14 @@ static uint64_t huge_pages(const struct sysfs *sys, unsigned node, uint64_t page
     return n * page_bytes;
 }
 
-static bool has_node(const uint64_t *nodes, unsigned node)
+static bool has_node(const struct inventory_nodes *nodes, unsigned node)
 {
-    return !nodes || (*nodes >> node & 1);
+    const unsigned bits = 8 * sizeof nodes->bits[0];
+    return !nodes || (nodes->bits[node / bits] >> node % bits & 1);
 }
 
-uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, uint64_t page_bytes, uint64_t *free_bytes)
+uint64_t inventory_huge_pages(const struct sysfs *sys, const struct inventory_nodes *nodes, uint64_t page_bytes,
+                              uint64_t *free_bytes)
 {
     uint64_t total = 0, unused = 0;
     for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++) {
@@ -181,17 +183,18 @@ uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, ui
     return total;
 }
 
-/* One bit a node; all where nothing is said. */
-static uint64_t lending_nodes(const struct sysfs *sys, const struct agent_config *c)
+/* All where nothing is said. */
+static struct inventory_nodes lending_nodes(const struct sysfs *sys, const struct agent_config *c)
 {
-    unsigned long mask[INVENTORY_NODES_MAX / (8 * sizeof(unsigned long))] = { 0 };
+    struct inventory_nodes all, set = { 0 };
+    memset(&all, 0xff, sizeof all);
     char text[SYSFS_TEXT];
     struct err e = { 0 };
     if (c->lender_numa_nodes[0])
         snprintf(text, sizeof text, "%s", c->lender_numa_nodes);
     else if (sysfs_read(sys, "devices/system/node/has_cpu", text, sizeof text, &e) < 0)
-        return UINT64_MAX;
-    return units_parse_set(text, mask, INVENTORY_NODES_MAX, &e) == 0 ? mask[0] : UINT64_MAX;
+        return all;
+    return units_parse_set(text, set.bits, INVENTORY_NODES_MAX, &e) == 0 ? set : all;
 }
 
 static bool lends_huge_pages(const struct agent_config *c, uint64_t *page_bytes)
@@ -205,7 +208,8 @@ static bool lends_huge_pages(const struct agent_config *c, uint64_t *page_bytes)
 
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m)
 {
-    uint64_t nodes = lending_nodes(sys, c), sum = 0, page_bytes;
+    struct inventory_nodes nodes = lending_nodes(sys, c);
+    uint64_t sum = 0, page_bytes;
     if (lends_huge_pages(c, &page_bytes)) {
         inventory_huge_pages(sys, &nodes, page_bytes, &sum);
         return sum;
@@ -223,7 +227,8 @@ uint64_t inventory_lending_page(const struct agent_config *c)
 
 int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b)
 {
-    uint64_t nodes = lending_nodes(sys, c), page_bytes;
+    struct inventory_nodes nodes = lending_nodes(sys, c);
+    uint64_t page_bytes;
     if (lends_huge_pages(c, &page_bytes))
         return -1; /* reserved before anything was borrowed: zone Movable gives none */
     for (unsigned n = 0; n < INVENTORY_NODES_MAX; n++)
@@ -231,8 +236,6 @@ int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config 
             return (int)n;
     return -1;
 }
-
-_Static_assert(sizeof(unsigned long) == sizeof(uint64_t), "a set of NUMA nodes is one word");
 
 /* ---- identity -----------------------------------------------------------------------------------------------------
  */

@@ -9,7 +9,12 @@
 #include "sysfs.h"
 #include "wire.h"
 
-#define INVENTORY_NODES_MAX 64 /* NUMA nodes with an id below this are known */
+#define INVENTORY_NODES_MAX 256 /* NUMA nodes with an id below this are known: POWER9 has GPUs' memory on 250 to 255   \
+                                 */
+
+struct inventory_nodes { /* a set: one bit a node */
+    unsigned long bits[INVENTORY_NODES_MAX / (8 * sizeof(unsigned long))];
+};
 
 struct inventory_memory {
     uint64_t memory_bytes, free_bytes; /* local */
@@ -43,7 +48,7 @@ MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], st
 
 /* Bytes of reserved huge pages of this size on the NUMA nodes of 'nodes' (NULL: all); '*free_bytes', unless NULL: those
  * that nobody uses. */
-uint64_t inventory_huge_pages(const struct sysfs *sys, const uint64_t *nodes, uint64_t page_bytes,
+uint64_t inventory_huge_pages(const struct sysfs *sys, const struct inventory_nodes *nodes, uint64_t page_bytes,
                               uint64_t *free_bytes);
 /* What a lender that locks its memory could still take: from the NUMA nodes of 'lender_numa_nodes', or those with
  * processors, in huge pages where 'lender_backing_dir' has them.  Small pages of a node that has borrowed memory too

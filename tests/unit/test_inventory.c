@@ -159,6 +159,10 @@ START_TEST(a_lender_takes_from_its_own_nodes_only)
     ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 0);
     ck_assert_int_eq(inventory_lends_borrowed(&sys, &c, &b), 1);
+    put_node(252, 8 * GIB, 8 * GIB); /* a card's memory */
+    strcpy(c.lender_numa_nodes, "252");
+    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 8 * GIB);
     strcpy(c.lender_numa_nodes, "0-1");
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
     strcpy(c.lender_numa_nodes, "0");
