@@ -9,8 +9,7 @@
 #include "sysfs.h"
 #include "wire.h"
 
-#define INVENTORY_NODES_MAX 256 /* NUMA nodes with an id below this are known: POWER9 has GPUs' memory on 250 to 255   \
-                                 */
+#define INVENTORY_NODES_MAX 256 /* NUMA nodes with an id below this are known; POWER9 has GPUs' memory on 250.. */
 
 struct inventory_nodes { /* a set: one bit a node */
     unsigned long bits[INVENTORY_NODES_MAX / (8 * sizeof(unsigned long))];
