@@ -237,7 +237,7 @@ static int check_head(struct request *rq, const struct gate *g, const char *vers
         *e = rq->err;
         return -1;
     }
-    if (find_route(rq, e) < 0 || access_check(rq, e) < 0)
+    if (find_route(rq, e) < 0 || access_check(rq, e) < 0 || request_check_query(rq, e) < 0)
         return -1;
     if (g->length > JSON_BODY_MAX)
         return err_set(e, ERR_TOO_LARGE, "the body has more than %u bytes", JSON_BODY_MAX);

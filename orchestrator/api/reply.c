@@ -3,6 +3,7 @@
 #include "api/request.h"
 #include "api/stream.h"
 #include "log.h"
+#include "units.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -145,4 +146,30 @@ void reply_list(struct request *rq, json_t *items, const char *next, uint64_t as
     reply_json(rq, 200,
                json_pack("{s:o, s:o, s:o}", "items", items, "next_cursor", next ? json_string(next) : json_null(),
                          "as_of", json_u64(as_of)));
+}
+
+void reply_page(struct request *rq, json_t *items, uint64_t as_of)
+{
+    static const char prefix[] = "from.";
+    unsigned limit;
+    uint64_t from = 0;
+    size_t n = json_array_size(items);
+    const char *after = NULL;
+    char next[32];
+    struct err e, ignored;
+    int rc = request_limit(rq, &limit, &e) < 0 ? -1 : request_cursor(rq, prefix, &after, &e);
+    if (rc == 0 && after && units_parse_u64(after, &from, &ignored) < 0)
+        rc = err_field(&e, ERR_FIELD_INVALID, "cursor", "the cursor is none that this list gave");
+    json_t *page = json_array();
+    for (uint64_t i = from; rc == 0 && i < n && i - from < limit; i++)
+        json_array_append(page, json_array_get(items, (size_t)i));
+    json_decref(items);
+    if (rc < 0) {
+        json_decref(page);
+        reply_err(rq, &e);
+        return;
+    }
+    bool more = from < n && n - from > limit;
+    snprintf(next, sizeof next, "%s%llu", prefix, (unsigned long long)(from + limit));
+    reply_list(rq, page, more ? next : NULL, as_of);
 }

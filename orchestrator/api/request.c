@@ -46,16 +46,35 @@ int request_limit(const struct request *rq, unsigned *out, struct err *e)
     return 0;
 }
 
-int request_query_only(const struct request *rq, const char *const *names, struct err *e)
+static bool takes(const char *names, const char *name)
+{
+    size_t len = strlen(name);
+    while (*names) {
+        size_t n = strcspn(names, " ");
+        if (n == len && memcmp(names, name, n) == 0)
+            return true;
+        names += n + (names[n] == ' ');
+    }
+    return false;
+}
+
+int request_check_query(const struct request *rq, struct err *e)
 {
     for (unsigned i = 0; i < rq->target.n_query; i++) {
-        const char *const *n = names;
-        while (*n && strcmp(*n, rq->target.query[i].name) != 0)
-            n++;
-        if (!*n)
-            return err_field(e, ERR_FIELD_UNKNOWN, rq->target.query[i].name, "unknown query parameter %.60s",
-                             rq->target.query[i].name);
+        const char *name = rq->target.query[i].name;
+        if (!takes(rq->match.route->query, name))
+            return err_field(e, ERR_FIELD_UNKNOWN, name, "unknown query parameter %.60s", name);
     }
+    return 0;
+}
+
+int request_cursor(const struct request *rq, const char *prefix, const char **out, struct err *e)
+{
+    const char *text = request_query(rq, "cursor");
+    size_t len = strlen(prefix);
+    if (text && strncmp(text, prefix, len) != 0)
+        return err_field(e, ERR_FIELD_INVALID, "cursor", "the cursor is none that this list gave");
+    *out = text ? text + len : NULL;
     return 0;
 }
 

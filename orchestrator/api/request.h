@@ -84,8 +84,11 @@ MUST_CHECK int request_number(const struct request *rq, const char *name, uint64
 #define LIST_LIMIT 100
 #define LIST_LIMIT_MAX 1000
 MUST_CHECK int request_limit(const struct request *rq, unsigned *out, struct err *e);
-/* ERR_BAD_REQUEST when the query names anything but these (NULL-terminated). */
-MUST_CHECK int request_query_only(const struct request *rq, const char *const *names, struct err *e);
+/* ERR_FIELD_UNKNOWN when the query names anything that its route does not take. */
+MUST_CHECK int request_check_query(const struct request *rq, struct err *e);
+/* cursor=: '*out' gets what follows 'prefix' ("node."), so that a list takes only what it gave; NULL without a cursor.
+ */
+MUST_CHECK int request_cursor(const struct request *rq, const char *prefix, const char **out, struct err *e);
 /* If-Match against "<id>-<rev>": ERR_PRECONDITION, or ERR_PRECONDITION_REQUIRED when it is 'required' and absent. */
 MUST_CHECK int request_if_match(const struct request *rq, const char *etag_base, bool required, struct err *e);
 
@@ -110,6 +113,8 @@ void reply_stream(struct request *rq, struct stream *s);
 void reply_err(struct request *rq, const struct err *e); /* a problem document; members of rq->extra are added */
 void reply_header(struct request *rq, const char *name, const char *fmt, ...) PRINTF(3, 4);
 void reply_etag(struct request *rq, const char *id, uint64_t rev);
+/* A short list that is made whole each time: the page of it that limit= and cursor= ask for. */
+void reply_page(struct request *rq, json_t *items, uint64_t as_of);
 /* {"items", "next_cursor", "as_of"}, the Link header; 'next' NULL: the end. */
 void reply_list(struct request *rq, json_t *items, const char *next, uint64_t as_of);
 void reply_done(struct reply *r); /* frees */

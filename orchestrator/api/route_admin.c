@@ -30,11 +30,9 @@ static void answer_audit(struct request *rq)
 
 void route_audit(struct request *rq)
 {
-    static const char *const known[] = { "after", "cursor", "limit", "latest", NULL };
     struct err e;
     uint64_t latest = 0;
-    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &rq->limit, &e) < 0 ||
-        request_number(rq, "after", INT64_MAX, &rq->number, &e) < 0 ||
+    if (request_limit(rq, &rq->limit, &e) < 0 || request_number(rq, "after", INT64_MAX, &rq->number, &e) < 0 ||
         request_number(rq, "cursor", INT64_MAX, &rq->number, &e) < 0 ||
         request_number(rq, "latest", 1, &latest, &e) < 0) {
         reply_err(rq, &e);

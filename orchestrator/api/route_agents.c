@@ -316,10 +316,9 @@ static void answer_desired(struct request *rq)
 
 static int take_cursor(struct request *rq, uint64_t *wait_s, struct err *e)
 {
-    static const char *const known[] = { "after", "wait", NULL };
     const char *after = request_query(rq, "after");
     uint64_t epoch = 0;
-    if (request_query_only(rq, known, e) < 0 || request_number(rq, "wait", POLL_MAX_S, wait_s, e) < 0)
+    if (request_number(rq, "wait", POLL_MAX_S, wait_s, e) < 0)
         return -1;
     if (after && wire_cursor_parse(after, &epoch, &rq->number, e) < 0)
         return -1;

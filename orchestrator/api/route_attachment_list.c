@@ -72,7 +72,6 @@ static int take_cursor(struct filter *f, const char *cursor, struct err *e)
 
 static int take_filter(struct request *rq, struct err *e)
 {
-    static const char *const known[] = { "limit", "cursor", "state", "node", "compute_node", "donor", NULL };
     struct filter *f = calloc(1, sizeof *f);
     if (!f)
         return err_set(e, ERR_UNAVAILABLE, "out of memory");
@@ -81,8 +80,7 @@ static int take_filter(struct request *rq, struct err *e)
     f->node = request_query(rq, "node");
     f->compute_node = request_query(rq, "compute_node");
     f->donor = request_query(rq, "donor");
-    if (request_query_only(rq, known, e) < 0 || request_limit(rq, &rq->limit, e) < 0 ||
-        take_states(f, request_query(rq, "state"), e) < 0)
+    if (request_limit(rq, &rq->limit, e) < 0 || take_states(f, request_query(rq, "state"), e) < 0)
         return -1;
     return take_cursor(f, request_query(rq, "cursor"), e);
 }

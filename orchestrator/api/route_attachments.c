@@ -58,16 +58,19 @@ static void answer_ended(struct request *rq)
     reply_json(rq, strcmp(rq->method, "POST") == 0 ? 201 : 200, TAKE(rq->answer));
 }
 
-/* After a change or a wait: 201 or 200 when it is settled, 202 when it is under way. */
+/* After a change or a wait.  A request for memory: 201 when it is settled, 202 when it is under way.  A detach: 200
+ * says that the memory is given back, so a stuck or lost one that holds something is 202. */
 static void answer_change(struct request *rq)
 {
     enum attachment_state state = ATT_PENDING;
     json_t *j = read_live(rq, &state);
-    bool post = strcmp(rq->method, "POST") == 0, under_way = post ? state == ATT_PENDING : state == ATT_DETACHING;
     if (!j) {
         request_history(rq, query_ended, answer_ended);
         return;
     }
+    bool post = strcmp(rq->method, "POST") == 0;
+    bool holds = state != ATT_LOST || json_array_size(json_object_get(j, "holds")) > 0;
+    bool under_way = post ? state == ATT_PENDING : state != ATT_DETACHED && state != ATT_FAILED && holds;
     reply_json(rq, under_way ? 202 : post ? 201 : 200, j);
 }
 
@@ -94,9 +97,8 @@ static void answer_or_wait(struct request *rq, bool (*settled)(struct request *r
 /* ?wait=SECONDS to a deadline; 0 without. */
 static int take_wait(struct request *rq, struct err *e)
 {
-    static const char *const known[] = { "wait", NULL };
     uint64_t wait_s = 0;
-    if (request_query_only(rq, known, e) < 0 || request_number(rq, "wait", WAIT_MAX_S, &wait_s, e) < 0)
+    if (request_number(rq, "wait", WAIT_MAX_S, &wait_s, e) < 0)
         return -1;
     rq->deadline_ms = wait_s ? time_monotonic_ms() + (int64_t)wait_s * 1000 : 0;
     return 0;

@@ -28,7 +28,7 @@ void route_enrolments(struct request *rq)
         if (model_node(m, i) && model_node(m, i)->enrolment != ENROLMENT_APPROVED)
             json_array_append_new(items, enrolment_json(model_node(m, i)));
     writer_read_unlock(rq->api->writer);
-    reply_list(rq, items, NULL, as_of);
+    reply_page(rq, items, as_of);
 }
 
 static int decide(struct request *rq, struct change *ch, enum enrolment to, struct err *e)

@@ -54,11 +54,9 @@ static void answer_page(struct request *rq)
 
 void route_events(struct request *rq)
 {
-    static const char *const known[] = { "after", "cursor", "limit", "object", NULL };
     const char *accept = request_header(rq, "Accept");
     struct err e;
-    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &rq->limit, &e) < 0 ||
-        request_number(rq, "after", INT64_MAX, &rq->number, &e) < 0 ||
+    if (request_limit(rq, &rq->limit, &e) < 0 || request_number(rq, "after", INT64_MAX, &rq->number, &e) < 0 ||
         request_number(rq, "cursor", INT64_MAX, &rq->number, &e) < 0)
         reply_err(rq, &e);
     else if (accept && strstr(accept, "text/event-stream"))

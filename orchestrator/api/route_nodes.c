@@ -5,6 +5,7 @@
 #include "core/lifecycle.h"
 #include "units.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,22 +45,35 @@ static json_t *list_nodes(const struct model *m, const char *after, const char *
     return items;
 }
 
+#define CURSOR "node."
+
+static int take_state(const struct request *rq, const char **out, struct err *e)
+{
+    const char *state = request_query(rq, "state");
+    bool known = !state;
+    for (unsigned s = 0; s <= NODE_INCOMPATIBLE && !known; s++)
+        known = strcmp(node_state_names[s], state) == 0;
+    if (!known)
+        return err_field(e, ERR_FIELD_INVALID, "state", "%.40s is not a state", state);
+    *out = state;
+    return 0;
+}
+
 void route_nodes(struct request *rq)
 {
-    static const char *const known[] = { "limit", "cursor", "state", NULL };
     unsigned limit;
     struct err e;
-    char next[NAME_SIZE] = "";
-    const char *more;
-    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &limit, &e) < 0) {
+    char next[NAME_SIZE + 8] = "";
+    const char *more, *after = NULL, *state = NULL;
+    if (request_limit(rq, &limit, &e) < 0 || request_cursor(rq, CURSOR, &after, &e) < 0 ||
+        take_state(rq, &state, &e) < 0) {
         reply_err(rq, &e);
         return;
     }
     uint64_t as_of = writer_published_event(rq->api->writer);
-    json_t *items = list_nodes(writer_read_lock(rq->api->writer), request_query(rq, "cursor"),
-                               request_query(rq, "state"), limit, &more);
+    json_t *items = list_nodes(writer_read_lock(rq->api->writer), after, state, limit, &more);
     if (more)
-        memcpy(next, more, strlen(more) + 1);
+        snprintf(next, sizeof next, CURSOR "%s", more);
     writer_read_unlock(rq->api->writer);
     reply_list(rq, items, next[0] ? next : NULL, as_of);
 }

@@ -44,12 +44,7 @@ static void ranked(struct request *rq)
 
 void route_place(struct request *rq)
 {
-    static const char *const known[] = { "why", NULL };
     struct err e;
-    if (request_query_only(rq, known, &e) < 0) {
-        reply_err(rq, &e);
-        return;
-    }
     if (!rq->body) {
         (void)!err_set(&e, ERR_BODY_INVALID, "an object with compute_node and size_bytes is needed");
         reply_err(rq, &e);

@@ -43,7 +43,7 @@ void route_unowned(struct request *rq)
     uint64_t as_of = writer_published_event(rq->api->writer);
     json_t *items = list_unowned(writer_read_lock(rq->api->writer));
     writer_read_unlock(rq->api->writer);
-    reply_list(rq, items, NULL, as_of);
+    reply_page(rq, items, as_of);
 }
 
 /* ---- where recovering stands --------------------------------------------------------------------------------------

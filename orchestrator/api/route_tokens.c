@@ -52,19 +52,20 @@ static json_t *token_json(const struct token *t)
 /* ---- tokens -------------------------------------------------------------------------------------------------------
  */
 
+#define CURSOR "token."
+
 void route_tokens(struct request *rq)
 {
-    static const char *const known[] = { "limit", "cursor", NULL };
     CLEANUP(cleanup_free) struct token *list = calloc(TOKENS_MAX, sizeof *list);
-    const char *after = request_query(rq, "cursor"), *next = NULL;
-    json_t *items = json_array();
-    bool begun = after == NULL;
+    const char *after = NULL, *next = NULL;
+    char cursor[ID_SIZE + 8];
     struct err e;
-    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &rq->limit, &e) < 0) {
-        json_decref(items);
+    if (request_limit(rq, &rq->limit, &e) < 0 || request_cursor(rq, CURSOR, &after, &e) < 0) {
         reply_err(rq, &e);
         return;
     }
+    json_t *items = json_array();
+    bool begun = after == NULL;
     size_t n = list ? auth_list(rq->api->auth, list, TOKENS_MAX) : 0;
     for (size_t i = 0; i < n && i < TOKENS_MAX; i++) {
         if (begun && !auth_is_session(list[i].id) && json_array_size(items) < rq->limit) {
@@ -73,7 +74,8 @@ void route_tokens(struct request *rq)
         }
         begun = begun || strcmp(list[i].id, after) == 0;
     }
-    reply_list(rq, items, next, writer_published_event(rq->api->writer));
+    snprintf(cursor, sizeof cursor, CURSOR "%s", next ? next : "");
+    reply_list(rq, items, next ? cursor : NULL, writer_published_event(rq->api->writer));
 }
 
 static int apply_add(struct request *rq, struct change *ch, struct err *e)

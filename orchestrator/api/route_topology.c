@@ -11,18 +11,17 @@
 
 void route_topology(struct request *rq)
 {
-    static const char *const known[] = { "declared", NULL };
-    const char *declared = request_query(rq, "declared");
+    uint64_t declared = 0;
     struct err e;
     json_t *j = NULL;
-    if (request_query_only(rq, known, &e) < 0) {
+    if (request_number(rq, "declared", 1, &declared, &e) < 0) {
         reply_err(rq, &e);
         return;
     }
     const struct model *m = writer_read_lock(rq->api->writer);
     int rc = view_topology_tag(m, rq->reply.etag_base, sizeof rq->reply.etag_base, &e);
     if (rc == 0)
-        j = declared && strcmp(declared, "1") == 0 ? view_declared(m) : view_topology(m);
+        j = declared ? view_declared(m) : view_topology(m);
     writer_read_unlock(rq->api->writer);
     if (rc < 0)
         reply_err(rq, &e);
@@ -180,20 +179,23 @@ static json_t *list_circuits(const struct model *m, const char *after, unsigned 
     return items;
 }
 
+#define CURSOR "circuit."
+
 void route_circuits(struct request *rq)
 {
-    static const char *const known[] = { "limit", "cursor", NULL };
     unsigned limit;
-    char next[ID_SIZE] = "";
+    const char *after = NULL;
+    char next[ID_SIZE] = "", cursor[ID_SIZE + 8];
     struct err e;
-    if (request_query_only(rq, known, &e) < 0 || request_limit(rq, &limit, &e) < 0) {
+    if (request_limit(rq, &limit, &e) < 0 || request_cursor(rq, CURSOR, &after, &e) < 0) {
         reply_err(rq, &e);
         return;
     }
     uint64_t as_of = writer_published_event(rq->api->writer);
-    json_t *items = list_circuits(writer_read_lock(rq->api->writer), request_query(rq, "cursor"), limit, next);
+    json_t *items = list_circuits(writer_read_lock(rq->api->writer), after, limit, next);
     writer_read_unlock(rq->api->writer);
-    reply_list(rq, items, next[0] ? next : NULL, as_of);
+    snprintf(cursor, sizeof cursor, CURSOR "%s", next);
+    reply_list(rq, items, next[0] ? cursor : NULL, as_of);
 }
 
 void route_circuit(struct request *rq)

@@ -25,6 +25,7 @@ struct route {
     const char *pattern; /* "/v1/nodes/{name}" */
     enum access access;
     void (*handle)(struct request *rq);
+    const char *query; /* the parameters that it takes, separated by spaces; any other is refused */
 };
 
 struct match {

@@ -18,6 +18,7 @@ class FakeAgent:
         self.applied = (0, 0)
         self.session = self.instance = None
         self.buffers, self.segments, self.sections, self.channels = {}, {}, {}, {}
+        self.lender = LENDER
         self.held = False  # true: it hears its orders and does nothing
         self.stopping = threading.Event()
         self.thread = None
@@ -51,7 +52,7 @@ class FakeAgent:
             seen.append({"name": name, "ok": True, "channels": up, "settled": up,
                          "sections": [self.sections.get((name, n), "0x0") for n in range(8)], "error_capture": "0x0",
                          "flits_sent": self.sequence, "flits_received": 0, "latency_cycles": 0, "latency_samples": 0,
-                         "emulated": True, **({"lender_id": LENDER} if name == "afu1" else {})})
+                         "emulated": True, **({"lender_id": self.lender} if name == "afu1" else {})})
         return {"session": self.session, "sequence": self.sequence, "boot_id": self.boot_id, "instance": self.instance,
                 "epoch": self.epoch, "revision": self.applied[1] if self.applied[0] == self.epoch else 0, "memory_bytes": 128 * GIB,
                 "free_bytes": self.free_bytes - locked, "locked_bytes": locked, "switches_ok": True, "adapters": seen,
@@ -70,7 +71,7 @@ class FakeAgent:
                     "id": b["id"], "present": True, "attempt": 0, "adapter": b["adapter"],
                     "compute_node": b["compute_node"], "compute_adapter": b["compute_adapter"], "section": b["section"],
                     "offset_bytes": b["offset_bytes"], "size_bytes": b["size_bytes"],
-                    "effective_addr": hex(0x7000_0000_0000 + b["offset_bytes"]), "lender_id": LENDER})
+                    "effective_addr": hex(0x7000_0000_0000 + b["offset_bytes"]), "lender_id": self.lender})
         for s in desired["sections"]:
             self.sections[(s["adapter"], s["section"])] = s["value"]
         for c in desired["channels"]:

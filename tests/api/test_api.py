@@ -11,8 +11,9 @@ import stat
 import time
 import unittest
 
+import fake_agent
 from fake_agent import GIB, FakeAgent
-from memlaned import OPENAPI, REPO, Memlaned
+from memlaned import OPENAPI, REPO, Memlaned, resolve
 
 LINKS = [{"a": "n1/afu0/0", "b": "n2/afu1/0", "latency_ns": 20, "gbps": 100},
          {"a": "n1/afu0/1", "b": "n2/afu1/1", "latency_ns": 20, "gbps": 100}]
@@ -177,10 +178,21 @@ class Gate(Rack):
         self.assertEqual(answer.headers["Allow"], "GET, HEAD")
 
     def test_unknown_query_parameters_are_errors(self):
-        for path in ("/v1/nodes?x=1", "/v1/attachments?foo=", "/v1/topology?limit=5", "/v1/events?before=1"):
-            self.refused(self.admin.get(path), 422, "field_unknown")
-        for path in ("/v1/nodes?limit=0", "/v1/nodes?limit=1001", "/v1/nodes?limit=-1", "/v1/events?after=x"):
+        for route in self.admin.get("/v1").json["routes"]:
+            path = route["path"].replace("{name}", "n1").replace("{id}", "x")
+            for query in ("frob=1", "limits=5", "lim=", "curso=x"):
+                if route["access"] not in ("agent", "enrol"):
+                    self.refused(self.admin.request(route["method"], f"{path}?{query}"), 422, "field_unknown")
+        for path in ("/v1/nodes?limit=0", "/v1/nodes?limit=1001", "/v1/nodes?limit=-1", "/v1/events?after=x",
+                     "/v1/nodes?state=bogus", "/v1/nodes?state=", "/v1/topology?declared=2", "/v1/topology?declared=yes"):
             self.refused(self.admin.get(path), 422, "field_invalid")
+        described = {op["operationId"]: {p["name"] for p in map(resolve, op.get("parameters", [])) if p["in"] == "query"}
+                     for item in OPENAPI["paths"].values() for op in item.values() if "operationId" in op}
+        for kind in ("nodes", "circuits", "tokens", "attachments", "enrolments", "unowned"):
+            self.assertLessEqual({"limit", "cursor"}, described[kind])
+            self.assertEqual(self.admin.get(f"/v1/{kind}?limit=1").status, 200)
+            for cursor in ("purple", "n1", "live.", "circuit", "-1"):
+                self.refused(self.admin.get(f"/v1/{kind}?cursor={cursor}"), 422, "field_invalid")
 
     def test_head_answers_like_get_without_body(self):
         answer = self.admin.request("HEAD", "/v1/nodes")
@@ -474,6 +486,12 @@ class Attachments(Rack):
         etag = self.admin.get("/v1/topology?declared=1").headers["ETag"]
         self.assertEqual(self.admin.get("/v1/topology?declared=1", headers={"If-None-Match": etag}).status, 304)
 
+    def test_pages_of_nodes_follow_each_other(self):
+        page = self.admin.get("/v1/nodes?limit=1").json
+        rest = self.admin.get(f"/v1/nodes?limit=1&cursor={page['next_cursor']}").json
+        self.assertEqual([n["name"] for n in page["items"] + rest["items"]], ["n1", "n2"])
+        self.assertIsNone(rest["next_cursor"])
+
     def test_cordon_and_link_down_refuse(self):
         body = {"compute_node": "n1", "size_bytes": GIB}
         etag = self.admin.get("/v1/nodes/n2").headers["ETag"]
@@ -503,6 +521,23 @@ class Attachments(Rack):
         answer = self.admin.post("/v1/backup")
         self.assertTrue(answer.body.startswith(b"SQLite format 3\0"))
         self.assertEqual([f.name for f in self.server.dir.glob("*backup*")], [])
+
+
+class Losing(Rack):
+    def test_a_detach_that_gives_nothing_back_is_no_200(self):
+        a = self.attach()
+        donor, lender = self.nodes["n2"], fake_agent.LENDER
+        try:
+            donor.lender = "lender-2"  # another process: the memory is gone, and the borrower holds on to it
+            donor.buffers.clear()
+            self.wait_for(lambda: self.admin.get(f"/v1/attachments/{a['id']}").json["state"] == "lost")
+            self.nodes["n1"].held = True
+            answer = self.admin.delete(f"/v1/attachments/{a['id']}?wait=2")
+            self.assertEqual(answer.status, 202 if answer.json["holds"] else 200, answer.json)
+            self.assertTrue(answer.json["holds"])
+        finally:
+            donor.lender = lender
+            self.nodes["n1"].held = False
 
 
 class Leaving(Rack):

@@ -12,9 +12,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct route table[] = {
-    { "GET", "/", ACCESS_OPEN, NULL },
-    { "GET", "/v1/nodes/{name}", ACCESS_VIEWER, NULL },
-    { "POST", "/v1/attachments/{id}/{action}", ACCESS_OPERATOR, NULL },
+    { "GET", "/", ACCESS_OPEN, NULL, "" },
+    { "GET", "/v1/nodes/{name}", ACCESS_VIEWER, NULL, "" },
+    { "POST", "/v1/attachments/{id}/{action}", ACCESS_OPERATOR, NULL, "" },
 };
 
 static void feed_header(struct gate *g, char *line)

@@ -140,11 +140,11 @@ START_TEST(doubled_credentials_and_strange_methods_are_refused)
 END_TEST
 
 static const struct route table[] = {
-    { "GET", "/", ACCESS_OPEN, NULL },
-    { "GET", "/v1/nodes", ACCESS_VIEWER, NULL },
-    { "POST", "/v1/nodes", ACCESS_ADMIN, NULL },
-    { "GET", "/v1/nodes/{name}", ACCESS_VIEWER, NULL },
-    { "POST", "/v1/nodes/{name}/fence", ACCESS_OPERATOR, NULL },
+    { "GET", "/", ACCESS_OPEN, NULL, "" },
+    { "GET", "/v1/nodes", ACCESS_VIEWER, NULL, "" },
+    { "POST", "/v1/nodes", ACCESS_ADMIN, NULL, "" },
+    { "GET", "/v1/nodes/{name}", ACCESS_VIEWER, NULL, "" },
+    { "POST", "/v1/nodes/{name}/fence", ACCESS_OPERATOR, NULL, "" },
 };
 
 static const struct route *route(const char *method, const char *uri, struct match *m)
