@@ -58,7 +58,7 @@ static json_t *holds(const struct model *m, const struct attachment *a)
 
 static json_t *undoing(const struct attachment *a)
 {
-    if (a->goal == GOAL_PRESENT || a->undoing > STEP_ONLINE)
+    if (!a->row.live || a->goal == GOAL_PRESENT || a->undoing > STEP_ONLINE)
         return json_null();
     return json_string(step_names[a->undoing]);
 }
@@ -103,8 +103,8 @@ json_t *attachment_json(const struct model *m, const struct attachment *a)
     put(j, "circuit", a->row.live && c ? json_string(c->id) : json_null(), &ok);
     put(j, "section", json_integer(a->section), &ok);
     put(j, "offset_bytes", json_u64(a->offset_bytes), &ok);
-    put(j, "effective_addr", addr_or_null(a->effective_addr), &ok);
-    put(j, "physical_addr", addr_or_null(a->physical_addr), &ok);
+    put(j, "effective_addr", addr_or_null(a->row.live ? a->effective_addr : 0), &ok);
+    put(j, "physical_addr", addr_or_null(a->row.live ? a->physical_addr : 0), &ok);
     put(j, "numa_node", a->numa_node >= 0 ? json_integer(a->numa_node) : json_null(), &ok);
     put(j, "blocks_online", json_integer(a->blocks_online), &ok);
     put(j, "blocks_total", json_integer(a->blocks_total), &ok);

@@ -288,11 +288,16 @@ void route_detach(struct request *rq)
     change_one(rq, "attachment.delete", apply_detach, detach_begun);
 }
 
-/* An attachment that has ended is a conflict, one that never was is unknown. */
+/* One that has ended is a conflict, its detach is too late to be given up; one that never was is unknown. */
 static void query_gone(struct request *rq, struct store_reader *r)
 {
     query_ended(rq, r);
-    if (rq->rc == 0)
+    if (rq->rc < 0)
+        return;
+    const char *state = json_string_value(json_object_get(rq->answer, "state"));
+    if (rq->match.route->handle == route_cancel && state && strcmp(state, attachment_state_names[ATT_DETACHED]) == 0)
+        rq->rc = err_set(&rq->err, ERR_TOO_LATE, "the memory of attachment %.39s is given back", wanted_id(rq));
+    else
         rq->rc = err_set(&rq->err, ERR_CONFLICT, "attachment %.39s has ended", wanted_id(rq));
 }
 

@@ -67,7 +67,10 @@ static void rack_totals(struct page *p, const struct model *m)
         if (model_circuit(m, i))
             circuits[model_circuit(m, i)->state]++;
     by_state(p, "memlane_nodes", "Nodes by state.", node_state_names, nodes, NODE_INCOMPATIBLE + 1);
-    by_state(p, "memlane_attachments", "Live attachments by state.", attachment_state_names, attachments, ATT_LOST + 1);
+    head(p, "memlane_attachments", "gauge", "Live attachments by state.");
+    for (unsigned s = 0; s <= ATT_LOST; s++)
+        if (s != ATT_DETACHED && s != ATT_FAILED) /* those have ended */
+            line(p, "memlane_attachments{state=\"%s\"} %u", attachment_state_names[s], attachments[s]);
     by_state(p, "memlane_circuits", "Circuits by state.", circuit_state_names, circuits, CIRCUIT_CLOSING + 1);
     single(p, "memlane_memory_bytes", "gauge", "Memory of all nodes.", memory);
     single(p, "memlane_lent_bytes", "gauge", "Memory that attachments hold or reserve.", lent);

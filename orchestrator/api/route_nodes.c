@@ -115,24 +115,42 @@ static int find_matching(struct request *rq, const struct model *m, uint32_t *at
     return request_if_match(rq, base, false, e);
 }
 
-static int decode_labels(const json_t *j, struct wire_label *out, size_t *n, struct err *e)
+/* Sets one label of the list, or takes it out of it when 'value' is null. */
+static int merge_label(const char *key, const json_t *value, struct wire_label *list, size_t *n, struct err *e)
+{
+    char field[64];
+    const char *text = json_string_value(value);
+    size_t at = 0;
+    if (!label_key_valid(key))
+        return err_field(e, ERR_FIELD_INVALID, "labels", "a label's name is 1 to 39 letters, digits, '.', '_' or '-'");
+    snprintf(field, sizeof field, "labels.%s", key);
+    if (!json_is_null(value) && (!text || !label_valid(text)))
+        return err_field(e, ERR_FIELD_INVALID, field,
+                         "label %s has to be 1 to 63 printable characters, or null to remove it", key);
+    while (at < *n && strcmp(list[at].key, key) != 0)
+        at++;
+    if (!text) {
+        if (at < *n)
+            list[at] = list[--*n];
+        return 0;
+    }
+    if (at == WIRE_MAX_LABELS)
+        return err_field(e, ERR_FIELD_INVALID, "labels", "more than %d labels", WIRE_MAX_LABELS);
+    memcpy(list[at].key, key, strlen(key) + 1);
+    memcpy(list[at].value, text, strlen(text) + 1);
+    *n += at == *n;
+    return 0;
+}
+
+/* A JSON merge patch of the node's labels. */
+static int merge_labels(const struct node *node, const json_t *patch, struct wire_label *list, size_t *n, struct err *e)
 {
     const char *key;
     json_t *value;
-    *n = 0;
-    json_object_foreach((json_t *)j, key, value)
-    {
-        const char *text = json_string_value(value);
-        if (*n == WIRE_MAX_LABELS)
-            return err_field(e, ERR_FIELD_INVALID, "labels", "more than %d labels", WIRE_MAX_LABELS);
-        if (!label_key_valid(key))
-            return err_field(e, ERR_FIELD_INVALID, "labels",
-                             "a label's name is 1 to 39 letters, digits, '.', '_' or '-'");
-        if (!text || !label_valid(text))
-            return err_field(e, ERR_FIELD_INVALID, "labels", "a label's value is 1 to 63 printable characters");
-        memcpy(out[*n].key, key, strlen(key) + 1);
-        memcpy(out[(*n)++].value, text, strlen(text) + 1);
-    }
+    *n = node->n_labels;
+    for (size_t i = 0; i < *n; i++)
+        list[i] = node->labels[i];
+    json_object_foreach((json_t *)patch, key, value) if (merge_label(key, value, list, n, e) < 0) return -1;
     return 0;
 }
 
@@ -151,7 +169,7 @@ static int apply_patch(struct request *rq, struct change *ch, struct err *e)
     };
     if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0 || find_matching(rq, ch->model, &at, e) < 0)
         return -1;
-    if (has_labels && decode_labels(labels, list, &n_labels, e) < 0)
+    if (has_labels && merge_labels(model_node(ch->model, at), labels, list, &n_labels, e) < 0)
         return -1;
     if (has_labels && model_set_labels(ch->model, at, list, n_labels, e) < 0)
         return -1;
@@ -220,18 +238,32 @@ static int forget_credentials(struct request *rq, struct store *s, struct err *e
     return 0;
 }
 
+/* A node that reports would be enrolled again, without its cables. */
+static int refuse_reporting(const struct node *n, struct err *e)
+{
+    if (n->state != NODE_READY)
+        return 0;
+    return err_set(e, ERR_CONFLICT, "node %s reports still: stop its agent, and wait until the node is unreachable",
+                   n->name);
+}
+
 static int apply_forget(struct request *rq, struct change *ch, struct err *e)
 {
     uint32_t at;
-    if (find_matching(rq, ch->model, &at, e) < 0 || model_forget_node(ch->model, at, e) < 0)
+    if (find_matching(rq, ch->model, &at, e) < 0 || refuse_reporting(model_node(ch->model, at), e) < 0)
         return -1;
+    uint32_t before = ch->model->tables[MODEL_LINK].n_live;
+    if (model_forget_node(ch->model, at, e) < 0)
+        return -1;
+    rq->answer = json_pack("{s:s, s:I}", "name", rq->match.params[0], "links_dropped",
+                           (json_int_t)(before - ch->model->tables[MODEL_LINK].n_live));
     return forget_credentials(rq, ch->store, e);
 }
 
 static void forgotten(struct request *rq)
 {
     auth_drop_agent(rq->api->auth, rq->match.params[0], "");
-    reply_empty(rq, 204);
+    reply_json(rq, 200, TAKE(rq->answer));
 }
 
 void route_node_forget(struct request *rq)

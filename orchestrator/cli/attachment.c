@@ -161,7 +161,7 @@ int command_attachment_list(struct cli *c)
     static const struct list_view view = { columns, ARRAY_LEN(columns), attachment_row };
     char path[512], state[256], node[256];
     snprintf(path, sizeof path, "/v1/attachments?state=%s%s%s",
-             cli_escape(c->options.state ? c->options.state : "live", state, sizeof state),
+             cli_escape(c->options.state ? c->options.state : "live,lost", state, sizeof state),
              c->options.node ? "&node=" : "", cli_escape(c->options.node ? c->options.node : "", node, sizeof node));
     return list_show(c, path, &view);
 }

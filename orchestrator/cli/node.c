@@ -205,11 +205,14 @@ int command_node_fence(struct cli *c)
 
 int command_node_forget(struct cli *c)
 {
-    CLEANUP(json_cleanup) json_t *nothing = NULL;
+    CLEANUP(json_cleanup) json_t *gone = NULL;
     char path[256];
     node_path(c->operands[0], "", path, sizeof path);
-    int rc = cli_send(c, "DELETE", path, NULL, NULL, &nothing);
-    if (rc == EXIT_DONE && !c->json)
-        printf("%s is forgotten; what was fenced of it stays refused\n", c->operands[0]);
+    int rc = cli_send(c, "DELETE", path, NULL, NULL, &gone);
+    if (rc == EXIT_DONE && c->json)
+        return cli_print_json(c, gone);
+    if (rc == EXIT_DONE)
+        printf("%s is forgotten, and its cables (%llu) are dropped; what was fenced of it stays refused\n",
+               c->operands[0], (unsigned long long)number_of(gone, "links_dropped"));
     return rc;
 }

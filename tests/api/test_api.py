@@ -132,6 +132,7 @@ class Description(Rack):
         for name in ("memlane_nodes", "memlane_attachments", "memlane_commits_total", "memlane_http_requests_total",
                      "memlane_lendable_bytes", "memlane_http_connections"):
             self.assertIn(f"# TYPE {name} ", text)
+        self.assertNotRegex(text, r'memlane_attachments\{state="(detached|failed)"')  # they are not live
         for line in text.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
 
@@ -486,6 +487,26 @@ class Attachments(Rack):
         etag = self.admin.get("/v1/topology?declared=1").headers["ETag"]
         self.assertEqual(self.admin.get("/v1/topology?declared=1", headers={"If-None-Match": etag}).status, 304)
 
+    def test_what_has_ended_shows_nothing_of_its_life_and_is_too_late_to_keep(self):
+        a = self.attach()
+        self.detach(a["id"])
+        ended = self.admin.get(f"/v1/attachments/{a['id']}").json
+        self.assertEqual([ended[k] for k in ("undoing", "effective_addr", "physical_addr")], [None] * 3)
+        self.refused(self.admin.post(f"/v1/attachments/{a['id']}/cancel"), 409, "too_late")
+        self.refused(self.admin.post(f"/v1/attachments/{a['id']}/retry"), 409, "conflict")
+
+    def test_labels_are_merged(self):
+        def patch(labels):
+            return self.admin.patch("/v1/nodes/n1", {"labels": labels})
+        self.assertEqual(patch({"feed": "a", "row": "1"}).json["labels"], {"feed": "a", "row": "1"})
+        self.assertEqual(patch({"feed": "b"}).json["labels"], {"feed": "b", "row": "1"})
+        self.assertEqual(patch({"row": None, "never": None}).json["labels"], {"feed": "b"})
+        wrong = self.refused(patch({"feed": 5}), 422, "field_invalid")
+        self.assertEqual(wrong["field_errors"][0]["field"], "labels.feed")
+        many = {f"k{i}": "v" for i in range(100)}
+        self.refused(patch(many), 422, "field_invalid")
+        self.assertEqual(patch({"feed": None}).json["labels"], {})
+
     def test_pages_of_nodes_follow_each_other(self):
         page = self.admin.get("/v1/nodes?limit=1").json
         rest = self.admin.get(f"/v1/nodes?limit=1&cursor={page['next_cursor']}").json
@@ -678,15 +699,25 @@ class Recovery(Rack):
         agent.stop()
         self.wait_for(lambda: self.admin.get("/v1/nodes/n9").json["state"] == "unreachable", 30)
         self.assertEqual(self.admin.post("/v1/nodes/n9/fence", {"boot_id": agent.boot_id}).status, 200)
-        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 204)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").json, {"name": "n9", "links_dropped": 0})
         again = FakeAgent(self.server, "n8", self.join)
         again.boot_id = agent.boot_id
         self.refused(again.register(), 403, "forbidden")
         other = FakeAgent(self.server, "n9", self.join)
         self.assertEqual(other.register().status, 200)
-        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 204)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 200)  # it has not reported yet
         audit = [a["action"] for a in self.admin.get("/v1/audit?limit=1000").json["items"] if a["object"] == "node/n9"]
         self.assertEqual([a for a in audit if a.startswith("node.")], ["node.fence", "node.forget", "node.forget"])
+
+
+class Forgetting(Rack):
+    def test_a_node_that_reports_is_not_forgotten_and_its_cables_are_counted(self):
+        said = self.refused(self.admin.delete("/v1/nodes/n2"), 409, "conflict")
+        self.assertIn("agent", said["detail"])
+        self.nodes["n2"].stop()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n2").json["state"] == "unreachable", 30)
+        self.assertEqual(self.admin.delete("/v1/nodes/n2").json, {"name": "n2", "links_dropped": 2})
+        self.assertEqual(self.admin.get("/v1/topology").json["links"], [])
 
 
 class Stream:

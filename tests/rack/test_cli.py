@@ -60,6 +60,10 @@ class Commands(unittest.TestCase):
             self.rack.ctl("power", "a", switch)
         eventually("the reboot freed it", lambda: not self.rack.attachment(a["id"])["holds"], 30)
         self.assertRegex(self.run_it("detach", a["id"]).stdout, "^lost")  # nothing to do: no error
+        self.assertIn(a["id"], [x["id"] for x in self.json_of("attachment", "list")["items"]])  # it does not simply vanish
+
+    def test_a_node_that_reports_is_not_forgotten(self):
+        self.assertIn("stop its agent", self.run_it("node", "forget", "b", code=4).stderr)
 
     def test_no_wait_answers_at_once_and_a_timeout_says_how_to_go_on(self):
         first = self.run_it("attach", "a", "1", "--no-wait").stdout.strip()
