@@ -2,11 +2,13 @@
 
 #include "units.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 1024
@@ -119,7 +121,10 @@ static void emit(enum log_level level, const char *event, const char *text)
     if (n > sizeof line - 2)
         n = sizeof line - 2;
     line[n++] = '\n';
-    ssize_t ignored = write(STDERR_FILENO, line, n); /* nobody is left to tell */
+    /* Nobody is left to tell of a failure.  A journal that hangs, behind a socket, costs lines, never the program. */
+    ssize_t ignored = send(STDERR_FILENO, line, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (ignored < 0 && errno == ENOTSOCK)
+        ignored = write(STDERR_FILENO, line, n);
     (void)ignored;
 }
 

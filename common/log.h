@@ -2,7 +2,8 @@
  *
  * error = a human acts, warn = we coped, info = a state changed, debug = off by default.  A line that repeats (same
  * level and event) more than 10 times a second is counted and summed up instead.  Never log a token or what memory
- * holds. Thread-safe: one write(2) a line. */
+ * holds. Thread-safe: one write a line; a socket that is full (the journal's) takes
+ * no line, and stops nobody. */
 #ifndef MEMLANE_LOG_H
 #define MEMLANE_LOG_H
 

@@ -42,7 +42,7 @@ LINKS = [{"a": f"compute/afu0/{port}", "b": f"donor/afu1/{port}", "latency_ns": 
 LENDER = """
 mkdir -p /dev/hugepages /run/memlane
 echo 1 >/sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages
-mount -t hugetlbfs -o pagesize=1G none /dev/hugepages
+mount -t hugetlbfs -o pagesize=1G,mode=0700 none /dev/hugepages
 memlane-lender --adapter afu1 --device "$(echo /machine/ocxl/*)" --run-dir /run/memlane --ocxl-library /usr/lib/memlane/libocxl.so \\
     --backing locked --backing-dir /dev/hugepages --numa-nodes 1 >/run/lender.log 2>&1 &
 """

@@ -44,7 +44,7 @@ struct buffer {
 };
 
 struct arenas_options {
-    const char *backing_dir; /* NULL: memfd; files there that no lender holds are removed */
+    const char *backing_dir; /* NULL: memfd; see backing_open() */
     const char *arena_file;  /* NULL: a file for each buffer; else all are cut out of this one, at their offset */
     bool locked;             /* populate and lock; else sparse */
 };

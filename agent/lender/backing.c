@@ -15,6 +15,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#define OWN_DIR "memlane"
+
 static void close_dir(DIR **d)
 {
     if (*d)
@@ -41,14 +43,39 @@ static int remove_leftovers(int dir_fd, struct err *e)
     return 0;
 }
 
+/* Whatever lies in a buffer's place is removed, so the files are in a directory that is this user's alone: the given
+ * one, or one that is made in it where that is shared with other programs, like /dev/shm. */
+static int own_dir(int *dir_fd, const char *path, struct err *e)
+{
+    struct stat st;
+    for (int round = 0; round < 2; round++) {
+        if (fstat(*dir_fd, &st) < 0)
+            return err_errno(e, ERR_IO, "cannot look at %s", path);
+        if (st.st_uid == geteuid() && !(st.st_mode & (S_IRWXG | S_IRWXO)))
+            return 0;
+        if (round == 0) {
+            CLEANUP(cleanup_close) int shared = *dir_fd;
+            *dir_fd = -1;
+            if ((mkdirat(shared, OWN_DIR, S_IRWXU) < 0 && errno != EEXIST) ||
+                (*dir_fd = openat(shared, OWN_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
+                return err_errno(e, ERR_IO, "cannot make " OWN_DIR " in %s", path);
+        }
+    }
+    return err_set(e, ERR_IO, OWN_DIR " in %s is not this user's alone", path);
+}
+
 static int open_dir(struct backing *b, const char *path, struct err *e)
 {
     struct statfs fs;
     b->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (b->dir_fd < 0 || fstatfs(b->dir_fd, &fs) < 0)
         return err_errno(e, ERR_IO, "cannot open %s", path);
+    if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC)
+        return err_set(e, ERR_FIELD_INVALID, "%s is on no file system of memory (tmpfs, hugetlbfs)", path);
     if (fs.f_type == HUGETLBFS_MAGIC)
         b->unit = (uint64_t)fs.f_bsize;
+    if (own_dir(&b->dir_fd, path, e) < 0)
+        return -1;
     return remove_leftovers(b->dir_fd, e);
 }
 

@@ -22,7 +22,8 @@ struct piece {
     uint64_t offset, size_bytes; /* in the file */
 };
 
-/* 'dir', 'file' (FILE or FILE@0xOFFSET): NULL for none.  What a dead lender left in 'dir' is removed. */
+/* 'dir', 'file' (FILE or FILE@0xOFFSET): NULL for none.  Files are in 'dir' where it is this user's alone (mode 0700),
+ * else in memlane/ in it; what a dead lender left there is removed.  ERR_FIELD_INVALID: 'dir' is not in memory. */
 MUST_CHECK int backing_open(struct backing *out, const char *dir, const char *file, struct err *e);
 void backing_close(struct backing *b);
 /* An empty piece; 'offset' is where it lies behind the start of the one file, when there is one.  ERR_IO, ERR_TOO_MANY.

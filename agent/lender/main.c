@@ -132,9 +132,13 @@ static void write_file(const char *path, const char *text)
 /* What keeps this process alive. */
 static void harden(void)
 {
+    /* A request to end, and what the processor says of our own faults; any other signal, and any limit, ends nothing.
+     */
+    static const char needed[] = { SIGTERM, SIGINT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT };
     struct rlimit files;
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
+    for (int s = 1; s < NSIG; s++)
+        if (!memchr(needed, s, sizeof needed))
+            signal(s, SIG_IGN); /* those that cannot be ignored fail */
     write_file("/proc/self/oom_score_adj", "-1000");
     prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0,
           0); /* a bad page that we never touch is no reason to die */

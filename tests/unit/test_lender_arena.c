@@ -221,6 +221,52 @@ START_TEST(leftovers_are_removed_but_not_another_lenders_buffers)
 }
 END_TEST
 
+/* Where others have files too, the lender has a directory of its own, and removes nothing elsewhere. */
+START_TEST(foreign_files_in_a_shared_directory_stay)
+{
+    char foreign[128], own[128];
+    struct arenas *first = arenas;
+    snprintf(foreign, sizeof foreign, "%s/sem", dir);
+    close(open(foreign, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    ck_assert_int_eq(chmod(dir, 01777), 0);
+    open_arenas(false);
+    ck_assert_int_eq(access(foreign, F_OK), 0);
+    ck_assert_int_eq(alloc("sem", 0, 0, BLOCK, NULL), 0); /* nor is it in the way of a buffer */
+    snprintf(own, sizeof own, "%s/memlane/sem", dir);
+    ck_assert_int_eq(access(own, F_OK), 0);
+    arenas_free(arenas);
+    open_arenas(false);
+    ck_assert_int_eq(access(own, F_OK), -1);
+    ck_assert_int_eq(access(foreign, F_OK), 0);
+    arenas_free(first);
+}
+END_TEST
+
+START_TEST(a_directory_that_another_user_may_enter_is_refused)
+{
+    struct arenas *other = NULL;
+    char own[128];
+    const struct arenas_options o = { .backing_dir = dir };
+    ck_assert_int_eq(chmod(dir, 01777), 0);
+    snprintf(own, sizeof own, "%s/memlane", dir);
+    ck_assert_int_eq(mkdir(own, 0700), 0);
+    ck_assert_int_eq(chmod(own, 0770), 0);
+    ck_assert_int_eq(arenas_new(&other, &o, &e), -1);
+    ck_assert_int_eq(rmdir(own), 0);
+    ck_assert_int_eq(symlink("/dev/shm", own), 0);
+    ck_assert_int_eq(arenas_new(&other, &o, &e), -1);
+}
+END_TEST
+
+START_TEST(a_directory_that_is_not_in_memory_is_refused)
+{
+    struct arenas *other = NULL;
+    const struct arenas_options proc = { .backing_dir = "/proc/self" };
+    ck_assert_int_eq(arenas_new(&other, &proc, &e), -1);
+    ck_assert_int_eq(e.code, ERR_FIELD_INVALID);
+}
+END_TEST
+
 START_TEST(locked_memory_is_populated_piece_by_piece)
 {
     uint64_t addr;
@@ -343,6 +389,9 @@ int main(void)
     tcase_add_test(tc, release_leaves_nothing_behind);
     tcase_add_test(tc, neighbours_survive_a_release);
     tcase_add_test(tc, leftovers_are_removed_but_not_another_lenders_buffers);
+    tcase_add_test(tc, foreign_files_in_a_shared_directory_stay);
+    tcase_add_test(tc, a_directory_that_another_user_may_enter_is_refused);
+    tcase_add_test(tc, a_directory_that_is_not_in_memory_is_refused);
     tcase_add_test(tc, one_file_for_all_holds_each_at_its_offset);
     tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
     if (!SANITIZED) {

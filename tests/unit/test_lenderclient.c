@@ -224,16 +224,80 @@ END_TEST
 
 START_TEST(it_ends_only_when_it_holds_nothing)
 {
-    const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGPIPE };
+    const int faults[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS, SIGABRT };
     int pid = info.pid;
     ck_assert_int_eq(alloc("a1", 0), 0);
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-        ck_assert_int_eq(kill(pid, signals[i]), 0);
+    for (int s = 1; s < NSIG; s++) {
+        bool fault = s > SIGSYS && s < SIGRTMIN; /* the C library's own */
+        for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+            fault |= s == faults[i];
+        if (fault)
+            continue;
+        ck_assert_int_eq(kill(pid, s), 0);
         ck_assert_int_eq(lender_info(lender, &info, &e), 0);
         ck_assert_int_eq(info.pid, pid);
     }
     ck_assert_int_eq(lender_release(lender, "a1", &e), 0);
     end(pid, SIGTERM);
+}
+END_TEST
+
+START_TEST(a_limit_on_file_sizes_is_an_error_and_not_its_end)
+{
+    const struct rlimit small = { MIB, MIB };
+    int pid = info.pid;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(prlimit(pid, RLIMIT_FSIZE, &small, NULL), 0);
+    ck_assert_int_eq(alloc("a2", BLOCK), -1);
+    ck_assert_int_eq(e.os_errno, EFBIG);
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_int_eq(info.pid, pid);
+    ck_assert_uint_eq(info.n_buffers, 1);
+}
+END_TEST
+
+static int fill(int fd)
+{
+    static const char filler[4096];
+    int n = 0, flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while (write(fd, filler, sizeof filler) > 0)
+        n++;
+    fcntl(fd, F_SETFL, flags);
+    return n;
+}
+
+/* A lender logs into a pipe or socket that is full, and nobody reads. */
+static void log_to(int ends[2])
+{
+    int keep = dup(2), pid = info.pid;
+    end(pid, SIGTERM);
+    lender_free(lender);
+    ck_assert_int_eq(dup2(ends[1], 2), 2);
+    lender = client(RESTART_MS);
+    int rc = lender_info(lender, &info, &e);
+    dup2(keep, 2);
+    ck_assert_msg(rc == 0, "%s", e.detail);
+    ck_assert_int_gt(fill(ends[1]), 0);
+    pid = info.pid;
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(alloc("a1", 0), 0);
+        ck_assert_int_eq(lender_release(lender, "a1", &e), 0);
+    }
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_int_eq(info.pid, pid);
+    close(keep);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+START_TEST(a_log_that_nobody_reads_stops_nothing)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    log_to(ends);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    log_to(ends);
 }
 END_TEST
 
@@ -404,6 +468,8 @@ int main(void)
     tcase_add_test(tc, a_channel_changes_alone);
     tcase_add_test(tc, it_outlives_its_agent);
     tcase_add_test(tc, it_ends_only_when_it_holds_nothing);
+    tcase_add_test(tc, a_limit_on_file_sizes_is_an_error_and_not_its_end);
+    tcase_add_test(tc, a_log_that_nobody_reads_stops_nothing);
     tcase_add_test(tc, a_killed_one_is_followed_by_another_that_holds_nothing);
     tcase_add_test(tc, an_adapter_has_one_lender);
     tcase_add_test(tc, an_adapter_that_cannot_be_opened_is_reported);
