@@ -84,7 +84,7 @@ static const struct option long_options[] = {
 
 static NORETURN void fail_usage(const char *what)
 {
-    fprintf(stderr, "memlaned: %s\n%s", what, usage);
+    fprintf(stderr, "memlaned: %s; `memlaned --help` lists the options\n", what);
     exit(2);
 }
 
@@ -131,6 +131,8 @@ static void parse_log_option(int c, const char *text)
 static void parse_options(struct options *o, int argc, char **argv)
 {
     int c;
+    char wrong[120];
+    opterr = 0; /* one line is enough */
     while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (c) {
         case OPT_LISTEN:
@@ -166,7 +168,8 @@ static void parse_options(struct options *o, int argc, char **argv)
             fputs(usage, stdout);
             exit(0);
         default:
-            fail_usage("unknown option");
+            snprintf(wrong, sizeof wrong, "%.60s is no option, or lacks its value", argv[optind - 1]);
+            fail_usage(wrong);
         }
     }
     if (optind < argc)

@@ -83,11 +83,13 @@ static int check_role(const struct request *rq, struct err *e)
         return 0;
     case ACCESS_SELF:
     case ACCESS_VIEWER:
-        return person(role) ? 0 : err_set(e, ERR_FORBIDDEN, "role %s may not read this", name);
+        return person(role) ? 0 : err_set(e, ERR_FORBIDDEN, "your role is %s, this needs viewer", name);
     case ACCESS_OPERATOR:
-        return person(role) && role >= TOKEN_OPERATOR ? 0 : err_set(e, ERR_FORBIDDEN, "role %s, operator needed", name);
+        return person(role) && role >= TOKEN_OPERATOR
+                   ? 0
+                   : err_set(e, ERR_FORBIDDEN, "your role is %s, this needs operator", name);
     case ACCESS_ADMIN:
-        return role == TOKEN_ADMIN ? 0 : err_set(e, ERR_FORBIDDEN, "role %s, admin needed", name);
+        return role == TOKEN_ADMIN ? 0 : err_set(e, ERR_FORBIDDEN, "your role is %s, this needs admin", name);
     case ACCESS_ENROL:
         return role == TOKEN_JOIN || role == TOKEN_AGENT
                    ? 0

@@ -98,7 +98,8 @@ static int check_once(unsigned n, const char *name, struct err *e)
 
 static bool method_known(const char *method)
 {
-    static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" };
+    static const char *const methods[] = { "GET",   "HEAD",   "POST",   "PUT",
+                                           "PATCH", "DELETE", "OPTIONS" /* 405, with Allow */ };
     for (size_t i = 0; i < ARRAY_LEN(methods); i++)
         if (strcmp(method, methods[i]) == 0)
             return true;

@@ -224,7 +224,7 @@ static int find_route(struct request *rq, struct err *e)
         reply_header(rq, "Allow", "%s", rq->match.allow);
         return err_set(e, ERR_METHOD, "%s is not among %s", rq->method, rq->match.allow);
     }
-    return err_set(e, ERR_NOT_FOUND, "nothing at this path");
+    return err_set(e, ERR_NOT_FOUND, "nothing at %.120s", rq->target.raw);
 }
 
 static int check_head(struct request *rq, const struct gate *g, const char *version, bool *framing, struct err *e)

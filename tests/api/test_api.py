@@ -8,12 +8,13 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 import time
 import unittest
 
 import fake_agent
 from fake_agent import GIB, FakeAgent
-from memlaned import OPENAPI, REPO, Memlaned, resolve
+from memlaned import BUILD, OPENAPI, REPO, Memlaned, resolve
 
 LINKS = [{"a": "n1/afu0/0", "b": "n2/afu1/0", "latency_ns": 20, "gbps": 100},
          {"a": "n1/afu0/1", "b": "n2/afu1/1", "latency_ns": 20, "gbps": 100}]
@@ -177,6 +178,14 @@ class Gate(Rack):
         answer = self.admin.put("/v1/nodes", {})
         self.refused(answer, 405, "method_not_allowed")
         self.assertEqual(answer.headers["Allow"], "GET, HEAD")
+        answer = self.admin.request("OPTIONS", "/v1/nodes")
+        self.refused(answer, 405, "method_not_allowed")
+        self.assertEqual(answer.headers["Allow"], "GET, HEAD")
+        self.assertIn("/v1/frob", self.refused(self.admin.get("/v1/frob"), 404, "not_found")["detail"])
+        for words, said in ((["--bogus"], "--bogus"), (["--db"], "--db"), ([], "--db")):
+            done = subprocess.run([BUILD / "bin/memlaned", *words], capture_output=True, text=True, timeout=20)
+            self.assertEqual((done.returncode, len(done.stderr.splitlines())), (2, 1), done.stderr)
+            self.assertIn(said, done.stderr)
 
     def test_unknown_query_parameters_are_errors(self):
         for route in self.admin.get("/v1").json["routes"]:
