@@ -1,5 +1,6 @@
 #include "args.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const struct arg_option *find_long(const struct arg_option *o, size_t n, const char *name, size_t len,
@@ -40,6 +41,17 @@ static int set_value(const struct arg_option *o, const char *text, struct err *e
     return err_set(e, ERR_FIELD_INVALID, "--%s is given more than %zu times", o->name, o->list_max);
 }
 
+/* A word before argv[i] says the opposite of the flag. */
+static bool contradicted(char **argv, int i, const char *name, bool negated)
+{
+    char opposite[64];
+    snprintf(opposite, sizeof opposite, "--%s%s", negated ? "" : "no-", name);
+    while (i-- > 0)
+        if (!strcmp(argv[i], opposite))
+            return true;
+    return false;
+}
+
 /* Takes the option at argv[*i], and its value where that is the next word. */
 static int take_option(int argc, char **argv, int *i, const struct arg_option *options, size_t n, struct err *e)
 {
@@ -61,6 +73,8 @@ static int take_option(int argc, char **argv, int *i, const struct arg_option *o
     if (o->flag) {
         if (value)
             return err_set(e, ERR_FIELD_INVALID, "the option --%s takes no value", o->name);
+        if (contradicted(argv, *i, o->name, negated))
+            return err_set(e, ERR_FIELD_INVALID, "--%s and --no-%s contradict each other", o->name, o->name);
         *o->flag = !negated;
         return 0;
     }

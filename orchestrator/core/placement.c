@@ -121,6 +121,8 @@ static int no_donor(const struct question *q, enum place_reason refused, struct 
 {
     char size[UNITS_SIZE_MAX];
     const char *name = model_node(q->m, q->r->compute_node)->name;
+    if (q->r->donor == q->r->compute_node)
+        return err_set(e, ERR_NO_DONOR, "%s cannot lend to itself", name);
     if (refused != PLACE_OK)
         return err_set(e, ERR_NO_DONOR, "%s cannot borrow: %s", name, place_reason_names[refused]);
     return err_set(e, ERR_NO_DONOR, "no donor can lend %s to %s", units_format_size(q->size_bytes, size), name);

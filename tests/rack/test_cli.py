@@ -156,6 +156,8 @@ class Commands(unittest.TestCase):
             (2, ("frob",), "no command"), (2, ("node",), "needs one of these"), (2, ("attach", "a"), "needs NODE SIZE"),
             (2, ("attach", "a", "1G", "--frob"), "no option"), (2, ("attach", "a", "0"), "size_bytes"),
             (2, ("attach", "a", "lots"), "is no size"), (2, ("attach", "a", "9999TiB"), "size_bytes"),
+            (1, ("attach", "a", "1G", "--donor", "a"), "a cannot lend to itself"),
+            (2, ("attach", "a", "1G", "--wait", "--no-wait"), "contradict"),
             (2, ("token", "create"), "--role"), (2, ("node", "fence", "a", "x"), "--yes"),
             (3, ("node", "show", "zz"), "node list"), (3, ("attach", "zz", "1G"), "node list"), (3, ("detach", "none"), "begins with"),
             (3, ("status", "nothing"), "begins with"), (1, ("attach", "a", "1TiB"), "insufficient_memory"),
