@@ -10,7 +10,7 @@
  *   memory that was given back is proved to be gone, and empty         arena.c: empty()
  *   only this user and root may speak to it; no message, and no        server.c: may_speak(), place(), serve();
  *     number of connections, does it harm                                service.c: well_formed()
- *   one lender for an adapter, which opens it first and once           main.c: take_lock(); service.c: open_adapter()
+ *   one lender for an adapter, which opens it first and once           main.c: take_locks(); service.c: open_adapter()
  *   it does not end, by signal, while it lends                         main.c: may_end()
  *   it survives its agent, a closed terminal, a peer or a log that     main.c: harden(), loop(); arena.c: arenas_new()
  *     nobody reads, the out-of-memory killer, a bad page, a full heap
@@ -39,6 +39,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LISTEN_FD 3 /* as systemd passes it */
@@ -108,18 +109,29 @@ static int parse_options(struct options *o, int argc, char **argv)
                : -1;
 }
 
-/* One lender for an adapter: the lock is held until the process ends. */
-static int take_lock(const struct options *o, struct err *e)
+/* Held until the process ends. */
+static int take_lock(const struct options *o, const char *kind, const char *name, struct err *e)
 {
     char path[512];
-    snprintf(path, sizeof path, "%s/lender-%s.lock", o->value[RUN_DIR], o->value[ADAPTER]);
+    snprintf(path, sizeof path, "%s/%s-%s.lock", o->value[RUN_DIR], kind, name);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_errno(e, ERR_IO, "cannot open %.120s", path);
     if (flock(fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     close(fd);
-    return err_set(e, ERR_BUSY, "another lender serves adapter %s", o->value[ADAPTER]);
+    return err_set(e, ERR_BUSY, "another lender serves %.120s", name);
+}
+
+/* One lender for an adapter, whatever name it is given: the device is locked by its own name.  Its node itself is not
+ * opened for this, which would make a context of the adapter. */
+static int take_locks(const struct options *o, struct err *e)
+{
+    CLEANUP(cleanup_free) char *real = realpath(o->value[DEVICE], NULL);
+    const char *device = real ? real : o->value[DEVICE], *slash = strrchr(device, '/');
+    return take_lock(o, "lender", o->value[ADAPTER], e) < 0 || take_lock(o, "device", slash ? slash + 1 : device, e) < 0
+               ? -1
+               : 0;
 }
 
 static void write_file(const char *path, const char *text)
@@ -200,6 +212,17 @@ static bool may_end(int signal_fd, const struct arenas *arenas)
     return false;
 }
 
+/* No poll, no service; but what is lent stays. */
+static int poll_failed(const struct arenas *arenas, struct err *e)
+{
+    int rc = err_errno(e, ERR_INTERNAL, "poll");
+    if (!arenas_totals(arenas).n_buffers)
+        return rc;
+    log_error("lender.poll", "%s", e->detail);
+    nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+    return 0;
+}
+
 static int loop(struct server *server, struct arenas *arenas, int signal_fd, struct err *e)
 {
     struct pollfd fds[SERVER_POLLFDS + 1];
@@ -208,7 +231,8 @@ static int loop(struct server *server, struct arenas *arenas, int signal_fd, str
         fds[SERVER_POLLFDS] = (struct pollfd){ .fd = signal_fd, .events = POLLIN };
         int n = poll(fds, SERVER_POLLFDS + 1, busy ? 0 : -1);
         if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN)
-            return err_errno(e, ERR_INTERNAL, "poll");
+            if (poll_failed(arenas, e) < 0)
+                return -1;
         if (n > 0)
             server_handle(server, fds);
         if (n > 0 && fds[SERVER_POLLFDS].revents && may_end(signal_fd, arenas))
@@ -226,7 +250,7 @@ static int run(const struct options *o, struct err *e)
     const struct arenas_options memory = { .backing_dir = o->value[BACKING_DIR],
                                            .arena_file = o->value[ARENA_FILE],
                                            .locked = o->locked };
-    if (take_lock(o, e) < 0 || get_signals(&signal_fd, e) < 0 ||
+    if (take_locks(o, e) < 0 || get_signals(&signal_fd, e) < 0 ||
         (o->locked && pages_bind(o->value[NUMA_NODES], e) < 0) || arenas_new(&arenas, &memory, e) < 0 ||
         get_socket(o, &listen_fd, e) < 0 ||
         service_init(&service, arenas, o->value[DEVICE], o->value[LIBRARY], e) < 0 ||

@@ -44,6 +44,7 @@ int pages_map(uint64_t addr, uint64_t size, int fd, uint64_t file_offset, struct
     int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
     if (mmap(at(addr), size, PROT_READ | PROT_WRITE, flags, fd, (off_t)file_offset) == MAP_FAILED)
         return err_errno(e, ERR_IO, "cannot map memory at 0x%" PRIx64, addr);
+    madvise(at(addr), size, MADV_DONTDUMP); /* other servers' memory is in no core dump */
     return 0;
 }
 

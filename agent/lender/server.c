@@ -49,17 +49,24 @@ static bool may_speak(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
 }
 
-static size_t place(struct server *s)
+/* The connection that was silent longest is closed. */
+static size_t drop_oldest(struct server *s)
 {
     size_t oldest = 0;
-    for (size_t i = 0; i < SERVER_CONNECTIONS; i++) {
-        if (s->connections[i].fd < 0)
-            return i;
-        if (s->connections[i].last_use < s->connections[oldest].last_use)
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        if (s->connections[i].fd >= 0 &&
+            (s->connections[oldest].fd < 0 || s->connections[i].last_use < s->connections[oldest].last_use))
             oldest = i;
-    }
     drop(s, oldest);
     return oldest;
+}
+
+static size_t place(struct server *s)
+{
+    for (size_t i = 0; i < SERVER_CONNECTIONS; i++)
+        if (s->connections[i].fd < 0)
+            return i;
+    return drop_oldest(s);
 }
 
 static void welcome(struct server *s)
@@ -67,7 +74,7 @@ static void welcome(struct server *s)
     for (int n = 0; n < 64; n++) { /* bounded: those who are connected come first */
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-            drop(s, place(s)); /* or poll would spin */
+            drop_oldest(s); /* or poll would spin */
         if (fd < 0)
             return;
         if (!may_speak(fd)) {

@@ -1,6 +1,7 @@
 /* Arenas and buffers in this very process, without the lender around them. */
 /* links: memlane-lender-core */
 #include "arena.h"
+#include "pages.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -95,6 +97,61 @@ START_TEST(an_arena_reads_as_zero_where_no_buffer_is)
     ck_assert(poke(addr, 1));
     ck_assert(poke(addr + BLOCK - 1, 1));
     ck_assert(!poke(addr + BLOCK, 1));
+}
+END_TEST
+
+/* Whether the kernel's flags of the mapping at 'addr' have this one. */
+static bool has_flag(uint64_t addr, const char *flag)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    char line[512];
+    unsigned long long start, end;
+    bool in = false, found = false;
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%llx-%llx ", &start, &end) == 2)
+            in = start <= addr && addr < end;
+        else if (in && !strncmp(line, "VmFlags:", 8))
+            found = strstr(line, flag) != NULL;
+    }
+    fclose(f);
+    return found;
+}
+
+START_TEST(a_buffer_is_in_no_core_dump)
+{
+    uint64_t addr;
+    ck_assert_int_eq(alloc("a1", 0, BLOCK, BLOCK, &addr), 0);
+    ck_assert(has_flag(addr, " dd"));
+}
+END_TEST
+
+START_TEST(only_the_zero_page_is_proved_to_be_it)
+{
+    uint64_t base;
+    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), file = memfd_create("x", MFD_CLOEXEC);
+    const uint64_t size = 16 * MIB, middle = 4 * MIB;
+    const int anonymous = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+    const struct {
+        int mode, flags, fd;
+    } wrong[] = { { PROT_READ | PROT_WRITE, anonymous, -1 },
+                  { PROT_NONE, anonymous, -1 },
+                  { PROT_READ, MAP_SHARED | MAP_FIXED, file },
+                  { PROT_READ, MAP_PRIVATE | MAP_FIXED, file } };
+    ck_assert_int_eq(ftruncate(file, MIB), 0);
+    ck_assert_int_eq(pages_reserve(&base, size, &e), 0);
+    ck_assert_int_eq(pages_prove_zero(maps, base, size, &e), 0);
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        void *at = (void *)(uintptr_t)(base + middle);
+        ck_assert_ptr_eq(mmap(at, MIB, wrong[i].mode, wrong[i].flags, wrong[i].fd, 0), at);
+        ck_assert_msg(pages_prove_zero(maps, base, size, &e) == -1, "%zu", i);
+        ck_assert_int_eq(pages_zero(base + middle, MIB, &e), 0);
+        ck_assert_int_eq(pages_prove_zero(maps, base, size, &e), 0);
+    }
+    pages_drop(base + middle, MIB);
+    ck_assert_int_eq(pages_prove_zero(maps, base, size, &e), -1);
+    close(maps);
+    close(file);
 }
 END_TEST
 
@@ -382,6 +439,8 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 30);
     tcase_add_test(tc, an_arena_reads_as_zero_where_no_buffer_is);
+    tcase_add_test(tc, a_buffer_is_in_no_core_dump);
+    tcase_add_test(tc, only_the_zero_page_is_proved_to_be_it);
     tcase_add_test(tc, the_same_order_twice_is_one_buffer);
     tcase_add_test(tc, overlaps_are_refused);
     tcase_add_test(tc, ranges_outside_an_arena_are_refused);

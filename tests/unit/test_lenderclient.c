@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MIB (UINT64_C(1) << 20)
@@ -242,6 +243,69 @@ START_TEST(it_ends_only_when_it_holds_nothing)
 }
 END_TEST
 
+START_TEST(a_poll_that_fails_ends_nothing_that_is_lent)
+{
+    struct rlimit before, none = { 8, 0 };
+    int pid = info.pid;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, NULL, &before), 0);
+    none.rlim_max = before.rlim_max;
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &none, NULL), 0); /* poll() says EINVAL */
+    struct pollfd ended = { .fd = watch(pid), .events = POLLIN };
+    int answered = lender_info(lender, &info, &e); /* by the poll that was under way, or not at all */
+    (void)answered;
+    ck_assert_int_eq(poll(&ended, 1, 300), 0);
+    close(ended.fd);
+    ck_assert_int_eq(prlimit(pid, RLIMIT_NOFILE, &before, NULL), 0);
+    ck_assert_msg(lender_info(lender, &info, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(info.pid, pid);
+    ck_assert_uint_eq(info.n_buffers, 1);
+}
+END_TEST
+
+/* What the start made is enough: from then on not a page of private memory can be had. */
+START_TEST(a_full_heap_stops_nothing)
+{
+    const struct rlimit none = { 0, 0 };
+    int pid = info.pid;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(prlimit(pid, RLIMIT_DATA, &none, NULL), 0);
+    ck_assert_msg(alloc("a2", BLOCK) == 0, "%s", e.detail);
+    ck_assert_msg(lender_release(lender, "a2", &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(lender_info(lender, &info, &e), 0);
+    ck_assert_int_eq(info.pid, pid);
+    ck_assert_uint_eq(info.n_buffers, 1);
+}
+END_TEST
+
+/* The socket's own mode is opened to all, so that only the credentials are left to refuse. */
+START_TEST(another_user_is_not_served)
+{
+    char path[128];
+    struct lender_request r = { .magic = LENDER_MAGIC, .protocol = LENDER_PROTOCOL, .op = LENDER_OP_INFO };
+    struct lender_answer answer;
+    int status = 0;
+    if (geteuid() != 0)
+        return; /* nobody but root can be another user */
+    snprintf(path, sizeof path, "%s/lender-afu1.sock", dir);
+    ck_assert_int_eq(chmod(dir, 0755), 0);
+    ck_assert_int_eq(chmod(path, 0666), 0);
+    for (int same = 0; same < 2; same++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (!same && setresuid(65534, 65534, 65534) < 0)
+                _exit(9);
+            int fd = raw_connection();
+            send(fd, &r, sizeof r, MSG_NOSIGNAL);
+            _exit(recv(fd, &answer, sizeof answer, 0) == sizeof answer);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status));
+        ck_assert_int_eq(WEXITSTATUS(status), same);
+    }
+}
+END_TEST
+
 START_TEST(a_limit_on_file_sizes_is_an_error_and_not_its_end)
 {
     const struct rlimit small = { MIB, MIB };
@@ -329,6 +393,8 @@ START_TEST(an_adapter_has_one_lender)
         "%s --adapter afu1 --device %s --ocxl-library %s --run-dir %s --backing sparse --backing-dir %s 2>/dev/null",
         program, device, library, dir, dir);
     ck_assert_int_eq(alloc("a1", 0), 0);
+    ck_assert_int_eq(WEXITSTATUS(system(command)), 1);
+    memcpy(strstr(command, "afu1"), "afu2", 4); /* another name of the same device */
     ck_assert_int_eq(WEXITSTATUS(system(command)), 1);
     snprintf(path, sizeof path, "%s/a1", dir);
     ck_assert_int_eq(access(path, F_OK), 0);
@@ -468,6 +534,10 @@ int main(void)
     tcase_add_test(tc, a_channel_changes_alone);
     tcase_add_test(tc, it_outlives_its_agent);
     tcase_add_test(tc, it_ends_only_when_it_holds_nothing);
+    tcase_add_test(tc, a_poll_that_fails_ends_nothing_that_is_lent);
+    if (!SANITIZED)
+        tcase_add_test(tc, a_full_heap_stops_nothing);
+    tcase_add_test(tc, another_user_is_not_served);
     tcase_add_test(tc, a_limit_on_file_sizes_is_an_error_and_not_its_end);
     tcase_add_test(tc, a_log_that_nobody_reads_stops_nothing);
     tcase_add_test(tc, a_killed_one_is_followed_by_another_that_holds_nothing);
