@@ -6,6 +6,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,20 @@ START_TEST(only_the_zero_page_is_proved_to_be_it)
     ck_assert_int_eq(pages_prove_zero(maps, base, size, &e), -1);
     close(maps);
     close(file);
+}
+END_TEST
+
+/* A policy is a process's for good; each test has a process of its own. */
+START_TEST(memory_comes_from_nodes_with_processors)
+{
+    int mode = -1;
+    unsigned long nodes[16] = { 0 };
+    if (access("/sys/devices/system/node/has_cpu", R_OK) < 0)
+        return; /* a kernel without NUMA */
+    ck_assert_msg(pages_bind(NULL, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(syscall(SYS_get_mempolicy, &mode, nodes, 8 * sizeof nodes, NULL, 0), 0);
+    ck_assert_int_eq(mode, MPOL_BIND);
+    ck_assert_uint_ne(nodes[0], 0);
 }
 END_TEST
 
@@ -441,6 +456,7 @@ int main(void)
     tcase_add_test(tc, an_arena_reads_as_zero_where_no_buffer_is);
     tcase_add_test(tc, a_buffer_is_in_no_core_dump);
     tcase_add_test(tc, only_the_zero_page_is_proved_to_be_it);
+    tcase_add_test(tc, memory_comes_from_nodes_with_processors);
     tcase_add_test(tc, the_same_order_twice_is_one_buffer);
     tcase_add_test(tc, overlaps_are_refused);
     tcase_add_test(tc, ranges_outside_an_arena_are_refused);
