@@ -238,19 +238,27 @@ static int forget_credentials(struct request *rq, struct store *s, struct err *e
     return 0;
 }
 
-/* A node that reports would be enrolled again, without its cables. */
-static int refuse_reporting(const struct node *n, struct err *e)
+/* A node that reports would be enrolled again at once, without its cables. */
+static int refuse_cabled(const struct model *m, const struct node *n, struct err *e)
 {
-    if (n->state != NODE_READY)
+    unsigned cables = 0;
+    for (unsigned i = 0; i < n->n_adapters; i++) {
+        const struct adapter *a = model_adapter(m, n->adapters[i]);
+        for (unsigned k = 0; a && k < a->n_ports; k++)
+            cables += model_port(m, a->ports[k])->link != NONE;
+    }
+    if (n->state != NODE_READY || !cables)
         return 0;
-    return err_set(e, ERR_CONFLICT, "node %s reports still: stop its agent, and wait until the node is unreachable",
-                   n->name);
+    return err_set(e, ERR_CONFLICT,
+                   "node %s reports, and would come back without its %u cables: stop its agent and wait until the node "
+                   "is unreachable, or take the cables out of the topology",
+                   n->name, cables);
 }
 
 static int apply_forget(struct request *rq, struct change *ch, struct err *e)
 {
     uint32_t at;
-    if (find_matching(rq, ch->model, &at, e) < 0 || refuse_reporting(model_node(ch->model, at), e) < 0)
+    if (find_matching(rq, ch->model, &at, e) < 0 || refuse_cabled(ch->model, model_node(ch->model, at), e) < 0)
         return -1;
     uint32_t before = ch->model->tables[MODEL_LINK].n_live;
     if (model_forget_node(ch->model, at, e) < 0)

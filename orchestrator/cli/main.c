@@ -32,7 +32,7 @@ static const struct command {
     { "node uncordon", "NODE", 1, 1, "", command_node_uncordon, "let it lend again" },
     { "node fence", "NODE BOOT_ID", 2, 2, "yes", command_node_fence, "state that this boot of a node is off for good" },
     { "node forget", "NODE", 1, 1, "", command_node_forget,
-      "forget a silent node that holds nothing, with its cables; its name is free then" },
+      "forget a node that holds nothing, with its cables; its name is free then" },
     { "attach", "NODE SIZE", 2, 2, "donor avoid channels policy max-cost bandwidth anti-affinity wait timeout",
       command_attach, "borrow memory for a node" },
     { "detach", "ID", 1, 1, "wait timeout", command_detach, "give it back" },
