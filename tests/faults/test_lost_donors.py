@@ -147,10 +147,11 @@ class LostDonors(unittest.TestCase):
         if boot:
             (clone / "proc" / "sys" / "kernel" / "random" / "boot_id").write_text(f"00000000-0000-4000-8000-{os.getpid():012x}\n")
         own = {"state_dir": clone / "state", "run_dir": clone / "run", "machine_id_file": clone / "machine-id",
-               "procfs_root": clone / "proc", "device": clone / "none", "lender_program": "/bin/false"}
+               "procfs_root": clone / "proc", "lender_program": "/bin/false"}
         lines = (source / "agent.conf").read_text().splitlines()
         (clone / "agent.conf").write_text("".join(
-            f"{k}={own[k]}\n" if (k := line.split("=")[0]) in own else f"{line}\n" for line in lines))
+            f"device={clone}/none-{i}\n" if (k := line.split("=")[0]) == "device" else f"{k}={own[k]}\n" if k in own else f"{line}\n"
+            for i, line in enumerate(lines)))
         log = open(clone / "log", "wb")
         process = subprocess.Popen([str(BUILD / "bin" / "memlane-agent"), "--config", str(clone / "agent.conf")], stdout=log, stderr=log)
         self.addCleanup(log.close)
