@@ -37,6 +37,11 @@ bool json_starved(void)
     return was;
 }
 
+void json_starve(void)
+{
+    starved = true;
+}
+
 void json_freep(json_t **j)
 {
     json_decref(*j);

@@ -58,5 +58,7 @@ json_t *json_time(int64_t unix_ms); /* a new string, RFC 3339 */
 char *json_text(const json_t *j);
 /* Whether memory ran out for JSON in this thread since it was asked last. */
 bool json_starved(void);
+/* Says so of other memory that a part of an answer needed; that part may be NULL then. */
+void json_starve(void);
 
 #endif

@@ -338,8 +338,10 @@ int store_begin(struct store *s, struct err *e)
     assert(!s->in_batch);
     if (!s->db.handle && reopen_later(s, e) < 0)
         return -1;
-    if (db_run(&s->db, e, "BEGIN IMMEDIATE", "") < 0)
+    if (db_run(&s->db, e, "BEGIN IMMEDIATE", "") < 0) {
+        store_rollback(s); /* it may have begun, and have run out of memory then */
         return -1;
+    }
     s->in_batch = true;
     s->next = s->at;
     s->state_changed = false;
@@ -412,8 +414,11 @@ void store_rollback(struct store *s)
 {
     struct err e;
     s->in_batch = false;
-    if (s->db.handle && !sqlite3_get_autocommit(s->db.handle) && db_run(&s->db, &e, "ROLLBACK", "") < 0)
+    if (s->db.handle && !sqlite3_get_autocommit(s->db.handle) && db_run(&s->db, &e, "ROLLBACK", "") < 0) {
         log_warn("store.rollback", "%s", e.detail);
+        if (!sqlite3_get_autocommit(s->db.handle))
+            db_close(&s->db); /* which ends it for certain; the next batch opens the database again */
+    }
 }
 
 /* Opens the file again and reads where it stands; closed when that fails. */

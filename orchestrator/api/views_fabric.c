@@ -77,6 +77,8 @@ static json_t *sorted(json_t *list)
 {
     size_t n = json_array_size(list);
     json_t **rows = calloc(n ? n : 1, sizeof *rows), *out = json_array();
+    if (!rows)
+        json_starve();
     for (size_t i = 0; rows && i < n; i++)
         rows[i] = json_array_get(list, i);
     if (rows)

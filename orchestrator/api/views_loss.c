@@ -32,8 +32,10 @@ json_t *view_loss(const struct model *m, enum model_kind kind, uint32_t index)
 {
     CLEANUP(topology_loss_done) struct topology_loss dead = { 0 };
     struct err e;
-    if (topology_loss(&dead, m, kind, index, &e) < 0)
+    if (topology_loss(&dead, m, kind, index, &e) < 0) {
+        json_starve();
         return NULL;
+    }
     struct loss l = { .attachments = json_array(), .compute_nodes = json_array() };
     for (size_t i = 0; i < dead.n_attachments; i++) {
         const struct attachment *a = model_attachment(m, dead.attachments[i]);
@@ -65,6 +67,8 @@ json_t *view_node_loss(const struct model *m, uint32_t node)
     const struct node *n = model_node(m, node);
     json_t *j = view_loss(m, MODEL_NODE, node), *switches = json_array();
     CLEANUP(cleanup_free) bool *seen = calloc(model_count(m, MODEL_NODE) + 1, sizeof *seen);
+    if (!seen)
+        json_starve();
     struct loss carried = { .attachments = json_array(), .compute_nodes = json_array(), .seen = seen };
     for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++)
         if (manages(m, n, i))

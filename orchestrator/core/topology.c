@@ -17,6 +17,7 @@
 
 #include <igraph/igraph.h>
 #include <math.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,15 +55,35 @@ struct topology {
 };
 
 /* igraph aborts by default: every code is checked here instead.  The handler frees what igraph had allocated. */
-static void ignore_error(const char *reason UNUSED, const char *file UNUSED, int line UNUSED,
-                         igraph_error_t code UNUSED)
+static _Thread_local jmp_buf *way_out;
+
+static void free_and_go_on(const char *reason UNUSED, const char *file UNUSED, int line UNUSED, igraph_error_t code)
 {
     IGRAPH_FINALLY_FREE();
+    if (way_out)
+        longjmp(*way_out, code);
 }
 
 static int check(igraph_error_t code, const char *what, struct err *e)
 {
-    return code == IGRAPH_SUCCESS ? 0 : err_set(e, ERR_INTERNAL, "%s: %s", what, igraph_strerror(code));
+    if (code == IGRAPH_SUCCESS)
+        return 0;
+    return err_set(e, code == IGRAPH_ENOMEM ? ERR_UNAVAILABLE : ERR_INTERNAL, "%s: %s", what, igraph_strerror(code));
+}
+
+/* Distances from 'source' along the weights.  When memory runs out, igraph_distances_dijkstra() of igraph 0.10 touches
+ * what the handler has freed (in igraph_lazy_inclist_get()): so the handler jumps out of it, which igraph allows. */
+static igraph_error_t dijkstra(const igraph_t *graph, const igraph_vector_t *weights, igraph_integer_t source,
+                               igraph_vs_t to, igraph_matrix_t *row)
+{
+    jmp_buf here;
+    volatile igraph_error_t code = (igraph_error_t)setjmp(here);
+    if (code == IGRAPH_SUCCESS) {
+        way_out = &here;
+        code = igraph_distances_dijkstra(graph, row, igraph_vss_1(source), to, weights, IGRAPH_OUT);
+    }
+    way_out = NULL;
+    return code;
 }
 
 static igraph_integer_t vertex_of_port(const struct topology *t, uint32_t port)
@@ -116,7 +137,7 @@ int topology_new(struct topology **out, struct err *e)
     struct topology *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(e, ERR_UNAVAILABLE, "out of memory");
-    igraph_set_error_handler(ignore_error);
+    igraph_set_error_handler(free_and_go_on);
     *out = t;
     return 0;
 }
@@ -421,8 +442,7 @@ static int make_bounds(struct topology *t, struct err *e)
         return -1;
     int rc = check(igraph_matrix_init(&row, 0, 0), "igraph_matrix_init", e);
     if (rc == 0) {
-        rc = check(igraph_distances_dijkstra(&graph, &row, igraph_vss_1(n), igraph_vss_all(), &x.weights, IGRAPH_OUT),
-                   "igraph_distances_dijkstra", e);
+        rc = check(dijkstra(&graph, &x.weights, n, igraph_vss_all(), &row), "igraph_distances_dijkstra", e);
         if (rc == 0)
             take_bounds(t->fabric, &row);
         igraph_matrix_destroy(&row);
@@ -533,13 +553,13 @@ static struct row_cache *row_of(struct topology *t, uint32_t source)
 static int distances(struct topology *t, uint32_t source, const igraph_vector_t *weights, igraph_matrix_t *out)
 {
     igraph_vs_t to;
+    struct err ignored;
     if (igraph_vs_range(&to, 0, (igraph_integer_t)t->n_adapters))
         return -1;
-    igraph_error_t rc = weights
-                            ? igraph_distances_dijkstra(&t->graph, out, igraph_vss_1(source), to, weights, IGRAPH_OUT)
-                            : igraph_distances(&t->graph, out, igraph_vss_1(source), to, IGRAPH_OUT);
+    igraph_error_t rc = weights ? dijkstra(&t->graph, weights, source, to, out)
+                                : igraph_distances(&t->graph, out, igraph_vss_1(source), to, IGRAPH_OUT);
     igraph_vs_destroy(&to);
-    return rc ? -1 : 0;
+    return check(rc, "distances", &ignored);
 }
 
 static int fill_hops(struct topology *t, struct row_cache *r)

@@ -13,7 +13,8 @@ sys.path.insert(0, str(HERE.parent / "api"))
 from fake_agent import GIB, FakeAgent  # noqa: E402, F401
 from memlaned import Client, Memlaned  # noqa: E402, F401
 
-OFF, IO, MALLOC = 0, 1, 2
+OFF, IO, MALLOC, WAYS = 0, 1, 2, 3
+WAYS_KEPT = 1 << 16
 FIELDS = ("mode", "nth", "more", "code", "seen", "failed")
 
 
@@ -28,7 +29,7 @@ class Control:
     """The shim's struct control, shared with the process."""
 
     def __init__(self, path):
-        path.write_bytes(bytes(8 * len(FIELDS)))
+        path.write_bytes(bytes(8 * (len(FIELDS) + WAYS_KEPT)))
         self.file = open(path, "r+b")
         self.map = mmap.mmap(self.file.fileno(), 8 * len(FIELDS))
         self.words = (ctypes.c_int64 * len(FIELDS)).from_buffer(self.map)
@@ -40,7 +41,8 @@ class Control:
         self.words[0] = OFF
 
     def arm(self, mode, nth, code, more=0):
-        """The nth call from now on fails with errno 'code', and 'more' after it; 0 only counts."""
+        """The nth call from now on fails with errno 'code', and 'more' after it; 0 only counts.  WAYS: the first allocation on a way
+        (a call stack) that never failed before, whatever 'nth' is."""
         self.words[0] = OFF
         self.words[1], self.words[2], self.words[3], self.words[4], self.words[5] = nth, more, code, 0, 0
         self.words[0] = mode
@@ -64,6 +66,9 @@ class Shimmed(Memlaned):
     def start(self):
         self.environment = {**self.environment, "SHIM_PREFIX": f"{self.dir}/"}
         super().start()
+
+    def log_end(self, characters=4000):
+        return (self.dir / "log").read_text(errors="replace")[-characters:]
 
     def kill(self):
         """kill -9, and up again."""

@@ -1,4 +1,6 @@
-"""F12: the n-th allocation in memlaned fails, whoever of it and its libraries asks; then, all of them from the n-th on.
+"""F12: allocations in memlaned fail, whoever of it and its libraries asks: on every way that an operation takes to one (each call
+stack once: an operation has thousands of allocations, and most come the same way as one before), and all of them from the n-th on.
+By the long counts, also every n-th alone.
 
 The answer is the truth (done, or 503), or the connection is closed, or the process ends by itself, to be started again: it never dies
 of a signal and never says of something that it was done when it was not."""
@@ -8,38 +10,35 @@ import sys
 import time
 import unittest
 
-from shimmed import GIB, MALLOC, FakeAgent, Shimmed
+from shimmed import GIB, MALLOC, WAYS, FakeAgent, Shimmed
 
 from faultrack import MODE, dice, record
 from test_state_disk import Operations, eventually
-
-ALLOCATIONS_MAX = 400
 
 
 class MoreOperations(Operations):
     def __init__(self, server):
         super().__init__(server)
-        self.all = ("token_create", "sign_in", "attach", "detach", "place", "cordon", "topology", "register", "observed", "desired",
+        self.all = ("register", "attach", "token_create", "sign_in", "detach", "place", "cordon", "topology", "observed", "desired",
                     "events", "labels", "fence")
         self.silent = []
 
     def fence(self):
         """A node that reported once and was never heard again; a few dozen are made at once, since silence takes its time."""
+        def state(agent):
+            return self.admin.get(f"/v1/nodes/{agent.name}").json["state"]
+
+        while self.silent and state(self.silent[-1]) == "fenced":
+            self.silent.pop()
         if not self.silent:
             self.silent = [FakeAgent(self.server, self.next(), self.join) for _ in range(60)]
             for agent in self.silent:
                 assert agent.register().status == 200 and agent.report().status == 204
                 agent.reports.close()
         agent = self.silent[-1]
-
-        def fenced():
-            if self.admin.get(f"/v1/nodes/{agent.name}").json["state"] != "fenced":
-                return False
-            if agent in self.silent:
-                self.silent.remove(agent)
-            return True
-        eventually("it is silent", lambda: self.admin.get(f"/v1/nodes/{agent.name}").json["state"] == "unreachable")
-        return lambda: self.admin.post(f"/v1/nodes/{agent.name}/fence", {"boot_id": agent.boot_id}), fenced
+        eventually("it is silent", lambda: state(agent) == "unreachable")
+        return (lambda: self.admin.post(f"/v1/nodes/{agent.name}/fence", {"boot_id": agent.boot_id}),
+                lambda: state(agent) == "fenced")
 
     def place(self):
         got = {}
@@ -74,22 +73,24 @@ class MoreOperations(Operations):
 
 
 class FailingMemory(unittest.TestCase):
-    def once(self, ops, name, nth, more):
+    def once(self, ops, name, mode, nth=0, more=0):
         """Whether an allocation was made to fail."""
-        server, status = ops.server, 0
+        server, status, says = ops.server, 0, None
         do, done = getattr(ops, name)()
-        server.control.arm(MALLOC, nth, errno.ENOMEM, more)
+        server.control.arm(mode, nth, errno.ENOMEM, more)
         try:
-            status = do().status
+            answer = do()
+            status, says = answer.status, answer.json
         except (OSError, http.client.HTTPException):
             pass  # closed
         failed = server.control.failed
         server.control.off()
-        where = f"{name}, allocation {nth}{' and after' if more else ''} failed, answered {status}"
-        if not status:
+        which = f"allocation {nth}{' and after' if more else ''}" if nth else "one on a new way"
+        where = f"{name}, {which} failed, answered {status}"
+        if failed:
             self.wait_for_end(server)
         if server.process.poll() is not None:
-            self.assertGreaterEqual(server.process.returncode, 0, where)
+            self.assertGreaterEqual(server.process.returncode, 0, f"{where}; its log ends: {server.log_end()}")
             server.log.close()
             server.start()
             ops.again()
@@ -100,37 +101,52 @@ class FailingMemory(unittest.TestCase):
         elif failed:
             self.assertIn(status, (0, 503), where)
         else:
-            self.fail(where)
+            self.fail(f"{where}: {says}; its log ends: {server.log_end()}")
         return failed
 
     @staticmethod
     def wait_for_end(server):
-        """The connection is closed before a process that ends has ended: it is alive when it answers."""
+        """A process that is about to end has answered already, or closed the connection: it is alive when it answers once more."""
         client = server.client()
         try:
             eventually("an answer or an end", lambda: server.process.poll() is not None or client.get("/v1/status").status == 200)
         finally:
             client.close()
 
-    def test_every_operation(self):
-        began, cases, random = time.monotonic(), 0, dice("F12")
-        stride = {"tenth": 48, "ci": 16, "long": 1}[MODE]
+    def each(self, about, stride, operation):
+        """operation(ops, name) for each, or for every stride-th; how many allocations it made to fail."""
+        began, cases = time.monotonic(), 0
         server = Shimmed(heartbeat_ms=60000)
         try:
             ops = MoreOperations(server)
-            for name in ops.all:
-                for more in (0, 1 << 30):
-                    nth = random.randint(1, stride)
-                    while self.once(ops, name, nth, more):
-                        cases += 1
-                        nth += stride
-                        if nth > ALLOCATIONS_MAX:
-                            break
-            self.assertGreater(cases, 12 * 3)
-            print(f"F12: {cases} allocations made to fail", file=sys.stderr)
+            for name in ops.all[::stride]:
+                cases += operation(ops, name)
+            print(f"F12: {cases} allocations made to fail, {about}", file=sys.stderr)
         finally:
             server.remove()
+        self.assertGreater(cases, 12 * 3 // stride)
         record("F12", cases, began)
+
+    def test_every_way_to_an_allocation(self):
+        def every_way(ops, name):
+            cases = quiet = 0
+            while quiet < 2:  # not every run of an operation goes the same ways
+                failed = self.once(ops, name, WAYS)
+                cases, quiet = cases + failed, 0 if failed else quiet + 1
+            return cases
+        self.each("on every way", 4 if MODE == "tenth" else 1, every_way)
+
+    def test_every_nth(self):
+        random, stride = dice("F12"), {"tenth": 64, "ci": 32, "long": 1}[MODE]
+
+        def every_nth(ops, name):
+            cases = 0
+            for more in (0, 1 << 30) if MODE == "long" else (1 << 30,):
+                nth = random.randint(1, stride)
+                while self.once(ops, name, MALLOC, nth, more):
+                    cases, nth = cases + 1, nth + stride
+            return cases
+        self.each("the n-th", 1, every_nth)
 
 
 if __name__ == "__main__":

@@ -70,9 +70,27 @@ class Operations:
                 assert agent.register().status == 200
                 assert agent.report().status == 204
         self.admin.patch("/v1/nodes/n2", {"cordoned": False})
+        if len(self.holding()) > 16:  # n2 has room for some more
+            self.clear()
+
+    def clear(self):
+        """Gives all back, the agents answering every order."""
+        for a in self.live():
+            self.admin.delete(f"/v1/attachments/{a}")
+
+        def gone():
+            for agent in self.agents.values():
+                if (answer := agent.poll(wait=0)).status == 200:
+                    agent.apply(answer.json)
+                agent.report()
+            return not self.holding()
+        eventually("nothing is held", gone)
+
+    def holding(self):
+        return self.admin.get("/v1/attachments?state=live&limit=1000").json["items"]
 
     def live(self):
-        return {a["id"] for a in self.admin.get("/v1/attachments?state=live").json["items"] if a["goal"] == "present"}
+        return {a["id"] for a in self.holding() if a["goal"] == "present"}
 
     def tokens(self):
         return {t["name"] for t in self.admin.get("/v1/tokens?limit=1000").json["items"]}

@@ -3,12 +3,18 @@
  * $SHIM_CONTROL is a file of one 'struct control', mapped by the test and by us; $SHIM_PREFIX: only files below it
  * count; $SHIM_RECORD: where writes and syncs are recorded, in order.  A record is four numbers of 64 bits (what: 1
  * write, 2 truncate, 3 sync, 4 mark; file: a number given at its first open, 0 the database, 1 its log, 2 others;
- * offset; length) and, for a write, its bytes. */
+ * offset; length) and, for a write, its bytes.
+ *
+ * Ways to an allocation: the call stack, relative to where its modules were loaded.  The control file keeps those that
+ * failed already, over restarts of the process too. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -18,15 +24,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MODE_OFF, MODE_IO, MODE_MALLOC };
+enum { MODE_OFF, MODE_IO, MODE_MALLOC, MODE_WAYS };
+#define WAYS (1 << 16) /* places of the table below; the tests know it too (shimmed.py) */
+#define FRAMES 24
 
 struct control {
     _Atomic int64_t mode;
-    _Atomic int64_t nth;    /* the call that fails, from 1; 0: none */
-    _Atomic int64_t more;   /* and so many after it */
-    _Atomic int64_t code;   /* errno */
-    _Atomic int64_t seen;   /* calls since the test set it to 0 */
-    _Atomic int64_t failed; /* that were made to fail */
+    _Atomic int64_t nth;         /* the call that fails, from 1; 0: none */
+    _Atomic int64_t more;        /* and so many after it */
+    _Atomic int64_t code;        /* errno */
+    _Atomic int64_t seen;        /* calls since the test set it to 0 */
+    _Atomic int64_t failed;      /* that were made to fail */
+    _Atomic uint64_t ways[WAYS]; /* hashes; 0: free */
 };
 
 static struct control none, *control = &none;
@@ -72,6 +81,15 @@ static void find_real(void)
     real_open = dlsym(RTLD_NEXT, "open64");
 }
 
+/* Where it died, for the log. */
+static void died(int signal_number)
+{
+    void *frame[64];
+    backtrace_symbols_fd(frame, backtrace(frame, 64), STDERR_FILENO);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
 __attribute__((constructor)) static void begin(void)
 {
     find_real();
@@ -84,6 +102,10 @@ __attribute__((constructor)) static void begin(void)
             control = p;
         real_close(fd);
     }
+    void *frame[1];
+    backtrace(frame, 1); /* loads what it needs, and allocates for it, now */
+    signal(SIGSEGV, died);
+    signal(SIGABRT, died);
     if (record)
         record_fd = real_open(record, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
@@ -220,12 +242,57 @@ int close(int fd)
 }
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
+static uint64_t way_here(void)
+{
+    void *frame[FRAMES];
+    uint64_t hash = 14695981039346656037u;
+    int n = backtrace(frame, FRAMES);
+    for (int i = 0; i < n; i++) {
+        struct dl_find_object in;
+        uint64_t at = (uintptr_t)frame[i];
+        if (_dl_find_object(frame[i], &in) == 0)
+            at -= in.dlfo_link_map->l_addr;
+        hash = (hash ^ at) * 1099511628211u;
+    }
+    return hash ? hash : 1;
+}
+
+/* The first one on a way that never failed fails, and no other until the test arms it again. */
+static int new_way(void)
+{
+    static __thread int inside __attribute__((tls_model("initial-exec")));
+    if (inside || control->failed)
+        return 0;
+    inside = 1;
+    uint64_t way = way_here();
+    inside = 0;
+    for (size_t i = 0; i < WAYS; i++) {
+        _Atomic uint64_t *place = &control->ways[(way + i) % WAYS];
+        if (*place == way)
+            return 0;
+        int64_t none_failed = 0;
+        if (*place)
+            continue;
+        if (!atomic_compare_exchange_strong(&control->failed, &none_failed, 1))
+            return 0;
+        *place = way;
+        errno = (int)control->code;
+        return 1;
+    }
+    return 0;
+}
+
+static int allocation_fails(void)
+{
+    return control->mode == MODE_WAYS ? new_way() : hit(MODE_MALLOC);
+}
+
 void *malloc(size_t size)
 {
     find_real();
     if (!real_malloc)
         return early_alloc(size);
-    return hit(MODE_MALLOC) ? NULL : real_malloc(size);
+    return allocation_fails() ? NULL : real_malloc(size);
 }
 
 void *calloc(size_t n, size_t size)
@@ -233,13 +300,13 @@ void *calloc(size_t n, size_t size)
     find_real();
     if (!real_calloc)
         return early_alloc(n * size); /* the buffer is zero */
-    return hit(MODE_MALLOC) ? NULL : real_calloc(n, size);
+    return allocation_fails() ? NULL : real_calloc(n, size);
 }
 
 void *realloc(void *old, size_t size)
 {
     find_real();
-    return hit(MODE_MALLOC) ? NULL : real_realloc(old, size);
+    return allocation_fails() ? NULL : real_realloc(old, size);
 }
 
 void free(void *p)
