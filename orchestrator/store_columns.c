@@ -50,6 +50,7 @@ static const struct column node_columns[] = {
     COL(COL_U64, node, free_bytes),
     COL(COL_U64, node, locked_bytes),
     COL_OF(node, enrolment, enrolment_names),
+    COL_SINCE(6, COL_BOOL, node, labels_set),
 };
 
 static const struct column adapter_columns[] = {

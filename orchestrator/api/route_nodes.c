@@ -9,34 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int compare_names(const void *a, const void *b)
-{
-    const struct node *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
-/* Live nodes behind 'after', by name; the caller frees. */
-static const struct node **nodes_after(const struct model *m, const char *after, const char *state, size_t *n)
-{
-    uint32_t count = model_count(m, MODEL_NODE);
-    const struct node **list = calloc(count ? count : 1, sizeof(struct node *));
-    *n = 0;
-    for (uint32_t i = 0; list && i < count; i++) {
-        const struct node *x = model_node(m, i);
-        if (x && (!after || strcmp(x->name, after) > 0) && (!state || strcmp(node_state_names[x->state], state) == 0))
-            list[(*n)++] = x;
-    }
-    if (list)
-        qsort(list, *n, sizeof *list, compare_names);
-    return list;
-}
-
 static json_t *list_nodes(const struct model *m, const char *after, const char *state, unsigned limit,
                           const char **next)
 {
     json_t *items = json_array();
     size_t n = 0;
-    const struct node **list = nodes_after(m, after, state, &n);
+    const struct node **list = view_nodes_after(m, after, state, &n);
     int64_t now_ms = time_monotonic_ms(), wall_ms = time_wall_ms();
     for (size_t i = 0; list && i < n && i < limit; i++)
         json_array_append_new(items, view_node(m, model_find_node(m, list[i]->name), now_ms, wall_ms));
@@ -154,6 +132,21 @@ static int merge_labels(const struct node *node, const json_t *patch, struct wir
     return 0;
 }
 
+/* From and to speak of the cordon, when that moved; the rest is in the reason. */
+static void emit_changed(struct model *m, const struct node *n, bool was_cordoned, bool headroom, bool labels)
+{
+    static const char *const names[] = { "open", "cordoned" };
+    char object[NAME_SIZE + 8], reason[UNITS_SIZE_MAX + 32] = "", size[UNITS_SIZE_MAX];
+    bool moved = was_cordoned != n->cordoned;
+    snprintf(object, sizeof object, "node/%s", n->name);
+    if (headroom)
+        snprintf(reason, sizeof reason, "head-room %s%s", units_format_size(n->headroom_bytes, size),
+                 labels ? ", labels" : "");
+    else if (labels)
+        snprintf(reason, sizeof reason, "labels");
+    model_emit(m, "node.changed", object, moved ? names[was_cordoned] : "", moved ? names[n->cordoned] : "", reason);
+}
+
 static int apply_patch(struct request *rq, struct change *ch, struct err *e)
 {
     bool cordoned = false, has_cordoned, has_headroom, has_labels;
@@ -177,9 +170,8 @@ static int apply_patch(struct request *rq, struct change *ch, struct err *e)
     bool was = n->cordoned;
     n->cordoned = has_cordoned ? cordoned : n->cordoned;
     n->headroom_bytes = has_headroom ? headroom : n->headroom_bytes;
-    char object[NAME_SIZE + 8];
-    snprintf(object, sizeof object, "node/%s", n->name);
-    model_emit(ch->model, "node.changed", object, was ? "cordoned" : "open", n->cordoned ? "cordoned" : "open", "");
+    n->labels_set |= has_labels;
+    emit_changed(ch->model, n, was, has_headroom, has_labels);
     return 0;
 }
 

@@ -115,7 +115,7 @@ void route_link_patch(struct request *rq)
         reply_err(rq, &e);
         return;
     }
-    request_audit_detail(rq, rq->body);
+    request_audit_detail(rq, rq->body); /* which one */
     request_change(rq, "link.patch", "link", apply_link, link_changed);
 }
 

@@ -6,6 +6,7 @@
 #include "units.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const role_names[] = { "compute", "memory" };
@@ -176,4 +177,25 @@ json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t 
     put(j, "findings", findings_of(n));
     put_attachments(j, m, node);
     return j;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct node *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+const struct node **view_nodes_after(const struct model *m, const char *after, const char *state, size_t *n)
+{
+    uint32_t count = model_count(m, MODEL_NODE);
+    const struct node **list = calloc(count ? count : 1, sizeof(struct node *));
+    *n = 0;
+    for (uint32_t i = 0; list && i < count; i++) {
+        const struct node *x = model_node(m, i);
+        if (x && (!after || strcmp(x->name, after) > 0) && (!state || strcmp(node_state_names[x->state], state) == 0))
+            list[(*n)++] = x;
+    }
+    if (list)
+        qsort(list, *n, sizeof *list, compare_names);
+    return list;
 }

@@ -8,6 +8,8 @@
 
 #include <jansson.h>
 
+/* Live nodes behind the name 'after' and in 'state' (NULL: all), by name, '*n' of them; the caller frees the list. */
+const struct node **view_nodes_after(const struct model *m, const char *after, const char *state, size_t *n);
 json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t wall_ms);
 json_t *view_circuit(const struct model *m, const struct circuit *c);
 json_t *view_topology(const struct model *m);

@@ -98,6 +98,7 @@ struct node {
     char previous_boot_id[ID_SIZE]; /* the boot before this one: it is over, and refused too */
     char version[32];
     bool cordoned;
+    bool labels_set;          /* by an operator: a registration does not replace them any more */
     enum enrolment enrolment; /* only an approved node becomes ready */
     uint64_t headroom_bytes, memory_bytes, block_bytes;
     unsigned n_adapters, n_labels;

@@ -103,7 +103,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     if (r->block_bytes == 0 || (r->block_bytes & (r->block_bytes - 1)))
         return err_set(e, ERR_FIELD_INVALID, "block_bytes has to be a power of two");
     if (model_set_adapters(m, at, r->adapters, r->n_adapters, e) < 0 ||
-        model_set_labels(m, at, r->labels, r->n_labels, e) < 0 ||
+        (!model_node(m, at)->labels_set && model_set_labels(m, at, r->labels, r->n_labels, e) < 0) ||
         model_set_findings(m, at, r->findings, r->n_findings, e) < 0)
         return -1;
     struct node *n = model_edit_node(m, at);

@@ -241,6 +241,9 @@ class Bodies(Rack):
     def test_bad_sizes(self):
         for size in ("0", "-1", "1.5", '"1G"', "null", "9223372036854775808", str(2**63 - 1), str((1 << 40) + 1), "true"):
             self.bad('{"compute_node":"n1","size_bytes":%s}' % size, 422, "size_invalid")
+        for size in (str(2**63), "-" + "9" * 40, str((1 << 40) + 1)):  # whole numbers, but beyond what there is
+            detail = self.post('{"compute_node":"n1","size_bytes":%s}' % size).json["detail"]
+            self.assertEqual(detail, f"size_bytes has to be from 1 to {1 << 40}")
 
     def test_unknown_nodes(self):
         self.bad({"compute_node": "nowhere", "size_bytes": GIB}, 422, "node_unknown")
@@ -515,6 +518,23 @@ class Attachments(Rack):
         many = {f"k{i}": "v" for i in range(100)}
         self.refused(patch(many), 422, "field_invalid")
         self.assertEqual(patch({"feed": None}).json["labels"], {})
+
+    def test_labels_are_the_agents_until_an_operator_changes_one(self):
+        agent = FakeAgent(self.server, "n0", self.join, labels={"feed": "a", "row": "1"})
+
+        def labels():
+            self.assertEqual(agent.register().status, 200)
+            return self.admin.get("/v1/nodes/n0").json["labels"]
+        self.assertEqual(labels(), {"feed": "a", "row": "1"})
+        agent.labels = {"feed": "a", "row": "2"}
+        self.assertEqual(labels(), {"feed": "a", "row": "2"})
+        changed = self.admin.patch("/v1/nodes/n0", {"labels": {"feed": "b", "row": None}, "headroom_bytes": GIB}).json
+        self.assertEqual((changed["labels"], changed["headroom_bytes"]), ({"feed": "b"}, GIB))
+        self.assertEqual(labels(), {"feed": "b"})
+        told = self.admin.get("/v1/events?object=node/n0").json["items"]
+        self.assertIn("head-room 1 GiB, labels", [e["reason"] for e in told if e["type"] == "node.changed"])
+        self.assertEqual([n["name"] for n in self.admin.get("/v1/recovery").json["nodes"]], ["n0", "n1", "n2"])  # by name
+        self.assertEqual(self.admin.delete("/v1/nodes/n0").status, 200)
 
     def test_pages_of_nodes_follow_each_other(self):
         page = self.admin.get("/v1/nodes?limit=1").json

@@ -16,6 +16,7 @@ static void same_node(const struct node *a, const struct node *b)
     SAME_TEXT(fenced_boot_id);
     SAME_TEXT(version);
     SAME(cordoned);
+    SAME(labels_set);
     SAME(enrolment);
     SAME(headroom_bytes);
     SAME(memory_bytes);
