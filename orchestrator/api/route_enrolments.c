@@ -5,6 +5,7 @@
  * refused, also when it comes again, until it is approved or forgotten (DELETE /v1/nodes/NAME). */
 #include "api/context.h"
 #include "api/routes.h"
+#include "api/views.h"
 #include "units.h"
 
 #include <stdio.h>
@@ -24,9 +25,11 @@ void route_enrolments(struct request *rq)
     uint64_t as_of = writer_published_event(rq->api->writer);
     json_t *items = json_array();
     const struct model *m = writer_read_lock(rq->api->writer);
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
-        if (model_node(m, i) && model_node(m, i)->enrolment != ENROLMENT_APPROVED)
-            json_array_append_new(items, enrolment_json(model_node(m, i)));
+    size_t n = 0;
+    CLEANUP(cleanup_free) const struct node **nodes = view_nodes_after(m, NULL, NULL, &n);
+    for (size_t i = 0; nodes && i < n; i++)
+        if (nodes[i]->enrolment != ENROLMENT_APPROVED)
+            json_array_append_new(items, enrolment_json(nodes[i]));
     writer_read_unlock(rq->api->writer);
     reply_page(rq, items, as_of);
 }

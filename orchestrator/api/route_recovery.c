@@ -2,6 +2,7 @@
  * that this database is the one to go on with. */
 #include "api/context.h"
 #include "api/routes.h"
+#include "api/views.h"
 #include "core/adopt.h"
 #include "units.h"
 
@@ -30,11 +31,11 @@ static json_t *list_unowned(const struct model *m)
 {
     json_t *items = json_array();
     int64_t now_ms = time_monotonic_ms(), wall_ms = time_wall_ms();
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
-        const struct node *n = model_node(m, i);
-        for (unsigned k = 0; n && k < n->n_unowned; k++)
-            json_array_append_new(items, unowned_json(n, &n->unowned[k], now_ms, wall_ms));
-    }
+    size_t n = 0;
+    CLEANUP(cleanup_free) const struct node **nodes = view_nodes_after(m, NULL, NULL, &n);
+    for (size_t i = 0; nodes && i < n; i++)
+        for (unsigned k = 0; k < nodes[i]->n_unowned; k++)
+            json_array_append_new(items, unowned_json(nodes[i], &nodes[i]->unowned[k], now_ms, wall_ms));
     return items;
 }
 
@@ -51,10 +52,10 @@ void route_unowned(struct request *rq)
 static json_t *nodes_json(const struct model *m, unsigned *n_unowned)
 {
     json_t *list = json_array();
-    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
-        const struct node *n = model_node(m, i);
-        if (!n)
-            continue;
+    size_t count = 0;
+    CLEANUP(cleanup_free) const struct node **nodes = view_nodes_after(m, NULL, NULL, &count);
+    for (size_t i = 0; nodes && i < count; i++) {
+        const struct node *n = nodes[i];
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:b, s:i}", "name", n->name, "state", node_state_names[n->state],
                                         "reported", n->session[0] && n->reported, "unowned", (int)n->n_unowned));
