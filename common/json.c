@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static bool too_deep(const char *text, size_t len)
 }
 
 /* jansson refuses a text with an integer beyond 2^63 - 1 as a whole; its field should be named instead.  Makes each
- * such integer a real number in place, which no field takes. */
+ * such integer a real number in place, which no field takes; decode_number() calls it too large. */
 static void spoil_huge_integers(char *text, size_t len)
 {
     static const char limit[] = "9223372036854775807", real[] = "1e300";
@@ -232,10 +233,11 @@ static int decode_number(const struct json_field *f, const json_t *v, const char
 {
     char path[WHERE_MAX];
     uint64_t max = f->max ? f->max : f->kind == JSON_KIND_U32 ? UINT32_MAX : INT64_MAX;
-    if (!json_is_integer(v))
+    bool huge = json_is_real(v) && fabs(json_real_value(v)) > (double)INT64_MAX; /* see spoil_huge_integers() */
+    if (!json_is_integer(v) && !huge)
         return bad(f, where, e);
     json_int_t n = json_integer_value(v);
-    if (n < 0 || (uint64_t)n < f->min || (uint64_t)n > max) {
+    if (huge || n < 0 || (uint64_t)n < f->min || (uint64_t)n > max) {
         path_of(where, f->name, path);
         return err_field(e, f->code ? f->code : ERR_FIELD_INVALID, path, "%s has to be from %llu to %llu", path,
                          (unsigned long long)f->min, (unsigned long long)max);

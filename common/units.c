@@ -60,37 +60,47 @@ static uint64_t size_unit(const char *unit)
     return UINT64_C(1) << (10 * (at - letters + 1));
 }
 
+static int bad_size(const char *text, struct err *e)
+{
+    return err_set(e, ERR_SIZE_INVALID, "'%.40s' is not a size such as 256MiB, 16GiB or 1.5TiB", text);
+}
+
+static int too_large(const char *text, struct err *e)
+{
+    return err_set(e, ERR_SIZE_INVALID, "'%.40s' is more than 2^63 - 1 bytes", text);
+}
+
 int units_parse_size(const char *text, uint64_t *out, struct err *e)
 {
     char whole[24] = "", fraction[16] = "";
-    size_t n = strspn(text, "0123456789");
+    size_t n = strspn(text, "0123456789"), m = 0;
     const char *rest = text + n;
-    if (n == 0 || n >= sizeof whole)
-        goto bad;
-    memcpy(whole, text, n);
     if (*rest == '.') {
-        size_t m = strspn(rest + 1, "0123456789");
+        m = strspn(rest + 1, "0123456789");
         if (m == 0 || m > 9)
-            goto bad;
+            return bad_size(text, e);
         memcpy(fraction, rest + 1, m);
         rest += 1 + m;
     }
     while (*rest == ' ')
         rest++;
     uint64_t unit = size_unit(rest), v, f = 0, scale = 1;
-    if (!unit || parse_digits(whole, 10, &v) < 0)
-        goto bad;
-    if (fraction[0] && parse_digits(fraction, 10, &f) < 0)
-        goto bad;
-    for (size_t i = 0; fraction[i]; i++)
+    if (n == 0 || !unit)
+        return bad_size(text, e);
+    memcpy(whole, text, n < sizeof whole ? n : 0);
+    if (n >= sizeof whole || parse_digits(whole, 10, &v) < 0)
+        return too_large(text, e);
+    if (m && parse_digits(fraction, 10, &f) < 0)
+        return bad_size(text, e);
+    for (size_t i = 0; i < m; i++)
         scale *= 10;
     unsigned __int128 bytes = (unsigned __int128)v * unit + (unsigned __int128)f * unit / scale;
-    if ((unsigned __int128)f * unit % scale || bytes > INT64_MAX)
-        goto bad;
+    if ((unsigned __int128)f * unit % scale)
+        return bad_size(text, e);
+    if (bytes > INT64_MAX)
+        return too_large(text, e);
     *out = (uint64_t)bytes;
     return 0;
-bad:
-    return err_set(e, ERR_SIZE_INVALID, "'%.40s' is not a size such as 256MiB, 16GiB or 1.5TiB", text);
 }
 
 /* The number at '*at', which moves on behind it. */
