@@ -137,15 +137,16 @@ int blocks_probe(struct box_node *n, uint64_t addr)
     return 0;
 }
 
-void blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fault)
+bool blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fault)
 {
     struct block b;
     uint8_t *byte;
 
     if (!blocks_get(n, number, &b) || !b.adapter)
-        return;
+        return false;
     byte = &b.adapter->blocks[b.index];
     *byte = (uint8_t)((*byte & ~FAULT_BITS) | (unsigned)fault << FAULT_SHIFT);
+    return true;
 }
 
 void blocks_reboot(struct box_node *n)

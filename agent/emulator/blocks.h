@@ -32,7 +32,8 @@ bool blocks_exists(struct box_node *n, uint64_t number); /* memoryN is there */
 #define BLOCKS_WEDGES 2
 MUST_CHECK int blocks_probe(struct box_node *n, uint64_t addr);
 MUST_CHECK int blocks_change(struct box_node *n, uint64_t number, enum blocks_policy how);
-void blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fault); /* ignores local blocks */
+/* false: no window has such a block. */
+MUST_CHECK bool blocks_set_fault(struct box_node *n, uint64_t number, enum blocks_fault fault);
 void blocks_reboot(struct box_node *n);  /* all windows empty, no fault planted */
 void blocks_recount(struct box_node *n); /* after the state file was taken over */
 

@@ -101,6 +101,24 @@ static int cmd_link(struct emulator *em, char **words, int n, json_t *out, struc
     return fabric_link_set(em->box, port_a, port_b, up, e);
 }
 
+/* Says which blocks there could be. */
+static int no_such_block(const struct box_node *node, uint64_t number, struct err *e)
+{
+    char windows[120] = "it has no window";
+
+    for (unsigned i = 0, len = 0; i < node->n_adapters && len < sizeof windows; i++) {
+        const struct box_adapter *a = &node->adapters[i];
+        uint64_t first = a->n_blocks ? blocks_number(a, 0) : 0;
+
+        if (a->n_blocks)
+            len += (unsigned)snprintf(windows + len, sizeof windows - len, "%sblocks %llu to %llu",
+                                      len ? ", " : "its windows hold ", (unsigned long long)first,
+                                      (unsigned long long)(first + a->n_blocks - 1));
+    }
+    return err_set(e, ERR_NOT_FOUND, "%.64s cannot borrow a memory block %llu: %s", node->spec->name,
+                   (unsigned long long)number, windows);
+}
+
 static int cmd_block(struct emulator *em, char **words, int n, json_t *out, struct err *e)
 {
     static const char *const faults[] = { "ok", "ebusy", "enomem", "hang", "wedge" };
@@ -113,7 +131,8 @@ static int cmd_block(struct emulator *em, char **words, int n, json_t *out, stru
     if (!node || units_parse_u64(words[2], &number, e) < 0 ||
         (fault = word_arg(words[3], faults, ARRAY_LEN(faults), e)) < 0)
         return -1;
-    blocks_set_fault(node, number, (enum blocks_fault)fault);
+    if (!blocks_set_fault(node, number, (enum blocks_fault)fault))
+        return no_such_block(node, number, e);
     sysmem_retry(em->sysmem);
     return 0;
 }

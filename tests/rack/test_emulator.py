@@ -250,6 +250,8 @@ class Emulator(unittest.TestCase):
         for fault, number in ("ebusy", errno.EBUSY), ("enomem", errno.ENOMEM):
             self.ctl("block", "a", n, fault)
             self.assertEqual(write_file(self.block(n), "offline"), number)
+        for never in 0, n - 1, 2**64 - 1:  # its own memory, below its window, no block at all
+            self.assertIn(f"blocks {n} to ", self.ctl("block", "a", never, "ebusy")["detail"])
         self.ctl("block", "a", n, "hang")
         for ended in "killed", "served":
             child = os.fork()

@@ -207,11 +207,11 @@ START_TEST(blocks_answer_as_linux_does)
     ck_assert(blocks_get(n, number, &b) && b.movable);
     ck_assert_uint_eq(blocks_online_bytes(compute), BLOCK);
     ck_assert_int_eq(blocks_change(n, 0, BLOCKS_OFF), -EBUSY);
-    blocks_set_fault(n, number, BLOCKS_ENOMEM);
+    ck_assert(blocks_set_fault(n, number, BLOCKS_ENOMEM));
     ck_assert_int_eq(blocks_change(n, number, BLOCKS_OFF), -ENOMEM);
-    blocks_set_fault(n, number, BLOCKS_HANG);
+    ck_assert(blocks_set_fault(n, number, BLOCKS_HANG));
     ck_assert_int_eq(blocks_change(n, number, BLOCKS_OFF), BLOCKS_HANGS);
-    blocks_set_fault(n, number, BLOCKS_OK);
+    ck_assert(blocks_set_fault(n, number, BLOCKS_OK));
     ck_assert_int_eq(blocks_change(n, number, BLOCKS_OFF), 0);
     ck_assert_uint_eq(compute->n_online, 0);
     n->state->auto_online = BLOCKS_ON;
