@@ -291,7 +291,8 @@ int main(int argc, char **argv)
     struct options o = { .listen_addr = "127.0.0.1", .listen_port = 8080, .time_scale = 1.0, .heartbeat_ms = 1000 };
     mallopt(M_ARENA_MAX, 2); /* few threads allocate much: one arena each would be memory for nothing */
     if (argc > 1 && !strcmp(argv[1], "--simulate"))
-        return simulate_command(argc - 1, argv + 1);
+        return simulate_command(!strcmp(argv[0], "memlane simulate") ? argv[0] : "memlaned --simulate", argc - 1,
+                                argv + 1);
     parse_options(&o, argc, argv);
     if (o.restore)
         return restore(&o);

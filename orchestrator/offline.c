@@ -208,8 +208,21 @@ static int do_line(struct offline *o, const char *text, size_t len, json_t **ans
     return rc;
 }
 
-static json_t *error_json(const struct err *e, uint64_t line)
+/* Where a line is no JSON, the reader counts from the line's own beginning. */
+static void name_line(struct err *e, uint64_t line)
 {
+    static const char first[] = "line 1, ";
+    char detail[sizeof e->detail];
+    if (e->code != ERR_BODY_INVALID || strncmp(e->detail, first, sizeof first - 1) != 0)
+        return;
+    snprintf(detail, sizeof detail, "line %" PRIu64 ", %.*s", line, (int)sizeof detail - 32,
+             e->detail + sizeof first - 1);
+    memcpy(e->detail, detail, sizeof detail);
+}
+
+static json_t *error_json(struct err *e, uint64_t line)
+{
+    name_line(e, line);
     return json_pack("{s:{s:s,s:s,s:s?,s:I}}", "error", "code", err_name(e->code), "detail", e->detail, "field",
                      e->field[0] ? e->field : NULL, "line", (json_int_t)line);
 }
@@ -229,7 +242,7 @@ static int answer_line(struct offline *o, const char *text, size_t len, FILE *ou
 
 static bool blank(const char *text, size_t len)
 {
-    return strspn(text, " \t\r\n") == len;
+    return strspn(text, " \t\r\n") >= len;
 }
 
 static int run(struct offline *o, FILE *in, FILE *out, struct err *e)
@@ -239,6 +252,8 @@ static int run(struct offline *o, FILE *in, FILE *out, struct err *e)
     ssize_t n;
     while ((n = getline(&text, &size, in)) >= 0) {
         o->line++;
+        if (n > 0 && text[n - 1] == '\n')
+            n--;
         if (!blank(text, (size_t)n) && answer_line(o, text, (size_t)n, out, e) < 0)
             return -1;
     }

@@ -12,6 +12,7 @@
  * - {"node": "N", "cordoned": true|false} and {"node": "N", "state": "ready"|"unreachable"}, or both at once
  *
  * A bad line is answered {"error": {"code", "detail", "field", "line"}}, changes nothing, and the next one is read.
+ * Lines are counted from 1, empty ones too; they get no answer.
  * -1 when the rack file or a stream fails, said on standard error. */
 int offline_place_only(const char *rack_path, FILE *in, FILE *out);
 

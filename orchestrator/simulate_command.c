@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 
 static const char usage[] =
-    "usage: memlaned --simulate RACK.json TRACE.csv[.gz] [options]\n"
-    "       memlaned --simulate RACK.json --generate N [options]\n"
+    "usage: %1$s RACK.json TRACE.csv[.gz] [options]\n"
+    "       %1$s RACK.json --generate N [options]\n"
     "\n"
     "Replays requests for memory against a rack file, through the engine that places real ones, and compares "
     "policies.\n"
@@ -32,6 +32,7 @@ static const char usage[] =
     "  --dump-refusals D  writes them with the state before each to D/POLICY.jsonl\n";
 
 struct command {
+    const char *name; /* as it was called: "memlane simulate" */
     const char *rack_path, *trace_path, *html_path, *dump_dir;
     bool json;
     bool wanted[CHOOSERS];
@@ -39,13 +40,13 @@ struct command {
     double days, unit_gib;
 };
 
-PRINTF(1, 2) static int wrong(const char *fmt, ...)
+PRINTF(2, 3) static int wrong(const struct command *c, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    fputs("memlaned: ", stderr);
+    fprintf(stderr, "%s: ", c->name);
     vfprintf(stderr, fmt, ap);
-    fputs("; memlaned --simulate --help shows the options\n", stderr);
+    fprintf(stderr, "; %s --help shows the options\n", c->name);
     va_end(ap);
     return 2;
 }
@@ -62,29 +63,30 @@ static int parse_policies(struct command *c, const char *text)
         while (i < CHOOSERS && strcmp(one, chooser_names[i]) != 0)
             i++;
         if (i == CHOOSERS && strcmp(one, "all") != 0)
-            return wrong("--policy: there is no policy '%.40s'", one);
+            return wrong(c, "--policy: there is no policy '%.40s'", one);
         for (size_t k = 0; k < CHOOSERS; k++)
             c->wanted[k] = c->wanted[k] || k == i || i == CHOOSERS;
     }
     return 0;
 }
 
-static int parse_number(const char *option, const char *text, uint64_t min, uint64_t max, uint64_t *out)
+static int parse_number(const struct command *c, const char *option, const char *text, uint64_t min, uint64_t max,
+                        uint64_t *out)
 {
     struct err e;
     uint64_t v;
     if (units_parse_u64(text, &v, &e) < 0 || v < min || v > max)
-        return wrong("--%s takes a whole number from %llu to %llu, not '%.40s'", option, (unsigned long long)min,
+        return wrong(c, "--%s takes a whole number from %llu to %llu, not '%.40s'", option, (unsigned long long)min,
                      (unsigned long long)max, text);
     *out = v;
     return 0;
 }
 
-static int parse_above_zero(const char *option, const char *text, double max, double *out)
+static int parse_above_zero(const struct command *c, const char *option, const char *text, double max, double *out)
 {
     struct err e;
     if (units_parse_double(text, out, &e) < 0 || *out <= 0 || *out > max)
-        return wrong("--%s takes a number above 0, at most %g, not '%.40s'", option, max, text);
+        return wrong(c, "--%s takes a number above 0, at most %g, not '%.40s'", option, max, text);
     return 0;
 }
 
@@ -96,15 +98,15 @@ static int parse_one(struct command *c, int option)
     case OPT_POLICY:
         return parse_policies(c, optarg);
     case OPT_UNIT:
-        return parse_above_zero("unit-gib", optarg, 1024, &c->unit_gib);
+        return parse_above_zero(c, "unit-gib", optarg, 1024, &c->unit_gib);
     case OPT_GENERATE:
-        return parse_number("generate", optarg, 1, 10000000, &c->generate);
+        return parse_number(c, "generate", optarg, 1, 10000000, &c->generate);
     case OPT_DAYS:
-        return parse_above_zero("days", optarg, 10000, &c->days);
+        return parse_above_zero(c, "days", optarg, 10000, &c->days);
     case OPT_SEED:
-        return parse_number("seed", optarg, 0, INT64_MAX, &c->seed);
+        return parse_number(c, "seed", optarg, 0, INT64_MAX, &c->seed);
     case OPT_REFUSALS:
-        return parse_number("refusals", optarg, 0, 100000, &c->refusals);
+        return parse_number(c, "refusals", optarg, 0, 100000, &c->refusals);
     case OPT_HTML:
         c->html_path = optarg;
         return 0;
@@ -113,9 +115,9 @@ static int parse_one(struct command *c, int option)
         return 0;
     case 'o':
         c->json = !strcmp(optarg, "json");
-        return c->json || !strcmp(optarg, "table") ? 0 : wrong("-o takes table or json, not '%.40s'", optarg);
+        return c->json || !strcmp(optarg, "table") ? 0 : wrong(c, "-o takes table or json, not '%.40s'", optarg);
     default:
-        return wrong("unknown option, or one without its value");
+        return wrong(c, "unknown option, or one without its value");
     }
 }
 
@@ -141,9 +143,9 @@ static int parse(struct command *c, int argc, char **argv)
         return rc;
     int n = argc - optind, expected = c->generate ? 1 : 2;
     if (n < expected)
-        return wrong("--simulate needs %s", n == 0 ? "RACK.json and a trace" : "a trace, or --generate N");
+        return wrong(c, "--simulate needs %s", n == 0 ? "RACK.json and a trace" : "a trace, or --generate N");
     if (n > expected)
-        return wrong("one argument too many: '%.60s'", argv[optind + expected]);
+        return wrong(c, "one argument too many: '%.60s'", argv[optind + expected]);
     c->rack_path = argv[optind];
     c->trace_path = c->generate ? NULL : argv[optind + 1];
     bool any = false;
@@ -241,19 +243,20 @@ static int run(const struct command *c, struct err *e)
     return study(c, &o, e);
 }
 
-int simulate_command(int argc, char **argv)
+int simulate_command(const char *name, int argc, char **argv)
 {
-    struct command c = { .seed = 1, .refusals = 100, .days = 14, .unit_gib = 1 };
+    struct command c = { .name = name, .seed = 1, .refusals = 100, .days = 14, .unit_gib = 1 };
     struct err e = { 0 };
-    if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))) {
-        fputs(usage, stdout);
-        return 0;
-    }
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            printf(usage, name);
+            return 0;
+        }
     int rc = parse(&c, argc, argv);
     if (rc)
         return rc;
     if (run(&c, &e) < 0) {
-        fprintf(stderr, "memlaned: %s\n", e.detail);
+        fprintf(stderr, "%s: %s\n", name, e.detail);
         return 1;
     }
     return 0;

@@ -25,16 +25,21 @@ static void find_memlaned(char path[PATH_MAX])
     memcpy(path, "memlaned", sizeof "memlaned");
 }
 
-int cli_simulate(int argc, char **argv)
+int cli_simulate(const char *output, int argc, char **argv)
 {
     char path[PATH_MAX];
-    char **words = calloc((size_t)argc + 3, sizeof *words);
+    size_t n = 0;
+    char **words = calloc((size_t)argc + 5, sizeof *words);
     if (!words)
         return EXIT_FAILED;
     find_memlaned(path);
-    words[0] = path;
-    words[1] = (char *)"--simulate";
-    memcpy(words + 2, argv, (size_t)argc * sizeof *words);
+    words[n++] = (char *)"memlane simulate"; /* its usage and errors speak of this command */
+    words[n++] = (char *)"--simulate";
+    if (output) {
+        words[n++] = (char *)"--output";
+        words[n++] = (char *)output;
+    }
+    memcpy(words + n, argv, (size_t)argc * sizeof *words);
     execvp(path, words);
     fprintf(stderr, "error: cannot run memlaned: %s\nhint:  it is looked for beside this program, and in PATH\n",
             strerror(errno));

@@ -48,6 +48,17 @@ class Simulate(unittest.TestCase):
         done = subprocess.run([BUILD / "tests/placement-confirm", self.rack, *files], capture_output=True, text=True, timeout=300)
         self.assertEqual(done.stdout.splitlines()[-1], "1400 passed, 0 failed", done.stdout)
 
+    def test_memlane_simulate_is_the_same_and_speaks_of_itself(self):
+        def memlane(*words):
+            return subprocess.run([BUILD / "bin/memlane", *map(str, words)], capture_output=True, text=True, timeout=60)
+        options = (self.rack, "--generate", "50", "--policy", "nearest", "--refusals", "0")
+        for words in ((*("-o", "json"), "simulate", *options), ("simulate", *options, "-o", "json")):
+            self.assertEqual(json.loads(memlane(*words).stdout)["policies"][0]["policy"], "nearest")
+        self.assertIn("usage: memlane simulate RACK", memlane("simulate", self.rack, "--help").stdout)
+        wrong = memlane("-o", "csv", "simulate", *options)
+        self.assertEqual((wrong.returncode, wrong.stderr[:17]), (2, "memlane simulate:"))
+        self.assertEqual(memlane("--frob", "simulate", *options).returncode, 2)
+
     def test_a_wrong_refusal_is_found_out(self):
         self.run_json(self.rack, "--generate", "3000", "--days", "0.3", "--policy", "nearest", "--refusals", "1", "--dump-refusals",
                       self.dir / "one")

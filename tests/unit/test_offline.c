@@ -145,6 +145,7 @@ static const struct {
     { "nonsense", "body_invalid", "null" },
     { "{\"compute_node\":\"a\"", "body_invalid", "null" },
     { "[1]", "field_invalid", "null" },
+    { "null", "body_invalid", "null" },
     { "{}", "field_missing", "compute_node" },
     { "{\"compute_node\":\"a\"}", "field_missing", "size_bytes" },
     { "{\"compute_node\":\"a\",\"size_bytes\":0}", "size_invalid", "size_bytes" },
@@ -191,6 +192,8 @@ START_TEST(a_bad_line_is_named_and_the_next_one_read)
     ck_assert_str_eq(error_of(0, "code"), bad[_i].code);
     ck_assert_str_eq(error_of(0, "field"), bad[_i].field);
     ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(answers[0], "error"), "line")), 2);
+    const char *where = strstr(error_of(0, "detail"), "line ");
+    ck_assert(!where || !strncmp(where, "line 2, column ", 15)); /* of the input, not of the line */
     json_t *after = json_incref(answers[1]);
     done();
     run("pair", "{\"compute_node\":\"a\",\"size_bytes\":1}\n");
