@@ -118,24 +118,43 @@ int command_detach(struct cli *c)
     return follow_and_print(c, id, &start, "detached");
 }
 
-static int send_and_show(struct cli *c, const char *suffix)
+/* POST .../retry or /cancel of the attachment that the operand names. */
+static int steer(struct cli *c, const char *suffix, char id[ID_SIZE], struct follow_start *start, json_t **answer)
 {
-    CLEANUP(json_cleanup) json_t *answer = NULL;
-    char id[ID_SIZE], path[128];
+    char path[128];
     int rc = attachment_path(c, suffix, id, path, sizeof path);
     if (rc == EXIT_DONE)
-        rc = cli_send(c, "POST", path, NULL, NULL, &answer);
-    return rc ? rc : print_outcome(c, answer, text_of(answer, "state"));
+        rc = follow_begin(c, start);
+    return rc ? rc : cli_send(c, "POST", path, NULL, NULL, answer);
+}
+
+/* An undo that is tried again ends as the detach or the failed attach that it belongs to. */
+static const char *end_of_undo(const char *state)
+{
+    return !strcmp(state, "failed") || !strcmp(state, "lost") ? state : "detached";
 }
 
 int command_attachment_retry(struct cli *c)
 {
-    return send_and_show(c, "/retry");
+    CLEANUP(json_cleanup) json_t *answer = NULL, *end = NULL;
+    char id[ID_SIZE];
+    struct follow_start start;
+    int rc = steer(c, "/retry", id, &start, &answer);
+    if (rc || !c->options.wait)
+        return rc ? rc : print_accepted(c, answer);
+    rc = follow_attachment(c, id, &start, &end);
+    return rc ? rc : print_outcome(c, end, end_of_undo(text_of(end, "state")));
 }
 
 int command_attachment_cancel(struct cli *c)
 {
-    return send_and_show(c, "/cancel");
+    CLEANUP(json_cleanup) json_t *answer = NULL;
+    char id[ID_SIZE];
+    struct follow_start start;
+    int rc = steer(c, "/cancel", id, &start, &answer);
+    if (rc || !c->options.wait)
+        return rc ? rc : print_accepted(c, answer);
+    return follow_and_print(c, id, &start, "attached");
 }
 
 static void attachment_row(const struct cli *c, const json_t *a, struct table *t)

@@ -25,13 +25,14 @@ enum exit_code {
 };
 
 #define CLI_AVOID_MAX 64
+#define CLI_LABELS_MAX 16
 #define CLI_OPERANDS_MAX 4
 
 struct cli_options {
     const char *output, *url, *ca_file, *token_file, *timeout;
     const char *donor, *avoid[CLI_AVOID_MAX + 1], *channels, *policy, *max_cost, *bandwidth, *anti_affinity, *why;
-    const char *state, *node, *after, *limit, *role, *name, *expires, *reason;
-    const char *without[CLI_AVOID_MAX + 1];
+    const char *state, *node, *after, *limit, *object, *role, *name, *expires, *headroom;
+    const char *without[CLI_AVOID_MAX + 1], *labels[CLI_LABELS_MAX + 1], *unlabels[CLI_LABELS_MAX + 1];
     bool needs_approval;
     bool wait, declared, yes, reasons, all, help, version;
 };
@@ -53,6 +54,7 @@ struct cli {
 int command_status(struct cli *c);
 int command_node_list(struct cli *c);
 int command_node_show(struct cli *c);
+int command_node_set(struct cli *c);
 int command_node_cordon(struct cli *c);
 int command_node_uncordon(struct cli *c);
 int command_node_fence(struct cli *c);
@@ -66,15 +68,24 @@ int command_attachment_retry(struct cli *c);
 int command_attachment_cancel(struct cli *c);
 int command_place(struct cli *c);
 int command_simulate(struct cli *c);
-/* Becomes `memlaned --simulate` with these words; comes back only when memlaned cannot be run. */
-int cli_simulate(int argc, char **argv);
+/* Becomes `memlaned --simulate` with these words, and -o 'output' before them (NULL: none); comes back only when
+ * memlaned cannot be run. */
+int cli_simulate(const char *output, int argc, char **argv);
 int command_topology_show(struct cli *c);
 int command_topology_apply(struct cli *c);
+int command_link_list(struct cli *c);
+int command_link_show(struct cli *c);
+int command_link_down(struct cli *c);
+int command_link_up(struct cli *c);
+int command_circuit_list(struct cli *c);
+int command_circuit_show(struct cli *c);
 int command_event_list(struct cli *c);
 int command_event_follow(struct cli *c);
 int command_token_create(struct cli *c);
 int command_token_list(struct cli *c);
 int command_token_revoke(struct cli *c);
+int command_session_show(struct cli *c);
+int command_session_code(struct cli *c);
 int command_backup(struct cli *c);
 int command_check(struct cli *c);
 int command_recovery_show(struct cli *c);

@@ -16,8 +16,8 @@ void complete_words(const char *list, const char *begun)
     }
 }
 
-/* One page is plenty to choose from. */
-static void ask(struct cli *c, const char *path, const char *field, const char *begun)
+/* Of the array 'list' in the answer; one page is plenty to choose from. */
+static void ask(struct cli *c, const char *path, const char *list, const char *field, const char *begun)
 {
     struct client_answer answer = { 0 };
     struct err ignored = { 0 };
@@ -26,7 +26,7 @@ static void ask(struct cli *c, const char *path, const char *field, const char *
     if (client_request(c->client, "GET", path, NULL, NULL, ASK_MS, &answer, &ignored) < 0)
         return;
     if (answer.status == 200)
-        json_array_foreach(items_of(answer.body), i, one) complete_words(text_of(one, field), begun);
+        json_array_foreach(json_object_get(answer.body, list), i, one) complete_words(text_of(one, field), begun);
     client_answer_done(&answer);
 }
 
@@ -41,13 +41,24 @@ void complete_value(struct cli *c, const char *kind, const char *begun)
         { "STATES", "live pending attached detaching stuck lost detached failed" },
         { "1|2", "1 2" },
     };
+    static const struct {
+        const char *kind, *path, *list, *field;
+    } asked[] = {
+        { "NODE", "/v1/nodes?limit=1000", "items", "name" },
+        { "ID", "/v1/attachments?state=live&limit=1000", "items", "id" },
+        { "THING", "/v1/nodes?limit=1000", "items", "name" },
+        { "THING", "/v1/attachments?state=live&limit=1000", "items", "id" },
+        { "THING", "/v1/circuits?limit=1000", "items", "id" },
+        { "CIRCUIT", "/v1/circuits?limit=1000", "items", "id" },
+        { "SWITCH", "/v1/topology", "switches", "name" },
+        { "PORT", "/v1/topology", "links", "a" },
+        { "PORT", "/v1/topology", "links", "b" },
+        { "TOKEN", "/v1/tokens?limit=1000", "items", "id" },
+    };
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
         if (!strcmp(kind, fixed[i].kind))
             complete_words(fixed[i].words, begun);
-    if (!strcmp(kind, "NODE") || !strcmp(kind, "THING"))
-        ask(c, "/v1/nodes?limit=1000", "name", begun);
-    if (!strcmp(kind, "ID") || !strcmp(kind, "THING"))
-        ask(c, "/v1/attachments?state=live&limit=1000", "id", begun);
-    if (!strcmp(kind, "TOKEN"))
-        ask(c, "/v1/tokens?limit=1000", "id", begun);
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+        if (!strcmp(kind, asked[i].kind))
+            ask(c, asked[i].path, asked[i].list, asked[i].field, begun);
 }

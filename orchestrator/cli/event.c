@@ -125,6 +125,19 @@ static int last_events(struct cli *c, uint64_t n, uint64_t *after)
     return rc;
 }
 
+/* The first 'n' events behind 'after' (0: all); of --object only. */
+static int read_events(struct cli *c, uint64_t after, uint64_t n, json_t **out)
+{
+    char path[512], object[320], limit[40] = "";
+    const char *only = c->options.object;
+    bool one_page = n && n <= PAGE_MAX;
+    if (one_page)
+        snprintf(limit, sizeof limit, "&limit=%" PRIu64, n);
+    snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "%s%s%s", after, limit, only ? "&object=" : "",
+             cli_escape(only ? only : "", object, sizeof object));
+    return one_page ? cli_get(c, path, out) : cli_list(c, path, out);
+}
+
 int command_event_list(struct cli *c)
 {
     static const struct table_column columns[] = {
@@ -134,23 +147,21 @@ int command_event_list(struct cli *c)
     static const struct list_view view = { columns, ARRAY_LEN(columns), event_row };
     CLEANUP(json_cleanup) json_t *page = NULL;
     uint64_t after, limit;
-    char path[128];
-    bool folds = !c->json && !c->options.all;
+    bool folds = !c->json && !c->options.all, from_the_end = !c->options.after;
     int rc = number_option("limit", c->options.limit, LIMIT_DEFAULT, &limit);
     if (rc == EXIT_DONE)
         rc = number_option("after", c->options.after, 0, &after);
     if (rc == EXIT_DONE && !limit)
         rc = cli_usage("--limit takes a number from 1");
     uint64_t asked = folds && limit < PAGE_MAX ? PAGE_MAX : limit;
-    if (rc == EXIT_DONE && !c->options.after)
+    if (rc == EXIT_DONE && from_the_end && !c->options.object)
         rc = last_events(c, asked, &after);
-    snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%" PRIu64, after, asked);
-    if (rc || (rc = cli_get(c, path, &page)))
+    if (rc || (rc = read_events(c, after, from_the_end && c->options.object ? 0 : asked, &page)))
         return rc;
     json_t *events = json_object_get(page, "items");
     size_t folded = folds ? fold(events) : 0;
     while (json_array_size(events) > limit)
-        json_array_remove(events, c->options.after ? json_array_size(events) - 1 : 0);
+        json_array_remove(events, from_the_end ? 0 : json_array_size(events) - 1);
     rc = list_print(c, page, &view);
     if (folded && isatty(STDERR_FILENO))
         fputs("(counts on their way are folded into their last; --all shows each)\n", stderr);

@@ -25,9 +25,12 @@ static const struct command {
     int (*run)(struct cli *c);
     const char *what;
 } commands[] = {
-    { "status", "[THING]", 0, 1, "", command_status, "the rack at a glance; a node by name, an attachment by its id" },
+    { "status", "[THING]", 0, 1, "", command_status,
+      "the rack at a glance; or a node, a circuit, an attachment, a port's cable" },
     { "node list", "", 0, 0, "reasons", command_node_list, "nodes, their memory, what is wrong with them" },
     { "node show", "NODE", 1, 1, "", command_node_show, "one node: adapters, sections, findings, attachments" },
+    { "node set", "NODE", 1, 1, "headroom label unlabel", command_node_set,
+      "memory that it keeps for itself, and its labels" },
     { "node cordon", "NODE", 1, 1, "", command_node_cordon, "let a node lend nothing new" },
     { "node uncordon", "NODE", 1, 1, "", command_node_uncordon, "let it lend again" },
     { "node fence", "NODE BOOT_ID", 2, 2, "yes", command_node_fence, "state that this boot of a node is off for good" },
@@ -39,17 +42,25 @@ static const struct command {
     { "attachment list", "", 0, 0, "state node", command_attachment_list,
       "borrowed memory that is not given back, and all that was lost; the rest with --state detached,failed" },
     { "attachment show", "ID", 1, 1, "", command_attachment_show, "one attachment with its history" },
-    { "attachment retry", "ID", 1, 1, "", command_attachment_retry, "try a stuck attachment again now" },
-    { "attachment cancel", "ID", 1, 1, "", command_attachment_cancel, "give up a detach while that is possible" },
+    { "attachment retry", "ID", 1, 1, "wait timeout", command_attachment_retry, "try a stuck attachment again now" },
+    { "attachment cancel", "ID", 1, 1, "wait timeout", command_attachment_cancel,
+      "give up a detach while that is possible" },
     { "place", "NODE SIZE", 2, 2, "donor avoid channels policy max-cost bandwidth anti-affinity why", command_place,
       "who would lend, over which path, and why not the others; reserves nothing" },
     { "simulate", "RACK TRACE", 1, 2, "", command_simulate,
       "replay a trace against a rack file, without a rack (simulate --help)" },
     { "topology show", "", 0, 0, "declared", command_topology_show, "switches and cables with their state" },
     { "topology apply", "FILE", 1, 1, "", command_topology_apply, "declare the cabling (a rack file does)" },
+    { "link list", "", 0, 0, "node", command_link_list, "cables: state, what runs over them, what is lost with them" },
+    { "link show", "PORT [PORT]", 1, 2, "", command_link_show, "one cable, by one of its ports or both" },
+    { "link down", "PORT [PORT]", 1, 2, "", command_link_down,
+      "take a cable out of use: nothing new goes over it; what is there stays" },
+    { "link up", "PORT [PORT]", 1, 2, "", command_link_up, "take it back into use" },
+    { "circuit list", "", 0, 0, "", command_circuit_list, "what is joined, and how many attachments share it" },
+    { "circuit show", "CIRCUIT", 1, 1, "", command_circuit_show, "one circuit: path, attachments, danger" },
     { "switch fence", "SWITCH", 1, 1, "yes", command_switch_fence,
       "state that a circuit switch is off: what waits for it goes on" },
-    { "event list", "", 0, 0, "after limit all", command_event_list, "what happened" },
+    { "event list", "", 0, 0, "after limit object all", command_event_list, "what happened" },
     { "event follow", "", 0, 0, "after", command_event_follow, "what happens" },
     { "token create", "", 0, 0, "role name expires needs-approval", command_token_create,
       "a new token; it is shown once" },
@@ -58,6 +69,8 @@ static const struct command {
     { "enrolment list", "", 0, 0, "", command_enrolment_list, "nodes that wait for approval" },
     { "enrolment approve", "NODE", 1, 1, "", command_enrolment_approve, "let it lend and borrow" },
     { "enrolment refuse", "NODE", 1, 1, "", command_enrolment_refuse, "refuse it, also when it comes again" },
+    { "session show", "", 0, 0, "", command_session_show, "who this token is" },
+    { "session code", "", 0, 0, "", command_session_code, "a one-time code that signs a browser in as this token" },
     { "audit", "", 0, 0, "after limit", command_audit, "who changed what" },
     { "check", "", 0, 0, "", command_check, "what must be so in a rack at rest; exit code 1 when something is not" },
     { "unowned", "", 0, 0, "", command_unowned, "what nodes hold and nobody owns" },
@@ -111,6 +124,7 @@ static const struct known_option {
     { { "after", 0, &cli.options.after, NULL, NULL, 0 }, false, "NUMBER", "events with a greater number" },
     { { "limit", 0, &cli.options.limit, NULL, NULL, 0 }, false, "NUMBER", "at most so many, the last ones" },
     { { "all", 0, NULL, &cli.options.all, NULL, 0 }, false, NULL, "each count of blocks and of free memory, too" },
+    { { "object", 0, &cli.options.object, NULL, NULL, 0 }, false, "OBJECT", "only of this one, such as node/n1" },
     { { "role", 0, &cli.options.role, NULL, NULL, 0 }, false, "ROLE", "viewer, operator, admin, or join (for agents)" },
     { { "name", 0, &cli.options.name, NULL, NULL, 0 }, false, "NAME", "what the audit log calls its owner" },
     { { "expires", 0, &cli.options.expires, NULL, NULL, 0 }, false, "SECONDS", "ends by itself after so long" },
@@ -122,6 +136,18 @@ static const struct known_option {
       false,
       "NODE",
       "do not wait for this one's report; may be repeated" },
+    { { "headroom", 0, &cli.options.headroom, NULL, NULL, 0 },
+      false,
+      "SIZE",
+      "so much of its memory is never lent (0: all may be)" },
+    { { "label", 0, NULL, NULL, cli.options.labels, CLI_LABELS_MAX },
+      false,
+      "NAME=VALUE",
+      "sets a label; may be repeated" },
+    { { "unlabel", 0, NULL, NULL, cli.options.unlabels, CLI_LABELS_MAX },
+      false,
+      "NAME",
+      "removes a label; may be repeated" },
     { { "yes", 0, NULL, &cli.options.yes, NULL, 0 }, false, NULL, "I know that the node is off" },
 };
 
@@ -385,7 +411,7 @@ int main(int argc, char **argv)
     if (!command && at < argc && !help)
         return usage_of_group(argv[at]);
     if (!help && command && command->run == command_simulate)
-        return cli_simulate(argc - at, argv + at);
+        return (rc = parse(lead, argv, NULL)) ? rc : cli_simulate(cli.options.output, argc - at, argv + at);
     for (int i = 0; i < lead; i++)
         words[n++] = argv[i];
     for (int i = at; command && i < argc; i++)

@@ -1,4 +1,4 @@
-/* node.c - node list, show, cordon, uncordon, fence, forget. */
+/* node.c - node list, show, set, cordon, uncordon, fence, forget. */
 #include "cli.h"
 #include "list.h"
 #include "names.h"
@@ -160,6 +160,79 @@ int command_node_show(struct cli *c)
     if (rc == EXIT_DONE)
         print_node(c, node);
     return rc;
+}
+
+/* ---- changes ------------------------------------------------------------------------------------------------------
+ */
+
+/* {"feed": "b", "old": null} of --label feed=b --unlabel old; NULL and '*rc' when one is no NAME=VALUE. */
+static json_t *label_patch(const struct cli_options *o, int *rc)
+{
+    json_t *labels = json_object();
+    for (const char *const *p = o->labels; *p; p++) {
+        const char *value = strchr(*p, '=');
+        char name[ID_SIZE];
+        if (!value || value == *p || (size_t)(value - *p) >= sizeof name || !value[1]) {
+            *rc = cli_usage("--label takes NAME=VALUE, not \"%.80s\"%s", *p,
+                            value && !value[1] ? "; --unlabel removes one" : "");
+            json_decref(labels);
+            return NULL;
+        }
+        snprintf(name, sizeof name, "%.*s", (int)(value - *p), *p);
+        json_object_set_new(labels, name, json_string(value + 1));
+    }
+    for (const char *const *p = o->unlabels; *p; p++)
+        json_object_set_new(labels, *p, json_null());
+    return labels;
+}
+
+static int patch_body(const struct cli_options *o, json_t **out)
+{
+    struct err e = { 0 };
+    uint64_t bytes;
+    int rc = EXIT_DONE;
+    CLEANUP(json_cleanup) json_t *body = json_object();
+    if (!o->headroom && !o->labels[0] && !o->unlabels[0])
+        return cli_usage("memlane node set needs --headroom, --label or --unlabel");
+    if (o->headroom && units_parse_size(o->headroom, &bytes, &e) < 0)
+        return cli_usage("--headroom: %s", e.detail);
+    if (o->headroom)
+        json_object_set_new(body, "headroom_bytes", json_integer((json_int_t)bytes));
+    if (o->labels[0] || o->unlabels[0])
+        json_object_set_new(body, "labels", label_patch(o, &rc));
+    if (rc == EXIT_DONE)
+        *out = TAKE(body);
+    return rc;
+}
+
+static void print_settings(const json_t *node)
+{
+    char headroom[UNITS_SIZE_MAX], lendable[UNITS_SIZE_MAX];
+    const char *key;
+    json_t *value;
+    bool any = false;
+    printf("%s: head-room %s, lendable %s, labels", text_of(node, "name"), size_of(node, "headroom_bytes", headroom),
+           size_of(node, "lendable_bytes", lendable));
+    json_object_foreach(json_object_get(node, "labels"), key, value)
+    {
+        printf(" %s=%s", key, json_is_string(value) ? json_string_value(value) : "");
+        any = true;
+    }
+    puts(any ? "" : " none");
+}
+
+int command_node_set(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *body = NULL, *node = NULL;
+    char path[256];
+    int rc = patch_body(&c->options, &body);
+    node_path(c->operands[0], "", path, sizeof path);
+    if (rc == EXIT_DONE)
+        rc = cli_send(c, "PATCH", path, body, NULL, &node);
+    if (rc || c->json)
+        return rc ? rc : cli_print_json(c, node);
+    print_settings(node);
+    return EXIT_DONE;
 }
 
 static int set_cordon(struct cli *c, bool cordoned)

@@ -34,7 +34,7 @@ int request_body(struct cli *c, json_t **out)
     struct err e = { 0 };
     uint64_t size_bytes;
     if (units_parse_size(c->operands[1], &size_bytes, &e) < 0)
-        return cli_usage("\"%.40s\" is no size; 16GiB, 512M and 1.5TiB are", c->operands[1]);
+        return cli_usage("%s", e.detail);
     CLEANUP(json_cleanup) json_t *body = json_object();
     set_text(body, "compute_node", c->operands[0]);
     json_object_set_new(body, "size_bytes", json_integer((json_int_t)size_bytes));

@@ -20,17 +20,30 @@ static void print_counts(const char *title, const json_t *counts)
     puts(any ? "" : "none");
 }
 
-/* Whatever has this name: a node, or an attachment whose id begins so. */
+/* Whether one of the list's items is called so. */
+static int is_listed(struct cli *c, const char *path, const char *field, bool *found)
+{
+    CLEANUP(json_cleanup) json_t *list = NULL;
+    const json_t *one;
+    size_t i;
+    int rc = cli_list(c, path, &list);
+    *found = false;
+    json_array_foreach(items_of(list), i, one) *found |= !strcmp(text_of(one, field), c->operands[0]);
+    return rc;
+}
+
+/* Whatever has this name: a port's cable, a node, a circuit, or an attachment whose id begins so. */
 static int show_thing(struct cli *c)
 {
-    CLEANUP(json_cleanup) json_t *nodes = NULL;
-    const json_t *node;
-    size_t i;
-    int rc = cli_list(c, "/v1/nodes", &nodes);
-    if (rc)
-        return rc;
-    json_array_foreach(items_of(nodes), i,
-                       node) if (!strcmp(text_of(node, "name"), c->operands[0])) return command_node_show(c);
+    bool found;
+    if (strchr(c->operands[0], '/'))
+        return command_link_show(c);
+    int rc = is_listed(c, "/v1/nodes", "name", &found);
+    if (rc || found)
+        return rc ? rc : command_node_show(c);
+    rc = is_listed(c, "/v1/circuits", "id", &found);
+    if (rc || found)
+        return rc ? rc : command_circuit_show(c);
     return command_attachment_show(c);
 }
 

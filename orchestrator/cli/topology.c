@@ -1,22 +1,11 @@
-/* topology.c - topology show, apply. */
-#include "cli.h"
+/* topology.c - topology show, apply; switch fence. */
+#include "link.h"
 #include "table.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #define FILE_MAX (1u << 20)
-
-/* "4 GiB of n2 n3", "" when nothing dies.  The caller frees. */
-static char *loss_text(const json_t *loss)
-{
-    char size[UNITS_SIZE_MAX], *text = NULL;
-    CLEANUP(cleanup_free) char *nodes = joined(json_object_get(loss, "compute_nodes"), " ");
-    if (!json_array_size(json_object_get(loss, "attachments")) ||
-        asprintf(&text, "%s of %s", size_of(loss, "size_bytes", size), nodes ? nodes : "?") < 0)
-        return NULL;
-    return text;
-}
 
 static void print_switches(const struct cli *c, const json_t *switches)
 {
@@ -39,32 +28,6 @@ static void print_switches(const struct cli *c, const json_t *switches)
     table_print(t);
 }
 
-static void print_links(const struct cli *c, const json_t *links)
-{
-    static const struct table_column columns[] = {
-        { "A", TABLE_TEXT },       { "B", TABLE_TEXT },
-        { "STATE", TABLE_STATE },  { "LATENCY", TABLE_NUMBER },
-        { "GBPS", TABLE_NUMBER },  { "RESERVED", TABLE_NUMBER },
-        { "CIRCUIT", TABLE_TEXT }, { "LOST WITH IT", TABLE_TEXT },
-    };
-    CLEANUP(table_freep) struct table *t = table_new(columns, ARRAY_LEN(columns), c->colour);
-    const json_t *one;
-    size_t i;
-    json_array_foreach(links, i, one)
-    {
-        char latency[32], gbps[24], reserved[24], circuit[80];
-        bool in_danger = json_is_true(json_object_get(one, "in_danger"));
-        CLEANUP(cleanup_free) char *loss = loss_text(json_object_get(one, "blast_radius"));
-        snprintf(circuit, sizeof circuit, "%.60s%s", text_of(one, "circuit"), in_danger ? " in danger" : "");
-        snprintf(latency, sizeof latency, "%" PRIu64 " ns", number_of(one, "latency_ns"));
-        snprintf(gbps, sizeof gbps, "%" PRIu64, number_of(one, "gbps"));
-        snprintf(reserved, sizeof reserved, "%" PRIu64, number_of(one, "reserved_gbps"));
-        table_add(t, (const char *[]){ text_of(one, "a"), text_of(one, "b"), text_of(one, "state"), latency, gbps,
-                                       reserved, circuit, loss });
-    }
-    table_print(t);
-}
-
 int command_topology_show(struct cli *c)
 {
     CLEANUP(json_cleanup) json_t *topology = NULL;
@@ -76,7 +39,7 @@ int command_topology_show(struct cli *c)
         print_switches(c, switches);
         puts("");
     }
-    print_links(c, json_object_get(topology, "links"));
+    link_print_table(c, json_object_get(topology, "links"));
     return EXIT_DONE;
 }
 

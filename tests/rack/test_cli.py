@@ -92,6 +92,62 @@ class Commands(unittest.TestCase):
             self.rack.supervisor("start agent-b")
         eventually("it is attached after all", lambda: self.rack.live()[0]["state"] == "attached", 20)
 
+    def test_a_cable_is_taken_out_of_use_and_back_by_one_of_its_ports(self):
+        a = self.rack.attach("a", GIB)
+        [circuit] = self.json_of("circuit", "list")["items"]
+        port, peer = circuit["path"][0]
+        self.assertIn(f"{port} > {peer}", self.run_it("circuit", "show", circuit["id"]).stdout)
+        done = self.run_it("link", "down", peer)
+        self.assertIn(f"1 GiB of a over it (circuit {circuit['id']}) stays, in danger", done.stdout)
+        try:
+            link = self.json_of("link", "show", port, peer)
+            self.assertEqual((link["down"], link["state"], link["in_danger"]), (True, "down", True))
+            self.assertRegex(self.run_it("link", "list").stdout, r"down \(operator\) .* in danger")
+            self.assertRegex(self.run_it("circuit", "list").stdout, r"\n" + circuit["id"] + r" .* yes\n")
+            self.assertIn(f"{port} - {peer} is down", self.run_it("status", circuit["id"]).stdout)
+            self.assertEqual(self.rack.attachment(a["id"])["state"], "attached")  # nothing of it is touched
+        finally:
+            self.assertIn("in use again", self.run_it("link", "up", port, peer).stdout)
+        self.assertFalse(self.json_of("link", "show", port)["down"])
+        self.assertEqual({x["a"].split("/")[0] for x in self.json_of("link", "list", "--node", "a")["items"]} | {"a"}, {"a", "b"})
+        self.assertEqual(self.json_of("link", "list", "--node", "ocs1")["items"], [])
+
+    def test_a_node_keeps_what_it_is_told_to_keep_and_its_labels(self):
+        before = self.rack.node("b")
+        self.assertIn("head-room 4 GiB", self.run_it("node", "set", "b", "--headroom", "4GiB", "--label", "feed=x=y").stdout)
+        now = self.json_of("node", "show", "b")
+        self.assertEqual((now["headroom_bytes"], now["labels"]["feed"]), (4 * GIB, "x=y"))
+        self.assertEqual(before["lendable_bytes"] - now["lendable_bytes"], 4 * GIB)
+        self.rack.supervisor("restart agent-b")
+        eventually("it is back", lambda: self.rack.node("b")["boot_id"] and self.rack.node("b")["state"] == "ready")
+        was = before["labels"].get("feed")
+        back = ["--label", f"feed={was}"] if was else ["--unlabel", "feed"]
+        now = self.json_of("node", "set", "b", "--headroom", "0", *back)
+        self.assertEqual((now["headroom_bytes"], now["labels"]), (0, before["labels"]))
+
+    def test_who_this_is_and_a_code_for_a_browser(self):
+        self.assertRegex(self.run_it("session", "show").stdout, r"^admin \(admin\)")
+        code = self.run_it("session", "code").stdout.strip()
+        self.assertEqual(self.rack.api.call("POST", "/v1/sessions", {"code": code})["role"], "admin")
+
+    def test_retry_and_cancel_wait_as_attach_does(self):
+        a = self.rack.attach("a", GIB)
+        block = int(self.rack.attachment(a["id"])["physical_addr"], 16) // self.rack.node("a")["block_bytes"]
+        self.rack.ctl("block", "a", str(block), "ebusy")
+        try:
+            self.assertRegex(self.run_it("detach", a["id"], code=1).stdout, "^stuck")
+            self.assertRegex(self.run_it("attachment", "retry", a["id"], code=1).stdout, "^stuck")  # it waited for this end
+            self.assertEqual(self.run_it("attachment", "cancel", a["id"], "--no-wait").stdout.strip(), a["id"])
+            eventually("it is kept", lambda: self.rack.attachment(a["id"])["state"] == "attached")
+            self.assertRegex(self.run_it("detach", a["id"], code=1).stdout, "^stuck")
+            kept = self.run_it("attachment", "cancel", a["id"])
+            self.assertRegex(kept.stdout, "^attached")
+            self.assertRegex(self.run_it("detach", a["id"], code=1).stdout, "^stuck")
+        finally:
+            self.rack.ctl("block", "a", str(block), "ok")
+        self.assertRegex(self.run_it("attachment", "retry", a["id"]).stdout, "^detached")
+        self.run_it("attachment", "retry", a["id"], code=4)
+
     def test_formats_for_programs(self):
         self.rack.attach("a", GIB)
         rows = list(csv.DictReader(io.StringIO(self.run_it("node", "list", "-o", "csv").stdout)))
@@ -128,12 +184,14 @@ class Commands(unittest.TestCase):
     def test_completion_knows_commands_options_and_names(self):
         a = self.rack.attach("a", GIB)
         self.assertIn("attach", self.complete("att"))
-        self.assertEqual(self.complete("node", "s"), ["show"])
+        self.assertEqual(self.complete("node", "s"), ["show", "set"])
         self.assertEqual(self.complete("attach", ""), ["a", "b"])
         self.assertEqual(self.complete("attach", "a", ""), [])
         self.assertEqual(self.complete("detach", a["id"][:3]), [a["id"]])
         self.assertEqual(self.complete("attach", "--donor", "b"), ["b"])
         self.assertEqual(self.complete("attach", "--policy", "p"), ["packed"])
+        self.assertEqual(self.complete("link", "down", "b/afu0/"), ["b/afu0/0", "b/afu0/1"])
+        self.assertEqual(len(self.complete("circuit", "show", "")), 1)
         self.assertEqual(self.complete("-o", "js"), ["json", "jsonl"])
         self.assertIn("--anti-affinity", self.complete("place", "--an"))
         began = time.monotonic()
@@ -155,10 +213,15 @@ class Commands(unittest.TestCase):
         for code, words, said in (
             (2, ("frob",), "no command"), (2, ("node",), "needs one of these"), (2, ("attach", "a"), "needs NODE SIZE"),
             (2, ("attach", "a", "1G", "--frob"), "no option"), (2, ("attach", "a", "0"), "size_bytes"),
-            (2, ("attach", "a", "lots"), "is no size"), (2, ("attach", "a", "9999TiB"), "size_bytes"),
+            (2, ("attach", "a", "lots"), "is not a size"), (2, ("attach", "a", "9999TiB"), "size_bytes"),
             (1, ("attach", "a", "1G", "--donor", "a"), "a cannot lend to itself"),
             (2, ("attach", "a", "1G", "--wait", "--no-wait"), "contradict"),
-            (2, ("token", "create"), "--role"), (2, ("node", "fence", "a", "x"), "--yes"),
+            (2, ("node", "set", "a"), "--headroom"), (2, ("node", "set", "a", "--label", "x"), "NAME=VALUE"),
+            (2, ("node", "set", "a", "--label", "x="), "--unlabel"), (2, ("node", "set", "a", "--headroom", "8E"), "is not a size"),
+            (2, ("node", "set", "a", "--headroom", "9" * 30), "more than 2^63 - 1"),
+            (2, ("node", "set", "a", "--label", "ä=x"), "label"), (3, ("node", "set", "zz", "--headroom", "1"), "node list"),
+            (3, ("link", "show", "a"), "NODE/ADAPTER/PORT"), (3, ("link", "down", "a/afu0/0", "a/afu0/1"), "link list"),
+            (3, ("circuit", "show", "c99"), "no circuit c99"), (2, ("token", "create"), "--role"), (2, ("node", "fence", "a", "x"), "--yes"),
             (3, ("node", "show", "zz"), "node list"), (3, ("attach", "zz", "1G"), "node list"), (3, ("detach", "none"), "begins with"),
             (3, ("status", "nothing"), "begins with"), (1, ("attach", "a", "1TiB"), "insufficient_memory"),
             (1, ("topology", "apply", "/nonexistent"), "No such file")):
