@@ -127,7 +127,7 @@ static bool touch_first(const struct order *o, int pipe_fd)
     const struct platform *p = o->hp->o.platform;
     struct err e = { 0 };
     int node = p->ops->numa_node(p, o->adapter, o->first);
-    if (p->ops->touch(p, o->first * o->hp->block_bytes, node, &e) == 0)
+    if (p->ops->touch(p, o->first * o->hp->block_bytes, o->hp->block_bytes, node, &e) == 0)
         return tell(pipe_fd, TOLD_TOUCHED, 0, NULL);
     if (e.code == ERR_UNAVAILABLE)
         return tell(pipe_fd, TOLD_UNTOUCHED, 0, &e);

@@ -316,6 +316,26 @@ static PRINTF(5, 6) void add_finding(struct wire_observed *o, const char *code, 
     va_end(args);
 }
 
+/* Memory that is online though no touch was seen to reach it: its circuit may be `unverified`. */
+static void find_untouched(const struct node *n, struct wire_observed *o)
+{
+    char ids[120] = "";
+    size_t count = 0, len = 0;
+    for (size_t i = 0; i < n->n_segments; i++) {
+        const struct segment *s = &n->segments[i];
+        if (!s->label.id[0] || s->label.touched || s->counts.online == 0 || segments_job(n, s))
+            continue;
+        int more = snprintf(ids + len, sizeof ids - len, "%s%s", count++ ? ", " : "", s->label.id);
+        len = len + (size_t)more < sizeof ids ? len + (size_t)more : sizeof ids - 1;
+    }
+    if (count > 0)
+        add_finding(o, "untouched", WIRE_INFO,
+                    "nothing to do: other free memory of that NUMA node is used first; a circuit that nothing else "
+                    "verified stays unverified",
+                    "nothing shows that the memory of %zu attachment%s was reached when it came online: %s", count,
+                    count == 1 ? "" : "s", ids);
+}
+
 /* What was found at the last complete reading, and what is wrong just now. */
 static int see_findings(const struct node *n, struct wire_observed *o, struct err *e)
 {
@@ -343,6 +363,7 @@ static int see_findings(const struct node *n, struct wire_observed *o, struct er
                         "find the cause, then reset the adapter: its ports are suspect until then",
                         "adapter %s captured an error: 0x%" PRIx64, a->name, a->error_capture);
     }
+    find_untouched(n, o);
     return 0;
 }
 

@@ -1,19 +1,17 @@
 /* platform.c - see platform.h. */
 #include "platform.h"
 
+#include "touch.h"
 #include "units.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/mempolicy.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -21,8 +19,6 @@
 #define EVICT_FALLBACK_BYTES (16 * MIB) /* last-level cache per core, where the kernel does not say */
 #define EVICT_FACTOR 4
 #define CACHE_LINE 128
-#define NEW_NODE_MS 1000
-#define NEW_NODE_STEP_MS 5
 
 /* ---- linux --------------------------------------------------------------------------------------------------------
  */
@@ -47,40 +43,11 @@ static int linux_numa_node(const struct platform *p, unsigned adapter, uint64_t 
     return node;
 }
 
-/* A node whose first memory came just now is in a process's set of nodes only after the kernel's worker was there:
- * until then EINVAL. */
-static int bind_page(char *page, size_t size, const unsigned long *mask)
+static int linux_touch(const struct platform *p UNUSED, uint64_t addr, uint64_t size_bytes, int numa_node,
+                       struct err *e)
 {
-    int64_t until_ms = time_monotonic_ms() + NEW_NODE_MS;
-    int rc;
-    while ((rc = (int)syscall(SYS_mbind, page, size, MPOL_BIND, mask, 1025UL, MPOL_MF_STRICT)) < 0 && errno == EINVAL &&
-           time_monotonic_ms() < until_ms)
-        poll(NULL, 0, NEW_NODE_STEP_MS);
-    return rc;
-}
-
-static int linux_touch(const struct platform *p, uint64_t addr, int numa_node, struct err *e)
-{
-    (void)p;
-    (void)addr;
-    if (numa_node < 0)
-        return err_set(e, ERR_UNAVAILABLE, "the block has no NUMA node of its own");
-    size_t size = (size_t)sysconf(_SC_PAGESIZE);
-    unsigned long mask[1024 / (8 * sizeof(unsigned long))] = { 0 };
-    mask[(unsigned)numa_node / (8 * sizeof mask[0])] = 1UL << ((unsigned)numa_node % (8 * sizeof mask[0]));
-    char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (page == MAP_FAILED)
-        return err_errno(e, ERR_IO, "cannot map a page");
-    int rc = 0;
-    if (bind_page(page, size, mask) < 0)
-        rc = err_errno(e, ERR_UNAVAILABLE, "cannot bind a page to node %d", numa_node);
-    else {
-        *(volatile uint64_t *)(void *)page = UINT64_C(0x6d656d6c616e6531);
-        if (*(volatile uint64_t *)(void *)page != UINT64_C(0x6d656d6c616e6531))
-            rc = err_set(e, ERR_HARDWARE, "a page on node %d does not keep what was written", numa_node);
-    }
-    munmap(page, size);
-    return rc;
+    const struct touch_range block = { addr, size_bytes, numa_node };
+    return touch_range(&block, NULL, NULL, e);
 }
 
 struct eviction {
@@ -165,9 +132,9 @@ static const struct platform_ops linux_ops = { "linux", linux_touch, linux_quies
 
 /* ---- emulated -----------------------------------------------------------------------------------------------------
  */
-static int emulated_touch(const struct platform *p, uint64_t addr, int numa_node, struct err *e)
+static int emulated_touch(const struct platform *p, uint64_t addr, uint64_t size_bytes UNUSED, int numa_node UNUSED,
+                          struct err *e)
 {
-    (void)numa_node;
     char text[UNITS_ADDR_MAX + 1];
     snprintf(text, sizeof text, "0x%" PRIx64 "\n", addr);
     return sysfs_write(&p->emulator, "touch", text, e);

@@ -1,8 +1,8 @@
 /* platform.h - what differs between machines when memory comes and goes: how a block is touched, how caches are
  * emptied, which NUMA node the memory of an adapter is on.  Chosen at run time by the configuration's `platform`.
  *
- * `linux`: a page is bound to the block's node and touched; on POWER a child evicts the caches (hardware.md: the lines
- * of an offlined block are not flushed).  `emulated`: the emulator's files `touch` and `quiesce`. */
+ * `linux`: a page that lies in the block is touched (touch.h); on POWER a child evicts the caches (hardware.md: the
+ * lines of an offlined block are not flushed).  `emulated`: the emulator's files `touch` and `quiesce`. */
 #ifndef MEMLANE_AGENT_PLATFORM_H
 #define MEMLANE_AGENT_PLATFORM_H
 
@@ -14,8 +14,8 @@ struct platform;
 struct platform_ops {
     const char *name; /* as in the configuration */
     /* One store and load in the block at 'addr'.  Runs in the hot-plug child: it may not come back, or kill its
-     * process. ERR_UNAVAILABLE: no node can be named, the touch is left out. */
-    int (*touch)(const struct platform *p, uint64_t addr, int numa_node, struct err *e);
+     * process. ERR_UNAVAILABLE: no page of the block could be had, nothing was touched. */
+    int (*touch)(const struct platform *p, uint64_t addr, uint64_t size_bytes, int numa_node, struct err *e);
     /* After the last block of a range went offline: no write-back of it is under way when this returns. */
     int (*quiesce)(const struct platform *p, struct children *children, const char *adapter, struct err *e);
     /* The node of the memory block, -1 when it cannot be said; 'adapter' counts the compute adapters of this machine.

@@ -45,7 +45,7 @@ static int usage(FILE *f, int status)
         f,
         "usage: memlane-emulator run --rack FILE --dir DIR [--resume] [--agent-url URL] [--join-token-file FILE]\n"
         "           [--lender-program PATH] [--ocxl-library PATH] [--lender-backing sparse|locked] [--settle-ms N]\n"
-        "           [--vm NODE,qmp=SOCKET[,window=FILE][,memory=FILE@ADDR][,numa=N][,counted=no]]...\n"
+        "           [--vm NODE,qmp=SOCKET[,window=FILE][,memory=FILE@ADDR][,numa=N][,counted=new]]...\n"
         "           [--link-port PORT] [--own-lenders NODE[,NODE...]]\n"
         "           [--log-level error|warn|info|debug]\n"
         "       memlane-emulator ctl --dir DIR COMMAND...\n"

@@ -60,3 +60,14 @@ void traffic_look(pid_t pid, struct traffic_file *files, unsigned n)
         begin_anew(pid);
     }
 }
+
+uint64_t traffic_pages(int fd, uint64_t start)
+{
+    uint64_t sum = 0;
+    off_t hole = (off_t)start;
+
+    for (off_t data; (data = lseek(fd, hole, SEEK_DATA)) >= 0; sum += (uint64_t)(hole - data))
+        if ((hole = lseek(fd, data, SEEK_HOLE)) < 0)
+            return 0;
+    return sum;
+}

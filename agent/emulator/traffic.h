@@ -18,5 +18,8 @@ struct traffic_file {
 
 /* Fills in 'bytes' of each file, and begins a new count for all of the process.  They are 0 when nobody can tell. */
 void traffic_look(pid_t pid, struct traffic_file *files, unsigned n);
+/* Where one mapping is more than the window: how many bytes of the file, from 'start' on, have pages.  A page that the
+ * machine uses for the first time is one more.  0 when nobody can tell. */
+uint64_t traffic_pages(int fd, uint64_t start);
 
 #endif

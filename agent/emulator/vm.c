@@ -9,6 +9,7 @@
 #include "traffic.h"
 #include "units.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,12 +48,14 @@ struct vm {
     struct loop_timer tick;
     struct vm *next;
     char qmp_path[108];
-    bool has_window, wrong, uncounted;
+    bool has_window, wrong, counts_new;
     bool known;     /* which DIMMs the machine has: asked for when it comes up */
     bool resetting; /* the machine goes on by itself */
     unsigned n_ticks;
     struct stat window;
     uint64_t window_start; /* where in the file it begins */
+    int window_fd;         /* -1: none */
+    uint64_t window_pages; /* bytes that had pages at the last look */
     unsigned numa_node, n_serials;
     struct dimm dimms[DIMMS_MAX];
 };
@@ -306,6 +309,16 @@ static void tick(struct loop_timer *t)
 }
 
 /* ---- counters ---- */
+/* What was given back meanwhile is not told from what came. */
+static void count_new_pages(struct vm *vm, struct box_adapter *compute)
+{
+    uint64_t now = traffic_pages(vm->window_fd, vm->window_start);
+
+    if (now > vm->window_pages)
+        fabric_load(compute, (now - vm->window_pages) / ADAPTER_LINE_BYTES);
+    vm->window_pages = now;
+}
+
 void vm_count(struct box_adapter *compute)
 {
     struct vm *vm = compute->node->vm;
@@ -321,7 +334,11 @@ void vm_count(struct box_adapter *compute)
             adapters[n] = d->compute;
             files[n++] = (struct traffic_file){ st.st_dev, st.st_ino, .end = (uint64_t)st.st_size };
         }
-    if (n == 0 || vm->uncounted)
+    if (vm->counts_new) {
+        count_new_pages(vm, compute);
+        return;
+    }
+    if (n == 0)
         return;
     traffic_look(qmp_pid(vm->qmp), files, n);
     for (unsigned i = 0; i < n; i++)
@@ -461,7 +478,9 @@ static int set_option(struct vm *vm, const char *key, char *value, struct err *e
 
         if (at && units_parse_addr(at + 1, &vm->window_start, e) == 0)
             *at = '\0';
-        if (stat(value, &vm->window) < 0)
+        cleanup_close(&vm->window_fd);
+        vm->window_fd = open(value, O_RDONLY | O_CLOEXEC);
+        if (vm->window_fd < 0 || fstat(vm->window_fd, &vm->window) < 0)
             return err_errno(e, ERR_IO, "%s", value);
         vm->has_window = true;
         return 0;
@@ -470,8 +489,9 @@ static int set_option(struct vm *vm, const char *key, char *value, struct err *e
         vm->numa_node = (unsigned)n;
         return 0;
     }
-    if (strcmp(key, "counted") == 0 && strcmp(value, "no") == 0) {
-        vm->uncounted = true;
+    if (strcmp(key, "counted") == 0 && strcmp(value, "new") == 0 && vm->has_window) {
+        vm->counts_new = true;
+        vm->window_pages = traffic_pages(vm->window_fd, vm->window_start);
         return 0;
     }
     if (strcmp(key, "memory") == 0) {
@@ -500,6 +520,7 @@ int vm_add(struct emulator *em, const char *text, struct err *e)
     char *word = strtok_r(copy, ",", &save);
     vm->em = em;
     vm->numa_node = 1;
+    vm->window_fd = -1;
     vm->tick.fire = tick;
     vm->node = word ? box_node_find(em->box, word) : NULL;
     if (!vm->node || vm->node->vm)
@@ -532,6 +553,7 @@ void vms_free(struct emulator *em)
         vm->node->vm = NULL;
         loop_cancel(em->loop, &vm->tick);
         qmp_free(vm->qmp);
+        cleanup_close(&vm->window_fd);
         free(vm);
     }
     em->vms = NULL;

@@ -16,9 +16,9 @@
 
 struct vm;
 
-/* 'text': NODE,qmp=SOCKET[,window=FILE[@0xOFFSET]][,memory=FILE@ADDR][,numa=N][,counted=no] (numa: of the DIMMs, 1;
- * counted=no: the window's file is also the machine's own memory (powernv9), so that what it touches there says
- * nothing).  Call before the loop runs. */
+/* 'text': NODE,qmp=SOCKET[,window=FILE[@0xOFFSET]][,memory=FILE@ADDR][,numa=N][,counted=new] (numa: of the DIMMs, 1;
+ * counted=new: the window's file is also the machine's own memory (powernv9), so only the pages that appear behind
+ * OFFSET are traffic).  Call before the loop runs. */
 MUST_CHECK int vm_add(struct emulator *em, const char *text, struct err *e);
 void vms_free(struct emulator *em);
 

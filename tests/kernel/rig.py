@@ -48,6 +48,7 @@ X86 = Platform("x86", "amd64", 128 * MIB, 512 * MIB, 4 * GIB, 6 * GIB)
 LINKS = [{"a": "m/afu0/0", "b": "d/afu1/0", "latency_ns": 20, "gbps": 100}]
 
 
+TOUCHED = (0x6d656d6c616e6531).to_bytes(8, "little")  # what a touch writes (touch.c)
 UP = []  # rigs that are up
 
 
@@ -76,7 +77,7 @@ class Rig:
             if self.platform is not X86:
                 self.arena = self.make_arena(stack)
                 place = f"{self.arena}@{self.platform.file_offset:#x}"
-                vm += f",window={place}" + (",counted=no" if self.platform is POWERNV else "")
+                vm += f",window={place}" + (",counted=new" if self.platform is POWERNV else "")
                 options = ["--arena", f"d={place}"]
             rack_file = machines.rack_file(self.dir / "rack.json", self.platform.nodes(), LINKS)
             self.rack = stack.enter_context(Rack(str(rack_file), ["--vm", vm, *options, *self.rack_options], check_trace=False))
@@ -130,9 +131,27 @@ class Rig:
 
     # ---- the donor's memory, seen from outside
 
+    def donor_place(self, a):
+        """(file, offset) of the donor's buffer."""
+        return (self.arena, self.platform.file_offset + a["offset_bytes"]) if self.arena else (self.rack.buffer_file(a), 0)
+
+    def was_touched(self, a):
+        """Whether the agent's mark is in the donor's buffer; makes no page there.  Where borrowed memory has no NUMA node of its own, any
+        program takes the page afterwards, and the mark is gone: then, whether there is anything."""
+        path, at = self.donor_place(a)
+        end = at + a["size_bytes"]
+        with open(path, "rb") as file:
+            with contextlib.suppress(OSError):  # behind the last page
+                while (at := os.lseek(file.fileno(), at, os.SEEK_DATA)) < end:
+                    hole = min(os.lseek(file.fileno(), at, os.SEEK_HOLE), end)
+                    if self.platform is POWERNV or TOUCHED in os.pread(file.fileno(), hole - at, at):
+                        return True
+                    at = hole
+        return False
+
     @contextlib.contextmanager
     def donor_memory(self, a):
         """The donor's buffer of an attachment, mapped; what is at 0 is what the machine has at physical_addr."""
-        path, offset = (self.arena, self.platform.file_offset + a["offset_bytes"]) if self.arena else (self.rack.buffer_file(a), 0)
+        path, offset = self.donor_place(a)
         with open(path, "r+b") as file, mmap.mmap(file.fileno(), a["size_bytes"], offset=offset) as memory:
             yield memory

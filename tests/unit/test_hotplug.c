@@ -92,10 +92,11 @@ static int fake_offline(const struct sysfs *fs, uint64_t block, struct err *e)
 
 static const struct block_ops fake_blocks = { fake_read, fake_online, fake_offline };
 
-static int fake_touch(const struct platform *p, uint64_t addr, int numa_node, struct err *e)
+static int fake_touch(const struct platform *p, uint64_t addr, uint64_t size_bytes, int numa_node, struct err *e)
 {
     (void)p;
     (void)numa_node;
+    ck_assert_uint_eq(size_bytes, BLOCK);
     ck_assert_uint_eq(addr, FIRST * BLOCK);
     kernel->touches++;
     for (unsigned i = 0; i < BLOCKS; i++)
