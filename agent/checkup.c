@@ -36,6 +36,7 @@ struct page {
     bool ocxl_emulated;
     struct inventory_borrowed borrowed;
     unsigned n_online[WIRE_MAX_ADAPTERS]; /* blocks in a compute adapter's window */
+    bool not_movable[WIRE_MAX_ADAPTERS];  /* one of them at least */
     uint64_t huge_page_bytes;             /* memory is lent in these; 0: in small pages */
     uint64_t huge_bytes, huge_free_bytes;
     unsigned n_findings, n_errors, n_warnings;
@@ -103,12 +104,13 @@ struct window { /* being searched for blocks */
     unsigned adapter, compute_index;
 };
 
-static void count_online(void *arg, uint64_t addr)
+static void count_online(void *arg, uint64_t addr, bool movable)
 {
     struct window *w = arg;
     struct page *p = w->page;
     int node = w->platform->ops->numa_node(w->platform, w->compute_index, addr / p->block_bytes);
     p->n_online[w->adapter]++;
+    p->not_movable[w->adapter] |= !movable;
     if (node >= 0 && node < INVENTORY_NODES_MAX)
         p->borrowed.bytes[node] += p->block_bytes;
 }
@@ -186,6 +188,7 @@ static int read_page(struct page *p, struct err *e)
         .ocxl_error = p->ocxl_error[0] ? p->ocxl_error : NULL,
         .ocxl_emulated = p->ocxl_emulated,
         .borrowed = &p->borrowed,
+        .not_movable = p->not_movable,
     };
     p->n_findings = findings_read(&from, p->findings);
     count_findings(p);

@@ -131,6 +131,20 @@ static void check_policy(struct findings *f)
             "after the next boot the kernel onlines new memory blocks by itself (memhp_default_state=%.31s)", boot);
 }
 
+/* What is borrowed is online in zone Movable, or not at all. */
+static void check_windows(struct findings *f)
+{
+    const struct agent_config *c = f->from->config;
+    for (unsigned i = 0; f->from->not_movable && i < c->n_adapters; i++)
+        if (f->from->not_movable[i])
+            add(f, "window_not_movable", WIRE_ERROR,
+                "if it is this server's own memory, correct window_addr and window_bytes; if it is borrowed, detach "
+                "it, "
+                "and let the kernel online nothing by itself",
+                "memory blocks in the window of %s are online in a zone other than Movable: they may never come back",
+                c->adapters[i].wire.name);
+}
+
 static void check_kernel_options(struct findings *f)
 {
     const struct kernel_facts *k = f->from->kernel;
@@ -181,6 +195,7 @@ static void check_blocks(struct findings *f)
             "memory blocks are large here: %s", units_format_size(size, text));
     check_probe(f);
     check_writable(f);
+    check_windows(f);
     check_policy(f);
     check_kernel_options(f);
 }

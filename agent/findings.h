@@ -22,6 +22,7 @@ struct findings_source { /* all borrowed */
     const char *ocxl_error;                    /* why libocxl could not be loaded; NULL: it is */
     bool ocxl_emulated;                        /* it is an emulator's drop-in */
     const struct inventory_borrowed *borrowed; /* NULL: nothing */
+    const bool *not_movable; /* by adapter: blocks in its window are online outside zone Movable; NULL: none */
 };
 
 /* Fills at most WIRE_MAX_FINDINGS; answers how many. */

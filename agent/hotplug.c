@@ -303,7 +303,7 @@ int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, 
             continue;
         rc = hp->o.blocks->read(hp->o.sys, block, &state, &movable, e);
         if (rc == 0 && state == BLOCK_ONLINE)
-            found(arg, block * hp->block_bytes);
+            found(arg, block * hp->block_bytes, movable);
     }
     closedir(dir);
     return rc;

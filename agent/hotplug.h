@@ -63,7 +63,7 @@ MUST_CHECK bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress 
 /* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order; those that 'known' answers
  * true for are not even read. */
 typedef bool hotplug_known(void *arg, uint64_t addr);
-typedef void hotplug_found(void *arg, uint64_t addr);
+typedef void hotplug_found(void *arg, uint64_t addr, bool movable);
 MUST_CHECK int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found,
                             void *arg, struct err *e);
 

@@ -4,9 +4,11 @@
 #include "findings.h"
 #include "log.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SWITCH_TIMEOUT_MS 5000
 
@@ -84,6 +86,52 @@ static int init_kernel(struct node *n, struct err *e)
     return 0;
 }
 
+struct foreign { /* blocks that are online in a window before anything was borrowed */
+    uint64_t first_addr;
+    unsigned count;
+};
+
+static void on_foreign(void *arg, uint64_t addr, bool movable)
+{
+    struct foreign *f = arg;
+    if (movable)
+        return; /* may come and go */
+    if (f->count++ == 0 || addr < f->first_addr)
+        f->first_addr = addr;
+}
+
+static bool nothing_is_known(void *arg UNUSED, uint64_t addr UNUSED)
+{
+    return false;
+}
+
+/* Before the first agent of a boot ran, nothing is borrowed: memory that is online in a window, for good, is the
+ * server's own, and the window is wrong. */
+static int check_windows(struct node *n, struct err *e)
+{
+    const struct agent_config *c = n->config;
+    char path[CONFIG_PATH + 8];
+    snprintf(path, sizeof path, "%s/labels", c->run_dir);
+    if (!n->hotplug || strcmp(c->platform, "emulated") == 0 || access(path, F_OK) == 0)
+        return 0;
+    for (unsigned i = 0; i < c->n_adapters; i++) {
+        const struct wire_adapter *w = &c->adapters[i].wire;
+        struct foreign f = { 0 };
+        if (w->role != WIRE_COMPUTE)
+            continue;
+        uint64_t block = hotplug_block_bytes(n->hotplug), start = w->window_addr / block * block;
+        uint64_t bytes = w->window_addr - start + w->window_bytes; /* with the blocks that it only has a part of */
+        struct range window = { start, (bytes + block - 1) / block * block };
+        if (hotplug_scan(n->hotplug, window, nothing_is_known, on_foreign, &f, e) < 0)
+            return -1;
+        if (f.count > 0)
+            return err_set(e, ERR_CONFLICT,
+                           "the window of %s covers this server's own memory: %u block%s, the first one at 0x%" PRIx64,
+                           w->name, f.count, f.count == 1 ? "" : "s", f.first_addr);
+    }
+    return 0;
+}
+
 int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct err *e)
 {
     memset(n, 0, sizeof *n);
@@ -91,7 +139,7 @@ int node_init(struct node *n, const struct agent_config *c, int lock_fd, struct 
     n->sys.root_fd = n->proc.root_fd = n->platform.emulator.root_fd = -1;
     children_init(&n->children);
     n->children.keep[0] = lock_fd;
-    if (init_kernel(n, e) < 0 || init_parts(n, e) < 0)
+    if (init_kernel(n, e) < 0 || check_windows(n, e) < 0 || init_parts(n, e) < 0)
         return -1;
     kernel_facts_read(&n->kernel, &n->sys, &n->proc, c->boot_dir);
     node_check(n);
@@ -123,7 +171,11 @@ bool node_emulated_adapters(const struct node *n)
 void node_check(struct node *n)
 {
     struct inventory_borrowed borrowed;
+    bool not_movable[WIRE_MAX_ADAPTERS] = { false };
     node_borrowed(n, &borrowed);
+    for (size_t i = 0; i < n->n_segments; i++)
+        not_movable[n->segments[i].adapter] |=
+            n->segments[i].counts.online > 0 && !n->segments[i].counts.movable && !segments_job(n, &n->segments[i]);
     kernel_facts_refresh(&n->kernel, &n->sys);
     const struct findings_source from = {
         .config = n->config,
@@ -133,6 +185,7 @@ void node_check(struct node *n)
         .ocxl_error = n->ocxl_loaded ? NULL : n->ocxl_error,
         .ocxl_emulated = n->ocxl_loaded && n->ocxl.emulated,
         .borrowed = &borrowed,
+        .not_movable = not_movable,
     };
     n->n_findings = findings_read(&from, n->findings);
 }

@@ -177,7 +177,7 @@ static bool covered(void *arg, uint64_t addr)
     return false;
 }
 
-static void on_block(void *arg, uint64_t addr)
+static void on_block(void *arg, uint64_t addr, bool movable UNUSED)
 {
     struct scan *s = arg;
     if (s->n_addrs == s->room) {

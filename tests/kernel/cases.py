@@ -303,6 +303,15 @@ class Borrowing(Basics):
         self.addCleanup(self.machine.run, "echo offline >/sys/devices/system/memory/auto_online_blocks")
         self.assertIn("auto_online_policy", self.machine.try_run("memlane-agent --check --config /machine/agent.conf")[1])
 
+    def test_a_window_over_the_machines_own_memory_is_refused(self):
+        wrong = ("mkdir -p /run/w; sed -e 's/^window_addr=.*/window_addr=0x10000000/' -e 's/^window_bytes=.*/window_bytes=0x10000000/' "
+                 "-e 's,^run_dir=.*,run_dir=/run/w\\nstate_dir=/run/w,' /machine/agent.conf >/run/w/agent.conf; ")
+        code, said = self.machine.try_run(f"{wrong} memlane-agent --config /run/w/agent.conf")
+        self.assertEqual(code, 1, said)
+        self.assertIn("the window of afu0 covers this server's own memory", said)
+        if self.block <= 256 * MIB:  # else it is within a block
+            self.assertIn("window_not_movable", self.machine.try_run("memlane-agent --check --config /run/w/agent.conf")[1])
+
     def test_zz_a_reboot_with_borrowed_memory_loses_it_and_is_cleaned_up(self):
         a = self.attach()
         self.machine.reboot()

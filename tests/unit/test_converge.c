@@ -192,6 +192,64 @@ START_TEST(idle_sections_are_parked_before_a_channel_leaves_reset)
 }
 END_TEST
 
+static bool observed_finding(const char *code)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    bool found = false;
+    ck_assert_int_eq(observe(&node, OBSERVE_ALL, &o, &e), 0);
+    for (size_t i = 0; i < o.n_findings; i++)
+        found |= strcmp(o.findings[i].code, code) == 0;
+    wire_observed_done(&o);
+    return found;
+}
+
+/* This adapter counts nothing, so no touch is seen. */
+START_TEST(memory_that_no_touch_was_seen_to_reach_is_told)
+{
+    ck_assert(!observed_finding("untouched"));
+    attach();
+    ck_assert(observed_finding("untouched"));
+    node.segments[0].label.touched = true;
+    ck_assert(!observed_finding("untouched"));
+}
+END_TEST
+
+static void put_block(const char *zones)
+{
+    char path[96];
+    snprintf(path, sizeof path, "devices/system/memory/memory%llu/state", (unsigned long long)FIRST + 3);
+    fixture_put(path, "online\n");
+    snprintf(path, sizeof path, "devices/system/memory/memory%llu/valid_zones", (unsigned long long)FIRST + 3);
+    fixture_put(path, zones);
+}
+
+START_TEST(a_window_over_the_servers_own_memory_is_refused_before_anything_is_borrowed)
+{
+    struct err e = { 0 };
+    char labels[96];
+    snprintf(labels, sizeof labels, "%s/labels", fixture_dir);
+    node_done(&node);
+    ck_assert_int_eq(rmdir(labels), 0);
+    ck_assert_int_eq(agent_config_set(&config, "platform", "linux", &e), 0);
+    put_block("Normal\n");
+    for (int again = 0; again < 2; again++) { /* whoever is refused leaves nothing that lets the next one pass */
+        ck_assert_int_eq(node_init(&node, &config, -1, &e), -1);
+        ck_assert_int_eq(e.code, ERR_CONFLICT);
+        ck_assert_ptr_nonnull(
+            strstr(e.detail, "window of afu0 covers this server's own memory: 1 block, the first one"));
+        node_done(&node);
+    }
+    put_block("Movable\n");
+    ck_assert_int_eq(node_init(&node, &config, -1, &e), 0);
+    node_done(&node);
+    put_block("Normal\n"); /* while an agent of this boot ran: it may be borrowed, and is told */
+    ck_assert_int_eq(node_init(&node, &config, -1, &e), 0);
+    node_discover(&node);
+    ck_assert(observed_finding("window_not_movable"));
+}
+END_TEST
+
 START_TEST(attach_brings_blocks_online_and_reports_them)
 {
     struct wire_observed o;
@@ -552,6 +610,8 @@ int main(void)
     tcase_add_test(t, absence_is_no_order);
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
     tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);
+    tcase_add_test(t, memory_that_no_touch_was_seen_to_reach_is_told);
+    tcase_add_test(t, a_window_over_the_servers_own_memory_is_refused_before_anything_is_borrowed);
     tcase_add_test(t, orders_that_make_no_sense_are_refused);
     tcase_add_test(t, heartbeat_reads_little_and_foreign_changes_are_seen_by_a_complete_reading);
     tcase_add_test(t, netid_says_which_ports_a_section_uses);

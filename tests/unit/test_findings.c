@@ -15,6 +15,7 @@ static struct wire_finding found[WIRE_MAX_FINDINGS];
 static unsigned n_found;
 static bool ocxl_emulated;
 static struct inventory_borrowed borrowed;
+static bool not_movable[WIRE_MAX_ADAPTERS];
 
 static void set(const char *key, const char *value)
 {
@@ -71,6 +72,7 @@ static void look(const char *ocxl_error)
         .ocxl_error = ocxl_error,
         .ocxl_emulated = ocxl_emulated,
         .borrowed = &borrowed,
+        .not_movable = not_movable,
     };
     n_found = findings_read(&from, found);
 }
@@ -200,6 +202,19 @@ START_TEST(borrowed_memory_is_not_lent_on)
     set("lender_numa_nodes", "2");
     look(NULL);
     ck_assert(!find("borrowed_on_lending_node"));
+}
+END_TEST
+
+START_TEST(memory_of_another_zone_in_a_window_is_an_error)
+{
+    add_adapter("afu0", WIRE_COMPUTE);
+    add_adapter("afu1", WIRE_COMPUTE);
+    look(NULL);
+    ck_assert(!find("window_not_movable"));
+    not_movable[1] = true;
+    look(NULL);
+    ck_assert(is("window_not_movable", WIRE_ERROR));
+    ck_assert_ptr_nonnull(strstr(find("window_not_movable")->detail, "window of afu1 "));
 }
 END_TEST
 
@@ -394,6 +409,7 @@ int main(void)
     tcase_add_test(t, adapters_and_library_are_looked_for);
     tcase_add_test(t, a_lenders_memory_has_to_be_memory);
     tcase_add_test(t, borrowed_memory_is_not_lent_on);
+    tcase_add_test(t, memory_of_another_zone_in_a_window_is_an_error);
     tcase_add_test(t, emulated_adapters_under_a_real_kernel_are_marked);
     tcase_add_test(t, sparse_memory_of_a_real_node_is_an_error);
     tcase_add_test(t, large_blocks_and_a_missing_probe_are_told);
