@@ -90,6 +90,7 @@ class FaultRack(Rack):
         self.block = plan["nodes"][0]["block_bytes"]
         self.acknowledged = {}  # id -> node, size: what POST answered with a 2xx
         self.filled = {}        # id -> attachment whose pages hold a pattern
+        self.written = set()    # ids whose pages were written at some time
         self.reader = None
 
     def environment(self):
@@ -177,6 +178,9 @@ class FaultRack(Rack):
 
     def fill(self, a):
         path = eventually(f"the segment of {a['id']}", lambda: self.segment_file(a).exists() and self.segment_file(a))
+        if a["id"] not in self.written:
+            assert not (bad := patterns.not_zero(path, self.block)), f"3: {a['id']} is fresh, and not zero at {bad[:4]}"
+        self.written.add(a["id"])
         patterns.fill(path, a["id"], self.block)
         self.filled[a["id"]] = a
 
@@ -189,13 +193,15 @@ class FaultRack(Rack):
 
     # ---- machines
 
-    def reboot(self, node):
-        """Power off and on: another boot id, adapters reset, its processes and its memory gone."""
-        boot = self.node(node)["boot_id"]
-        self.ctl("power", node, "off")
-        self.ctl("power", node, "on")
-        eventually(f"{node} is back in another boot",
-                   lambda: self.node(node)["boot_id"] != boot and self.node(node)["state"] == "ready", SECONDS)
+    def reboot(self, *nodes):
+        """Power off and on, all at once: another boot id, adapters reset, its processes and its memory gone."""
+        boots = {node: self.node(node)["boot_id"] for node in nodes}
+        for how in ("off", "on"):
+            for node in nodes:
+                self.ctl("power", node, how)
+        for node in nodes:
+            eventually(f"{node} is back in another boot",
+                       lambda: self.node(node)["boot_id"] != boots[node] and self.node(node)["state"] == "ready", SECONDS)
 
     # ---- the end of a round
 

@@ -1,8 +1,9 @@
-"""F21: a node of an attachment reboots (another boot id) in each state of it.  What is lost is lost, the rest is not touched."""
+"""F21: a node of an attachment (borrower, donor, both at once, the switch's manager) reboots, with another boot id, in each state of
+it.  What is lost is lost, the rest is not touched."""
 import time
 import unittest
 
-from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, record, star, trying
+from faultrack import GIB, MODE, SECONDS, FaultRack, count, dice, eventually, record, star, trying
 
 # Where the attachment stands: the agent that waits there, its point, and whether it is on the way back.
 PENDING = (("agent-n2", "lend.before"), ("agent-n2", "lend.after"), ("agent-mgmt", "join.after"), ("agent-n1", "up.after"),
@@ -109,22 +110,65 @@ class Reboots(unittest.TestCase):
         self.assertIn(a["circuit"], [c["id"] for c in self.rack.api.items("/v1/circuits")])
         self.assertEqual(self.rack.attachment(a["id"])["state"], "lost")
 
-    def run_reboots(self, name, act):
-        began, random = time.monotonic(), dice(name)
-        states = STATES * (count(20, 200) // len(STATES) + 1)
-        random.shuffle(states)
-        for state, point in states[:max(1, count(20, 200) // 2)]:
+    def reboot_both(self, state, point):
+        made = self.bring_to(state, point)
+        self.rack.filled.pop(made, None)
+        self.rack.reboot("n1", "n2")
+        self.go_on(point)
+        a = self.ended(made)
+        if state == "attached":
+            self.assertEqual(a["state"], "lost", a["reason"])
+        self.assertFalse(self.rack.buffer_file(a).exists())
+
+    def reboot_manager(self, state, point):
+        """Cross-connects survive it: nothing is lost, what waits for the switch goes on afterwards."""
+        made = self.bring_to(state, point)
+        self.rack.reboot("mgmt")
+        if state == "attached":
+            self.assertEqual(self.rack.attachment(made)["state"], "attached")
+            self.rack.judge()
+        self.go_on(point)
+        a = self.ended(made)
+        self.assertEqual(a["state"], "detached", a["reason"])
+        self.rack.filled.pop(made, None)
+
+    def reboot_again(self, _state, _point):
+        """In quarantine the donor reboots a second time, and nothing changes; the borrower's reboot ends it."""
+        made = self.bring_to("attached", None)
+        self.rack.filled.pop(made, None)
+        self.rack.reboot("n2")
+        a = eventually("it is lost", lambda: self.settled_or_lost(made))
+        self.quarantined(a)
+        self.rack.reboot("n2")
+        self.quarantined(self.rack.attachment(made))
+        self.rack.reboot("n1")
+        self.assertEqual(self.ended(made)["state"], "lost")
+
+    def run_reboots(self, name, act, states):
+        began = time.monotonic()
+        if MODE == "tenth":
+            states = dice(name).sample(states, min(2, len(states)))
+        for state, point in states * count(1, 5):
             with trying(f"{name} while {state} {point or ''}"):
                 act(state, point)
                 self.rack.judge()
                 self.assertEqual(self.rack.attachment(self.kept["id"])["state"], "attached")
-        record("F21", max(1, count(20, 200) // 2), began)
+        record("F21", len(states) * count(1, 5), began)
 
     def test_f21_of_the_borrower(self):
-        self.run_reboots("F21 of the borrower", self.reboot_borrower)
+        self.run_reboots("F21 of the borrower", self.reboot_borrower, STATES)
 
     def test_f21_of_the_donor(self):
-        self.run_reboots("F21 of the donor", self.reboot_donor)
+        self.run_reboots("F21 of the donor", self.reboot_donor, STATES)
+
+    def test_f21_of_both(self):
+        self.run_reboots("F21 of both", self.reboot_both, STATES)
+
+    def test_f21_of_the_manager(self):
+        self.run_reboots("F21 of the manager", self.reboot_manager, STATES)
+
+    def test_f21_in_quarantine(self):
+        self.run_reboots("F21 in quarantine", self.reboot_again, [("lost", None)])
 
 
 if __name__ == "__main__":
