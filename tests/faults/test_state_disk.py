@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import shutil
 import sqlite3
 import struct
 import sys
@@ -254,9 +255,24 @@ class FailingDisk(unittest.TestCase):
         record("F11", cases, began)
 
 
+class Restarted(Memlaned):
+    """On copies of a database and its log."""
+
+    def __init__(self, database, token):
+        self.files, self.token = [p for p in (database, pathlib.Path(f"{database}-wal")) if p.exists()], token
+        super().__init__()
+
+    def start(self):
+        for file in self.files:
+            shutil.copy(file, self.dir / file.name.replace(self.files[0].name, "rack.db"))
+        (self.dir / "admin.token").write_text(self.token + "\n")
+        (self.dir / "admin.token").chmod(0o600)
+        super().start()
+
+
 class PowerCut(unittest.TestCase):
     """F4: what was written up to any moment, with and without what had not been synced, is a database with all that was
-    acknowledged by then."""
+    acknowledged by then; and memlaned starts with it, and says the same."""
 
     def test_prefixes(self):
         began, random, wanted = time.monotonic(), dice("F4"), count(200, 5000)
@@ -266,6 +282,7 @@ class PowerCut(unittest.TestCase):
             server = Shimmed(record=log, heartbeat_ms=200)
             try:
                 acknowledged = self.work(server, log)
+                self.token = server.admin_token
             finally:
                 server.process.kill()
                 server.process.wait()
@@ -274,19 +291,36 @@ class PowerCut(unittest.TestCase):
             self.assertGreater(len(writes), 200)
             begin = acknowledged[0][0]  # the database was made by then
             for round_ in range(wanted):
-                cut = random.randint(begin, len(writes)) if round_ % 4 else random.choice([n for n, _ in acknowledged])
+                cut = random.randint(begin, len(writes)) if round_ % 4 else random.choice([n for n, *_ in acknowledged])
                 with self.subTest(cut=cut):
-                    self.check(folder, writes, cut, random, [name for n, name in acknowledged if n <= cut])
+                    self.check(folder, writes, cut, random, acknowledged, start=round_ % 8 == 0)
         record("F4", wanted, began)
 
     def work(self, server, log):
-        """(number of records when it was acknowledged, the token's name)"""
+        """(number of records when it was acknowledged, what, of which token or attachment)"""
         admin, acknowledged = server.client(), []
-        for n in range(150):
-            name = f"t{n}"
-            self.assertEqual(admin.post("/v1/tokens", {"role": "viewer", "name": name}).status, 201)
-            acknowledged.append((len(self.read(log)), name))
-        admin.close()
+        ops = Operations(server)
+        for agent in ops.agents.values():
+            agent.run()
+        try:
+            for n in range(40):
+                name = f"t{n}"
+                self.assertEqual(admin.post("/v1/tokens", {"role": "viewer", "name": name}).status, 201)
+                acknowledged.append((len(self.read(log)), "token", name))
+                if n % 2:
+                    continue
+                answer = admin.post("/v1/attachments?wait=20", {"compute_node": "n1", "size_bytes": GIB})
+                self.assertEqual((answer.status, answer.json["state"]), (201, "attached"), answer.json)
+                made = answer.json["id"]
+                acknowledged.append((len(self.read(log)), "attached", made))
+                if n % 4:
+                    continue
+                self.assertEqual(admin.delete(f"/v1/attachments/{made}?wait=20").status, 200)
+                acknowledged.append((len(self.read(log)), "detached", made))
+        finally:
+            for agent in ops.agents.values():
+                agent.stop()
+            admin.close()
         return acknowledged
 
     @staticmethod
@@ -301,7 +335,7 @@ class PowerCut(unittest.TestCase):
             records.append((what, file, offset, body))
         return records
 
-    def check(self, folder, writes, cut, random, names):
+    def check(self, folder, writes, cut, random, acknowledged, start):
         """What was not synced at the cut is there, in part, or torn."""
         files = {0: bytearray(), 1: bytearray()}
         synced = {f: max((i for i, w in enumerate(writes[:cut]) if w[0] == 3 and w[1] == f), default=-1) for f in files}
@@ -332,8 +366,24 @@ class PowerCut(unittest.TestCase):
             have = {row[0] for row in db.execute("SELECT name FROM tokens")}
             audited = {json.loads(row[0])["name"] for row in db.execute(
                 "SELECT detail FROM audit WHERE action = 'token.create' AND detail <> ''")}
-        missing = [n for n in names if n not in have or n not in audited]
+        known = [(what, of) for n, what, of in acknowledged if n <= cut]
+        missing = [of for what, of in known if what == "token" and (of not in have or of not in audited)]
         self.assertEqual(missing, [], f"acknowledged and lost at record {cut} of {len(writes)}")
+        if start:
+            self.check_started(path, known)
+
+    def check_started(self, path, known):
+        """memlaned says of attachments what it said before the power went."""
+        server = Restarted(path, self.token)
+        try:
+            admin = server.client()
+            states = {of: what for what, of in known if what != "token"}
+            for made, state in states.items():
+                a = admin.get(f"/v1/attachments/{made}").json
+                self.assertIn(a["state"], ("attached", "detaching", "detached") if state == "attached" else ("detached",), a)
+            admin.close()
+        finally:
+            server.remove()
 
 
 INSIDE = "MEMLANE_INSIDE_NAMESPACE"
