@@ -213,6 +213,7 @@ static void end_batch(struct writer *w, size_t n)
         model_commit_done(w->model);
     } else {
         model_rollback_batch(w->model);
+        lifecycle_excuse_silence(w->model);
         fail_all(w, n, &e);
     }
     if (good)

@@ -21,6 +21,9 @@ MUST_CHECK int lifecycle_cancel(struct model *m, uint32_t attachment, struct err
 void lifecycle_advance(struct model *m);
 /* Time limits: unreachable nodes, attaches without progress, retries.  Answers when to come again (model time, ms). */
 int64_t lifecycle_tick(struct model *m);
+/* After a batch that could not be committed: what the nodes reported in it is undone, so nobody was silent, and no
+ * attachment without progress, meanwhile. */
+void lifecycle_excuse_silence(struct model *m);
 /* The node came with a new boot id: what it held is lost, nothing more (DESIGN, rule 3). */
 void lifecycle_rebooted(struct model *m, uint32_t node);
 /* An operator's word that this boot of the node is off (rule 4): what it borrows is given back without its proof, its

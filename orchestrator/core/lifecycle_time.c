@@ -49,6 +49,16 @@ void lifecycle_start(struct model *m)
     m->scan_at_ms = m->now_ms;
 }
 
+void lifecycle_excuse_silence(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i) && model_node(m, i)->state == NODE_READY)
+            model_touch_node(m, i)->last_seen_ms = m->now_ms;
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
+        if (model_attachment(m, i))
+            model_touch_attachment(m, i)->progress_ms = m->now_ms;
+}
+
 static void earlier(int64_t *next, int64_t at)
 {
     if (at < *next)

@@ -390,7 +390,8 @@ INSIDE = "MEMLANE_INSIDE_NAMESPACE"
 
 
 class FullDisk(unittest.TestCase):
-    """F10: the database's file system is full, then has room again."""
+    """F10: the database's file system is full, then has room again.  Agents report all the time, attachments come and go before and
+    after, and nobody is taken for silent because nothing could be written."""
 
     def test_full_and_over(self):
         began, rounds = time.monotonic(), count(20, 100)
@@ -405,7 +406,7 @@ class SmallDisk(Memlaned):
         self.mount = pathlib.Path(tempfile.mkdtemp(prefix="ml-small-"))
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(self.mount)], check=True)
         tempfile.tempdir = str(self.mount)
-        super().__init__(heartbeat_ms=200)
+        super().__init__(time_scale=0.3)
         tempfile.tempdir = None
 
     def start(self):
@@ -426,17 +427,32 @@ class SmallDisk(Memlaned):
         (self.mount / "ballast").unlink()
 
 
+def stay_full(admin, agents):
+    """For longer than a node may be silent (10 s, scaled), while both report, and have news that could not be written yet."""
+    for agent in agents:
+        agent.free_bytes = 100 * GIB - agent.free_bytes
+    end = time.monotonic() + 4.5
+    while time.monotonic() < end:
+        admin.post("/v1/tokens", {"role": "viewer", "name": "late"})
+
+
 def full_disk_rounds(rounds):
     """In a mount namespace of its own."""
     check = unittest.TestCase()
     server = SmallDisk()
+    admin, names, agents = server.client(), [], []
+    borrow = {"compute_node": "n1", "size_bytes": GIB}
     try:
-        admin = server.client()
-        names = []
+        agents += Operations(server).agents.values()
+        for agent in agents:
+            agent.run()
         for n in range(rounds):
+            answer = admin.post("/v1/attachments?wait=20", borrow)
+            check.assertEqual((answer.status, answer.json.get("state")), (201, "attached"), answer.json)
+            made = answer.json["id"]
             server.fill()
             refused = 0
-            for k in range(60):
+            for k in range(2000):  # the log has room inside
                 name = f"r{n}-{k}"
                 answer = admin.post("/v1/tokens", {"role": "viewer", "name": name})
                 if answer.status == 201:
@@ -451,11 +467,21 @@ def full_disk_rounds(rounds):
                 check.assertEqual(admin.get(path).status, 200, path)
             check.assertEqual(admin.get("/v1/status").json["state"], "read_only")
             check.assertEqual(admin.get("/readyz").status, 503)
+            for answer in (admin.post("/v1/attachments", borrow), admin.delete(f"/v1/attachments/{made}")):
+                check.assertIn(answer.status, (503, 507), answer.json)
+            if n % 10 == 0:
+                stay_full(admin, agents)
             server.make_room()
             name = f"r{n}-again"
             eventually("changes are taken again", lambda: admin.post("/v1/tokens", {"role": "viewer", "name": name}).status == 201, 10)
             names.append(name)
             check.assertEqual(admin.get("/v1/status").json["state"], "ok")
+            check.assertEqual(admin.get(f"/v1/attachments/{made}").json["state"], "attached")
+            check.assertEqual(admin.delete(f"/v1/attachments/{made}?wait=20").status, 200)
+        events = [e for e in admin.get("/v1/events?limit=1000").json["items"] if e["type"] == "node.state" and e["to"] == "unreachable"]
+        check.assertEqual(events, [])
+        for agent in agents:
+            agent.stop()
         server.stop()
         server.start()
         admin.close()
@@ -467,6 +493,8 @@ def full_disk_rounds(rounds):
             path = page["next_cursor"] and f"/v1/tokens?limit=1000&cursor={page['next_cursor']}"
         check.assertEqual([n for n in names if n not in have], [], "acknowledged and lost")
     finally:
+        for agent in agents:
+            agent.stop()
         server.remove()
         subprocess.run(["umount", str(server.mount)])
         server.mount.rmdir()
