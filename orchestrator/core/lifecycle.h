@@ -27,11 +27,13 @@ void lifecycle_excuse_silence(struct model *m);
 /* The node came with a new boot id: what it held is lost, nothing more (DESIGN, rule 3). */
 void lifecycle_rebooted(struct model *m, uint32_t node);
 /* An operator's word that this boot of the node is off (rule 4): what it borrows is given back without its proof, its
- * circuits first.  ERR_CONFLICT: another boot, or a node that still reports. */
+ * circuits first.  ERR_CONFLICT: another boot, or a node that was heard within 10 s, our own start counted as hearing.
+ */
 MUST_CHECK int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e);
 /* An operator's word that the switch is off, or out of the rack: it joins nothing, so what waits for it to be cleared
  * goes on; its links are down, and nothing new goes over it.  Memory that is in use over it is not touched: it is in
- * danger, and shown so.  Ends when the switch is read again.  ERR_CONFLICT: it is read. */
+ * danger, and shown so.  Ends when the switch is read again.  ERR_CONFLICT: it was read within 10 s, our own start
+ * counted as reading. */
 MUST_CHECK int lifecycle_fence_switch(struct model *m, uint32_t sw, struct err *e);
 /* After loading: every clock starts now. */
 void lifecycle_start(struct model *m);

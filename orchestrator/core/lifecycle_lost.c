@@ -171,16 +171,28 @@ static void donor_fenced(struct model *m, uint32_t at)
     model_mark_due(m, model_attachment(m, at)->circuit);
 }
 
+/* What was not listened for long enough is not known to be off: just after a start of ours everybody is silent. */
+static int check_silence(const struct model *m, const char *what, const char *name, int64_t heard_ms, struct err *e)
+{
+    int64_t silent_ms = m->now_ms - heard_ms, left_ms = lifecycle_scaled(m, UNREACHABLE_MS) - silent_ms;
+    if (left_ms <= 0)
+        return 0;
+    return err_set(e, ERR_CONFLICT,
+                   "%s %s was heard, or this orchestrator was started, %lld ms ago: it can be fenced in %lld ms", what,
+                   name, (long long)silent_ms, (long long)left_ms);
+}
+
 int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct err *e)
 {
     const struct node *n = model_node(m, node);
-    int64_t silent_ms = m->now_ms - n->last_seen_ms;
     if (strcmp(n->boot_id, boot_id) != 0)
         return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
     if (n->state == NODE_FENCED)
         return 0;
-    if (n->state == NODE_READY || (n->session[0] && silent_ms < lifecycle_scaled(m, UNREACHABLE_MS)))
+    if (n->state == NODE_READY)
         return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
+    if (check_silence(m, "node", n->name, n->last_heard_ms, e) < 0)
+        return -1;
     struct node *x = model_edit_node(m, node);
     memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
     model_ban_boot(m, node);
@@ -203,6 +215,8 @@ int lifecycle_fence_switch(struct model *m, uint32_t sw, struct err *e)
         return 0;
     if (s->seen && lifecycle_fresh(m, model_find_node(m, s->managed_by), 0))
         return err_set(e, ERR_CONFLICT, "switch %s is still read by node %s: it is not off", s->name, s->managed_by);
+    if (check_silence(m, "switch", s->name, s->last_seen_ms, e) < 0)
+        return -1;
     snprintf(object, sizeof object, "switch/%s", s->name);
     model_emit(m, "switch.state", object, "known", "fenced", "fenced by an operator");
     model_set_switch_fenced(m, sw, true);

@@ -14,7 +14,7 @@
 static void start_node(struct model *m, uint32_t at)
 {
     struct node *n = model_touch_node(m, at);
-    n->last_seen_ms = m->now_ms;
+    n->last_seen_ms = n->last_heard_ms = m->now_ms;
     bool fenced = n->fenced_boot_id[0] && !strcmp(n->fenced_boot_id, n->boot_id);
     model_set_node_state(m, at,
                          fenced             ? NODE_FENCED
@@ -40,6 +40,9 @@ void lifecycle_start(struct model *m)
     for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
         if (model_node(m, i))
             start_node(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_SWITCH); i++)
+        if (model_switch(m, i))
+            model_touch_switch(m, i)->last_seen_ms = m->now_ms;
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
         if (model_attachment(m, i))
             start_attachment(m, i);

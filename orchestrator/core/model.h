@@ -111,7 +111,8 @@ struct node {
     uint64_t sequence;         /* of the last report in this session */
     uint64_t applied_revision; /* reported */
     bool reported;             /* a complete report came in this session and of this epoch */
-    int64_t last_seen_ms;      /* monotonic */
+    int64_t last_seen_ms;      /* monotonic: the last report, or the start of its boot, or ours */
+    int64_t last_heard_ms;     /* monotonic: the last report or registration, or our start: whoever is heard is on */
     uint64_t desired_revision; /* revision that last changed its desired state */
     int64_t memory_event_ms;   /* monotonic: last node.memory, and what it said */
     uint64_t memory_event_free_bytes;
@@ -189,7 +190,8 @@ struct sw {
     char managed_by[NAME_SIZE]; /* empty: nobody: joins cannot be made */
     bool fenced; /* durable; an operator's word that it is off and joins nothing, until it is read again */
     /* volatile */
-    bool seen; /* its joins were read for the manager's last report */
+    bool seen;            /* its joins were read for the manager's last report */
+    int64_t last_seen_ms; /* monotonic: when they were read last, or our start */
 };
 
 struct link {

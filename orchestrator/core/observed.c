@@ -119,7 +119,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     snprintf(n->session, sizeof n->session, "%s", session);
     n->sequence = n->applied_revision = 0;
     n->reported = false;
-    n->last_seen_ms = m->now_ms;
+    n->last_seen_ms = n->last_heard_ms = m->now_ms;
     n->desired_revision = m->revision;
     forget_reports(m, at);
     forget_switches(m, at, r);
@@ -399,7 +399,9 @@ static void take_pairs(struct model *m, uint32_t sw, const struct wire_observed 
     CLEANUP(cleanup_free) uint32_t *peers = malloc((s->n_ports + 1) * sizeof *peers);
     if (!peers)
         return; /* the next report comes soon */
-    model_touch_switch(m, sw)->seen = true;
+    struct sw *x = model_touch_switch(m, sw);
+    x->seen = true;
+    x->last_seen_ms = m->now_ms;
     if (s->fenced) {
         char object[NAME_SIZE + 8];
         snprintf(object, sizeof object, "switch/%s", s->name);
@@ -510,7 +512,7 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     x->memory_bytes = o->memory_bytes;
     x->free_bytes = o->free_bytes;
     x->locked_bytes = o->locked_bytes;
-    x->last_seen_ms = m->now_ms;
+    x->last_seen_ms = x->last_heard_ms = m->now_ms;
     x->reported = true;
     note_memory(m, node);
     take_adapters(m, node, o);

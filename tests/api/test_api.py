@@ -827,6 +827,20 @@ class Restart(Rack):
         stream.close()
         self.detach(a["id"])
 
+    def test_a_live_node_is_not_fenced_just_after_a_start(self):
+        n1, body = self.nodes["n1"], {"boot_id": self.nodes["n1"].boot_id}
+        n1.stop()  # it lives on, and is not heard for a moment
+        self.server.stop(signal.SIGKILL)
+        self.server.start()
+        self.admin.close()
+        self.assertEqual(self.admin.get("/v1/nodes/n1").json["state"], "unreachable")
+        problem = self.refused(self.admin.post("/v1/nodes/n1/fence", body), 409, "conflict")
+        self.assertRegex(problem["detail"], r"^node n1 was heard, or this orchestrator was started, \d+ ms ago: it can be fenced in \d+ ms$")
+        n1.stopping.clear()
+        n1.run()
+        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+        self.refused(self.admin.post("/v1/nodes/n1/fence", body), 409, "conflict")
+
     def test_a_stop_ends_what_waits(self):
         stream = Stream(self.server, self.server.admin_token)
         began = time.monotonic()

@@ -547,6 +547,44 @@ START_TEST(another_node_takes_over_the_switch_of_a_fenced_manager)
 }
 END_TEST
 
+/* ---- who is off, and who is only not known yet ---------------------------------------------------------------------
+ */
+/* What a restart of the orchestrator forgets: sessions, reports, clocks. */
+static void restart(void)
+{
+    sim_begin(&s);
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_NODE); i++) {
+        model_touch_node(s.m, i)->session[0] = '\0';
+        model_touch_node(s.m, i)->reported = false;
+    }
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_SWITCH); i++)
+        model_touch_switch(s.m, i)->seen = false;
+    lifecycle_start(s.m);
+    sim_commit(&s);
+}
+
+START_TEST(nobody_is_fenced_before_this_orchestrator_listened_for_ten_seconds)
+{
+    attached(0, "n2");
+    restart();
+    ck_assert_int_eq(model_node(s.m, row("n1"))->state, NODE_UNREACHABLE);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), -1); /* it may be as alive as ever */
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(e.detail, "can be fenced in 9"));
+    ck_assert_int_eq(fence_switch(), -1);
+    ck_assert_ptr_nonnull(strstr(e.detail, "can be fenced in 9"));
+    sim_pass(&s, 9000);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), -1);
+    ck_assert_int_eq(fence_switch(), -1);
+    sim_register(&s, 0); /* alive it is, though it has not reported yet */
+    sim_pass(&s, 2000);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), -1);
+    ck_assert_int_eq(fence_switch(), 0);
+    sim_pass(&s, 9000);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), 0);
+}
+END_TEST
+
 START_TEST(everything_is_compared_with_what_was_reported_every_minute)
 {
     uint32_t a = attached(0, "n2");
@@ -822,6 +860,7 @@ int main(void)
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
     tcase_add_test(t, a_switch_that_is_off_holds_nothing_up_and_joins_nothing_new);
     tcase_add_test(t, another_node_takes_over_the_switch_of_a_fenced_manager);
+    tcase_add_test(t, nobody_is_fenced_before_this_orchestrator_listened_for_ten_seconds);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
