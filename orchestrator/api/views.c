@@ -2,6 +2,7 @@
 #include "api/views.h"
 
 #include "api/request.h"
+#include "core/lifecycle.h"
 #include "json.h"
 #include "units.h"
 
@@ -111,9 +112,60 @@ static json_t *labels_of(const struct node *n)
     return j;
 }
 
-static json_t *findings_of(const struct node *n)
+/* ---- findings: the agent's, and what the orchestrator knows of the node ---------------------------------------------
+ */
+
+struct lost { /* borrowed memory whose donor's half is gone, while the compute node still has its half */
+    uint64_t size_bytes;
+    const char *reason;
+    char others[160]; /* the nodes at the other ends */
+};
+
+static void add_lost(struct lost *l, const struct model *m, const struct attachment *a, uint32_t other)
+{
+    char name[NAME_SIZE + 2];
+    if (a->state != ATT_LOST || !(lifecycle_holds(m, a) & 1))
+        return;
+    l->size_bytes += a->size_bytes;
+    l->reason = a->reason;
+    snprintf(name, sizeof name, " %s", model_node(m, other)->name);
+    size_t len = strlen(l->others);
+    const char *before = strstr(l->others, name);
+    bool known = before && (before[strlen(name)] == ' ' || !before[strlen(name)]);
+    if (!known && len + strlen(name) < sizeof l->others)
+        memcpy(l->others + len, name, strlen(name) + 1);
+}
+
+static void add_loss_finding(json_t *list, const struct lost *l, const char *verb, const char *advice)
+{
+    char detail[WIRE_TEXT + 320], size[UNITS_SIZE_MAX];
+    if (!l->size_bytes)
+        return;
+    snprintf(detail, sizeof detail, "%s that it %s%s is lost: %s", units_format_size(l->size_bytes, size), verb,
+             l->others, l->reason);
+    json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "code", "memory_lost", "severity", "error", "detail",
+                                          json_safe(detail), "advice", advice));
+}
+
+static void find_lost(json_t *list, const struct model *m, const struct node *n)
+{
+    struct lost lent = { 0 }, borrowed = { 0 };
+    for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
+        add_lost(&lent, m, model_attachment(m, i), model_attachment(m, i)->compute_node);
+    for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
+        add_lost(&borrowed, m, model_attachment(m, i), model_attachment(m, i)->donor);
+    add_loss_finding(list, &lent, "lent to",
+                     "it is free again when each of its borrowers has rebooted, or was declared off (memlane node "
+                     "fence)");
+    add_loss_finding(list, &borrowed, "borrowed from",
+                     "whoever reads it may crash this node: reboot it, or switch it off and declare it off (memlane "
+                     "node fence)");
+}
+
+static json_t *findings_of(const struct model *m, const struct node *n)
 {
     json_t *list = json_array();
+    find_lost(list, m, n);
     for (unsigned k = 0; k < n->n_findings; k++)
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:o, s:o}", "code", n->findings[k].code, "severity",
@@ -174,7 +226,7 @@ json_t *view_node(const struct model *m, uint32_t node, int64_t now_ms, int64_t 
         n->session[0] && n->last_seen_ms ? json_time(wall_ms - (now_ms - n->last_seen_ms)) : json_null());
     put(j, "labels", labels_of(n));
     put(j, "adapters", adapters_of(m, n));
-    put(j, "findings", findings_of(n));
+    put(j, "findings", findings_of(m, n));
     put_attachments(j, m, node);
     return j;
 }

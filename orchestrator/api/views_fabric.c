@@ -49,11 +49,11 @@ static json_t *attachments_on(const struct model *m, const struct circuit *c)
 
 json_t *view_circuit(const struct model *m, const struct circuit *c)
 {
-    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id", c->id, "state",
-                     circuit_state_names[c->state], "channels", (int)c->channels, "compute", ends_of(m, c, false),
-                     "memory", ends_of(m, c, true), "path", view_legs(m, c->legs, c->channels), "cost_ns",
-                     json_u64(c->cost_ns), "attachments", attachments_on(m, c), "reserved_gbps", (int)c->reserved_gbps,
-                     "danger", view_danger(m, model_find_circuit(m, c->id)));
+    return json_pack("{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "id", c->id, "state", model_circuit_state(c),
+                     "channels", (int)c->channels, "compute", ends_of(m, c, false), "memory", ends_of(m, c, true),
+                     "path", view_legs(m, c->legs, c->channels), "cost_ns", json_u64(c->cost_ns), "attachments",
+                     attachments_on(m, c), "reserved_gbps", (int)c->reserved_gbps, "danger",
+                     view_danger(m, model_find_circuit(m, c->id)));
 }
 
 /* ---- the declared cabling, in the order of names so that it reads the same whatever slots it lives in

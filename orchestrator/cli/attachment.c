@@ -191,6 +191,36 @@ static void print_field(const char *name, const char *text)
         printf("%-16s %s\n", name, text);
 }
 
+/* How far it came, and how much of that is undone: "lend done, connect being undone, map undone, online never begun".
+ */
+static const char *step_state(const json_t *a, int step, int reached, int undoing)
+{
+    const char *state = text_of(a, "state");
+    bool over = !strcmp(state, "detached") || !strcmp(state, "failed") ||
+                (!strcmp(state, "lost") && !json_array_size(json_object_get(a, "holds")));
+    if (strcmp(text_of(a, "goal"), "absent") != 0)
+        return step < reached || !strcmp(state, "attached") ? "done" : step == reached ? "under way" : "to come";
+    if (step > reached)
+        return "never begun";
+    if (over || (undoing >= 0 && step > undoing))
+        return "undone";
+    return step != undoing ? "done" : !strcmp(state, "stuck") ? "undo stuck" : "being undone";
+}
+
+static void print_steps(const json_t *a)
+{
+    static const char *const steps[] = { "lend", "connect", "map", "online" };
+    int reached = -1, undoing = -1;
+    for (int i = 0; i < (int)ARRAY_LEN(steps); i++) {
+        reached = strcmp(text_of(a, "step"), steps[i]) ? reached : i;
+        undoing = strcmp(text_of(a, "undoing"), steps[i]) ? undoing : i;
+    }
+    printf("%-16s ", "steps");
+    for (int i = 0; i < (int)ARRAY_LEN(steps); i++)
+        printf("%s%s %s", i ? ", " : "", steps[i], step_state(a, i, reached, undoing));
+    puts("");
+}
+
 static void print_timeline(const json_t *timeline)
 {
     const json_t *one;
@@ -199,9 +229,10 @@ static void print_timeline(const json_t *timeline)
         puts("\nhistory");
     json_array_foreach(timeline, i, one)
     {
-        const char *from = text_of(one, "from"), *reason = text_of(one, "reason");
-        printf("  %s  %-20s %s%s%s%s%s\n", text_of(one, "at"), text_of(one, "type"), from, *from ? " -> " : "",
-               text_of(one, "to"), *reason ? ": " : "", reason);
+        const char *from = text_of(one, "from"), *reason = text_of(one, "reason"), *type = text_of(one, "type");
+        const char *arrow = !strcmp(type, "attachment.step") ? " " : " -> "; /* "undo map" */
+        printf("  %s  %-20s %s%s%s%s%s\n", text_of(one, "at"), type, from, *from ? arrow : "", text_of(one, "to"),
+               *reason ? ": " : "", reason);
     }
 }
 
@@ -217,6 +248,7 @@ static void print_attachment(const struct cli *c, const json_t *a)
     printf("%-16s %s%s%s (goal %s)\n", "state", c->colour ? table_state_colour(state) : "", state,
            c->colour ? "\033[0m" : "", text_of(a, "goal"));
     printf("%-16s %s (asked for %s)\n", "size", size_of(a, "size_bytes", size), size_of(a, "requested_bytes", asked));
+    print_steps(a);
     printf("%-16s %u of %u online\n", "blocks", (unsigned)number_of(a, "blocks_online"),
            (unsigned)number_of(a, "blocks_total"));
     printf("%-16s %u, offset %s\n", "section", (unsigned)number_of(a, "section"), size_of(a, "offset_bytes", offset));

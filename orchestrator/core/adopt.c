@@ -226,13 +226,14 @@ static void adopt_circuit(struct model *m, uint32_t at, bool touched)
     if (c->phase == PHASE_CHANNELS)
         return;
     char object[ID_SIZE + 12];
+    const char *from = model_circuit_state(c);
     enum circuit_state state = touched ? CIRCUIT_UP : CIRCUIT_UNVERIFIED;
     c->phase = PHASE_CHANNELS;
     c->revision = m->revision;
     c->verified = touched;
     snprintf(object, sizeof object, "circuit/%s", c->id);
     if (c->state != state)
-        model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "adopted");
+        model_emit(m, "circuit.state", object, from, circuit_state_names[state], "adopted");
     c->state = state;
 }
 

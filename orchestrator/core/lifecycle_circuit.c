@@ -209,15 +209,21 @@ bool circuit_is_opening(const struct circuit *c)
     return c->phase == PHASE_JOIN || c->phase == PHASE_CHANNELS;
 }
 
-static void set_state(struct model *m, uint32_t circuit, enum circuit_state state)
+/* 'from': what it was called before anything of it changed. */
+static void set_state_from(struct model *m, uint32_t circuit, const char *from, enum circuit_state state)
 {
     char object[ID_SIZE + 12];
     if (model_circuit(m, circuit)->state == state)
         return;
     struct circuit *c = model_edit_circuit(m, circuit);
-    snprintf(object, sizeof object, "circuit/%s", c->id);
-    model_emit(m, "circuit.state", object, circuit_state_names[c->state], circuit_state_names[state], "");
     c->state = state;
+    snprintf(object, sizeof object, "circuit/%s", c->id);
+    model_emit(m, "circuit.state", object, from, model_circuit_state(c), "");
+}
+
+static void set_state(struct model *m, uint32_t circuit, enum circuit_state state)
+{
+    set_state_from(m, circuit, model_circuit_state(model_circuit(m, circuit)), state);
 }
 
 /* The agents that have to act on the phase. */
@@ -249,10 +255,11 @@ static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
         [PHASE_LEAVE_MEMORY] = CIRCUIT_CLOSING, [PHASE_CLEAR] = CIRCUIT_CLOSING,
     };
     struct circuit *c = model_edit_circuit(m, circuit);
+    const char *from = model_circuit_state(c);
     c->phase = phase;
     c->revision = m->revision;
     c->verified = false;
-    set_state(m, circuit, state_of[phase]);
+    set_state_from(m, circuit, from, state_of[phase]);
     struct circuit copy = *model_circuit(m, circuit);
     wake_for(m, &copy, phase);
     note_progress(m, &copy);

@@ -15,6 +15,12 @@ const char *const node_state_names[] = { "new", "ready", "unreachable", "fenced"
 const char *const enrolment_names[] = { "approved", "waiting", "refused", NULL };
 const char *const link_state_names[] = { "unknown", "up", "down", NULL };
 const char *const circuit_state_names[] = { "planned", "connecting", "unverified", "up", "closing", NULL };
+
+const char *model_circuit_state(const struct circuit *c)
+{
+    return c->state == CIRCUIT_PLANNED && c->revision ? "closed" : circuit_state_names[c->state];
+}
+
 const char *const attachment_state_names[] = { "pending", "attached", "detaching", "detached",
                                                "failed",  "stuck",    "lost",      NULL };
 const char *const step_names[] = { "reserved", "lend", "connect", "map", "online", NULL };

@@ -53,6 +53,9 @@ extern const char *const node_state_names[];
 extern const char *const enrolment_names[];
 extern const char *const link_state_names[];
 extern const char *const circuit_state_names[];
+struct circuit;
+/* Its state for people: "closed" when it was joined before and is planned no more. */
+const char *model_circuit_state(const struct circuit *c);
 extern const char *const attachment_state_names[];
 extern const char *const step_names[];
 

@@ -60,7 +60,8 @@ static char *told_of(struct lab *r, const struct model_event *ev)
             return r->book.circuits[i].told;
     unsigned at = r->book.n_circuits < 64 ? r->book.n_circuits++ : 0;
     for (unsigned i = 0; r->book.n_circuits == 64 && i < 64; i++)
-        if (model_find_circuit(r->m, r->book.circuits[i].id) == NONE && !strcmp(r->book.circuits[i].told, "planned"))
+        if (model_find_circuit(r->m, r->book.circuits[i].id) == NONE &&
+            (!strcmp(r->book.circuits[i].told, "planned") || !strcmp(r->book.circuits[i].told, "closed")))
             at = i; /* it is over, and was told so */
     snprintf(r->book.circuits[at].id, ID_SIZE, "%s", name);
     snprintf(r->book.circuits[at].told, 16, "planned");

@@ -1,6 +1,7 @@
 // progress.js - how far an attach or a detach is: the steps in order, done, under way, to come.
 import { html } from 'htm/preact';
 
+import { hasEnded } from '../state.js';
 import { steps } from '../words.js';
 
 const names = steps.map((s) => s.name);
@@ -27,7 +28,9 @@ export function shortProgress(a) {
 }
 
 function markOf(i, at, a, undoing) {
-    if (a.state === 'attached' || a.state === 'detached')
+    if (undoing && i > names.indexOf(a.step))
+        return 'never'; // it did not come so far: there is nothing to take back
+    if (a.state === 'attached' || hasEnded(a))
         return 'done';
     if (i === at)
         return a.state === 'stuck' || a.state === 'failed' || a.state === 'lost' ? 'broken' : 'now';
@@ -35,7 +38,7 @@ function markOf(i, at, a, undoing) {
     return before ? 'done' : 'open';
 }
 
-const marks = { done: '✓', now: '…', broken: '!', open: '' };
+const marks = { done: '✓', now: '…', broken: '!', open: '', never: '–' };
 const markWords = { done: 'done', now: 'under way', broken: 'stopped here', open: 'to come' };
 
 export function Steps({ a }) {
@@ -44,12 +47,14 @@ export function Steps({ a }) {
     const rows = steps.map((step, i) => ({ ...step, mark: markOf(i, at, a, undoing) }));
     if (undoing)
         rows.reverse();
-    return html`<ol class="steps" aria-label=${undoing ? 'Steps of the detach' : 'Steps of the attach'}>
+    return html`<ol class="steps" aria-label=${undoing ? 'Steps back' : 'Steps of the attach'}>
         ${rows.map(
             ({ name, does, undoes, mark }) => html`<li key=${name} class=${mark} aria-current=${mark === 'now' ? 'step' : undefined}>
                 <span class="mark" aria-hidden="true">${marks[mark]}</span>
-                <span>${undoing ? undoes : does}<span class="hidden">: ${markWords[mark]}</span></span>
-                ${name === 'online' && html`<${Blocks} a=${a} />`}
+                <span>
+                    ${undoing && mark !== 'never' ? undoes : does}${mark === 'never' ? html` <small>never begun</small>` : html`<span class="hidden">: ${markWords[mark]}</span>`}
+                </span>
+                ${name === 'online' && mark !== 'never' && html`<${Blocks} a=${a} />`}
             </li>`,
         )}
     </ol>`;
