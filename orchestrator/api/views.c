@@ -176,6 +176,10 @@ static json_t *findings_of(const struct model *m, const struct node *n)
                                               "detail", json_safe(n->conflict), "advice",
                                               "find the machine that claims to be this node, and give it a machine id "
                                               "and a name of its own"));
+    if (n->state == NODE_UNREACHABLE && n->session[0] && !n->reported)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", "no_reports", "severity", "error",
+                                              "detail", "its agent registered, but sent no report since", "advice",
+                                              "see the agent's log: its state directory may be full or read-only"));
     if (n->enrolment != ENROLMENT_APPROVED)
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:s, s:s}", "code", "enrolment", "severity", "warning", "detail",

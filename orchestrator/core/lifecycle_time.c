@@ -71,11 +71,13 @@ static void earlier(int64_t *next, int64_t at)
 static void tick_node(struct model *m, uint32_t at, int64_t *next)
 {
     const struct node *n = model_node(m, at);
-    if (n->state != NODE_READY)
+    bool expected = n->state == NODE_NEW && n->session[0] && n->enrolment == ENROLMENT_APPROVED;
+    if (n->state != NODE_READY && !expected)
         return;
     int64_t end = n->last_seen_ms + lifecycle_scaled(m, UNREACHABLE_MS);
     if (m->now_ms >= end)
-        model_set_node_state(m, at, NODE_UNREACHABLE, "no heartbeat");
+        model_set_node_state(m, at, NODE_UNREACHABLE,
+                             n->session[0] && !n->reported ? "it registers, but does not report" : "no heartbeat");
     else
         earlier(next, end);
 }

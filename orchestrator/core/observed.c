@@ -107,6 +107,8 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
         model_set_findings(m, at, r->findings, r->n_findings, e) < 0)
         return -1;
     struct node *n = model_edit_node(m, at);
+    bool again = !is_new && !rebooted;
+    bool told = again && n->session[0] && !n->reported; /* it only registers: an event says so once */
     if (rebooted)
         memcpy(n->previous_boot_id, n->boot_id, sizeof n->previous_boot_id);
     memcpy(n->machine_id, r->machine_id, sizeof n->machine_id);
@@ -119,15 +121,18 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     snprintf(n->session, sizeof n->session, "%s", session);
     n->sequence = n->applied_revision = 0;
     n->reported = false;
-    n->last_seen_ms = n->last_heard_ms = m->now_ms;
+    n->last_heard_ms = m->now_ms;
+    if (!again)
+        n->last_seen_ms = m->now_ms; /* else only a report is a heartbeat */
     n->desired_revision = m->revision;
     forget_reports(m, at);
     forget_switches(m, at, r);
-    model_emit(m, "node.registered", node_object(model_node(m, at), object), "",
-               is_new     ? "new"
-               : rebooted ? "booted"
-                          : "again",
-               "");
+    if (!told)
+        model_emit(m, "node.registered", node_object(model_node(m, at), object), "",
+                   is_new     ? "new"
+                   : rebooted ? "booted"
+                              : "again",
+                   "");
     if (!compatible)
         model_set_node_state(m, at, NODE_INCOMPATIBLE, "no common protocol version");
     else if (model_node(m, at)->state == NODE_FENCED || model_node(m, at)->state == NODE_INCOMPATIBLE || rebooted)

@@ -682,6 +682,19 @@ class Agents(Rack):
         self.assertEqual(self.admin.get("/v1/agents/n1/desired?after=nonsense", token=agent.token).status, 422)
 
 
+    def test_an_agent_that_only_registers_is_unreachable_and_says_why(self):
+        agent = FakeAgent(self.server, "mute", self.join)
+        node = lambda: self.admin.get("/v1/nodes/mute").json
+        self.wait_for(lambda: agent.register().status == 200 and node()["state"] == "unreachable", 30)
+        self.assertEqual([f["code"] for f in node()["findings"]], ["no_reports"])
+        events = self.admin.get("/v1/events?after=0&limit=1000").json["items"]
+        self.assertEqual([e["type"] for e in events if e["object"] == "node/mute"], ["node.registered", "node.state"])
+        self.refused(self.admin.post("/v1/nodes/mute/fence", {"boot_id": agent.boot_id}), 409, "conflict")  # it is heard
+        self.assertEqual(agent.report().status, 204)
+        self.assertEqual((node()["state"], node()["findings"]), ("ready", []))
+        agent.stop()
+
+
 class Recovery(Rack):
     def test_an_agent_that_knows_a_later_epoch_stops_changes_until_an_operator_adopts(self):
         agent = FakeAgent(self.server, "n4", self.join)

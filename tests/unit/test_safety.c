@@ -585,6 +585,57 @@ START_TEST(nobody_is_fenced_before_this_orchestrator_listened_for_ten_seconds)
 }
 END_TEST
 
+static unsigned events_of(const char *type)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < s.m->n_events; i++)
+        n += !strcmp(s.m->events[i].type, type);
+    return n;
+}
+
+START_TEST(a_node_that_only_registers_is_unreachable_and_told_of_once)
+{
+    unsigned told = 0;
+    bool mute = false;
+    for (int i = 0; i < 6; i++) {
+        sim_register(&s, 1);
+        for (size_t k = 0; k < s.n_nodes; k++)
+            if (k != 1)
+                sim_agent(&s, k, true);
+        s.clock_ms += 2000;
+        sim_begin(&s);
+        lifecycle_tick(s.m);
+        told += events_of("node.state");
+        mute |= told && strstr(s.m->events[0].reason, "registers, but does not report");
+        sim_commit(&s);
+    }
+    ck_assert_int_eq(model_node(s.m, row("n2"))->state, NODE_UNREACHABLE);
+    ck_assert_uint_eq(told, 1);
+    ck_assert(mute);
+    ck_assert_uint_eq(sim_attach(&s, 0, GIB4, "n2"), NONE);
+    ck_assert_int_eq(sim_fence(&s, 1, "boot-1", &e), -1); /* it is on: it was heard a moment ago */
+    sim_pass(&s, 10000);
+    ck_assert_int_eq(sim_fence(&s, 1, "boot-1", &e), 0);
+}
+END_TEST
+
+START_TEST(a_new_node_that_never_reports_is_unreachable_too)
+{
+    sim_power_off(&s, 1);
+    s.nodes[1].boot++;
+    s.clock_ms += 4000;
+    sim_register(&s, 1);
+    ck_assert_int_eq(model_node(s.m, row("n2"))->state, NODE_NEW);
+    sim_pass(&s, 9000);
+    ck_assert_int_eq(model_node(s.m, row("n2"))->state, NODE_NEW);
+    sim_pass(&s, 2000);
+    ck_assert_int_eq(model_node(s.m, row("n2"))->state, NODE_UNREACHABLE);
+    s.nodes[1].alive = true;
+    sim_settle(&s);
+    ck_assert_int_eq(model_node(s.m, row("n2"))->state, NODE_READY);
+}
+END_TEST
+
 START_TEST(everything_is_compared_with_what_was_reported_every_minute)
 {
     uint32_t a = attached(0, "n2");
@@ -861,6 +912,8 @@ int main(void)
     tcase_add_test(t, a_switch_that_is_off_holds_nothing_up_and_joins_nothing_new);
     tcase_add_test(t, another_node_takes_over_the_switch_of_a_fenced_manager);
     tcase_add_test(t, nobody_is_fenced_before_this_orchestrator_listened_for_ten_seconds);
+    tcase_add_test(t, a_node_that_only_registers_is_unreachable_and_told_of_once);
+    tcase_add_test(t, a_new_node_that_never_reports_is_unreachable_too);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     SRunner *runner = srunner_create(suite);
