@@ -214,8 +214,11 @@ static void *job_main(void *arg)
         int64_t wake_at = beat_at < settle_at ? beat_at : settle_at;
         wake_at = wake_at < retry_at ? wake_at : retry_at;
         wake_at = wake_at < prepare_at ? wake_at : prepare_at;
-        if (a->node.job.running)
-            wake_at = time_monotonic_ms() + TEND_MS;
+        bool under_way = a->node.job.running || a->node.job.hangs;
+        if (under_way) {
+            int64_t tend_at = time_monotonic_ms() + (a->node.job.running ? TEND_MS : RETRY_MS);
+            wake_at = a->node.job.running || tend_at < wake_at ? tend_at : wake_at;
+        }
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, JOB, wake_at);
         bool stop = a->stop, rescan = a->rescan;
@@ -231,7 +234,7 @@ static void *job_main(void *arg)
         int64_t now = time_monotonic_ms();
         if (orders_tend(&a->node, 0))
             retry_at = now;
-        else if (a->node.job.running && !fresh && !rescan && now < beat_at && now < settle_at && now < retry_at)
+        else if (under_way && !fresh && !rescan && now < beat_at && now < settle_at && now < retry_at)
             continue; /* nothing but the order under way */
         bool beat = now >= beat_at, acted = fresh || now >= retry_at;
         struct err e = { 0 };

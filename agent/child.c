@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define KILL_WAIT_MS 2000 /* for a killed child to end */
+#define KILL_WAIT_MS 2000
 
 /* What a waiting child is told to do. */
 struct child_order {
@@ -28,7 +28,7 @@ static const struct child no_child = { .pid = 0, .order_fd = -1, .tell_fd = -1 }
 
 void children_init(struct children *c)
 {
-    *c = (struct children){ .waiting = no_child, .running = no_child };
+    *c = (struct children){ .waiting = no_child, .running = no_child, .kill_wait_ms = KILL_WAIT_MS };
     for (size_t i = 0; i < CHILD_KEEP; i++)
         c->keep[i] = -1;
 }
@@ -140,18 +140,25 @@ static enum heard listen_to(struct children *c, child_listener *listener, void *
     }
 }
 
+/* A child that does not end, although it was killed or is at its end. */
+static int wedge(struct children *c, pid_t pid, struct err *e)
+{
+    char since[UNITS_TIME_MAX];
+    kill(pid, SIGKILL);
+    c->wedged = pid;
+    units_format_time(time_wall_ms() - (time_monotonic_ms() - c->heard_ms), since);
+    log_error("child.wedged", "pid=%d since=%s: a hot-plug child does not end; nothing is hot-plugged until it does",
+              (int)pid, since);
+    return err_set(e, ERR_TIMEOUT, "process %d hangs in the kernel since %s", (int)pid, since);
+}
+
 static int end_of(struct children *c, pid_t pid, bool silent, long silence_ms, struct err *e)
 {
     int status = 0;
     if (silent)
         kill(pid, SIGKILL);
-    if (!reap(pid, KILL_WAIT_MS, &status)) {
-        kill(pid, SIGKILL);
-        c->wedged = pid;
-        log_error("child.wedged", "pid=%d: a hot-plug child does not end; nothing is hot-plugged until it does",
-                  (int)pid);
-        return err_set(e, ERR_TIMEOUT, "the kernel does not come back, and process %d cannot be ended", (int)pid);
-    }
+    if (!reap(pid, c->kill_wait_ms, &status))
+        return wedge(c, pid, e);
     if (silent)
         return err_set(e, ERR_TIMEOUT, "no progress for %ld ms", silence_ms);
     if (WIFSIGNALED(status))
@@ -176,7 +183,7 @@ static void leave(struct children *c, pid_t pid)
             c->leaving[i] = pid;
             return;
         }
-    if (!reap(pid, KILL_WAIT_MS, &status))
+    if (!reap(pid, c->kill_wait_ms, &status))
         log_warn("child.late", "pid=%d: a hot-plug child is done, but does not end", (int)pid);
 }
 
@@ -262,16 +269,12 @@ static int send_order(struct children *c, const struct child_order *o, struct er
 int child_start(struct children *c, child_body *body, const void *arg, size_t arg_size, struct err *e)
 {
     struct child_order o = { .body = body, .arg_size = arg_size };
-    int status = 0;
     assert(arg_size <= sizeof o.arg);
     memcpy(o.arg, arg, arg_size);
     if (c->running.pid)
         return err_set(e, ERR_BUSY, "process %d is at another order", (int)c->running.pid);
-    if (c->wedged != 0) {
-        if (!reap(c->wedged, 0, &status))
-            return err_set(e, ERR_BUSY, "process %d of an earlier order still hangs in the kernel", (int)c->wedged);
-        c->wedged = 0;
-    }
+    if (children_wedged(c))
+        return err_set(e, ERR_BUSY, "process %d of an earlier order still hangs in the kernel", (int)c->wedged);
     reap_leaving(c);
     if (send_order(c, &o, e) < 0)
         return -1;
@@ -303,6 +306,27 @@ enum child_state child_listen(struct children *c, child_listener *listener, void
         if (now >= until)
             return CHILD_RUNNING;
     }
+}
+
+int children_abort(struct children *c, struct err *e)
+{
+    pid_t pid = c->running.pid;
+    int status = 0;
+    if (!pid)
+        return 0;
+    kill(pid, SIGKILL);
+    hang_up(&c->running);
+    return reap(pid, c->kill_wait_ms, &status) ? 0 : wedge(c, pid, e);
+}
+
+pid_t children_wedged(struct children *c)
+{
+    int status = 0;
+    if (c->wedged && reap(c->wedged, 0, &status)) {
+        log_info("child.ended", "pid=%d: the kernel came back", (int)c->wedged);
+        c->wedged = 0;
+    }
+    return c->wedged;
 }
 
 int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,

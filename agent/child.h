@@ -6,8 +6,8 @@
  * where the kernel lets it.  To fork takes longer than to online a block, and what the agent writes to afterwards is
  * copied page by page: so one child is forked ahead, and goes on waiting for the next order until it fails at one or is
  * dismissed.  One order is under way at a time (the kernel's own lock allows no more), and the caller need not wait for
- * its end.  A child that survives SIGKILL makes every later order fail with ERR_BUSY until it is gone.  Only the job
- * thread calls this. */
+ * its end.  A child that survives SIGKILL is wedged: what it was at may still be done whenever the kernel comes back,
+ * so that every later order fails with ERR_BUSY until it is gone.  Only the job thread calls this. */
 #ifndef MEMLANE_AGENT_CHILD_H
 #define MEMLANE_AGENT_CHILD_H
 
@@ -32,6 +32,7 @@ struct children {
     struct child waiting;         /* for an order */
     struct child running;         /* carries one out */
     int64_t heard_ms;             /* when 'running' said something last */
+    long kill_wait_ms;            /* for a killed child to end; then it is wedged */
     int keep[CHILD_KEEP];         /* descriptors that a child needs: the lock and the roots of its files; unused: -1 */
 };
 
@@ -61,6 +62,11 @@ enum child_state { CHILD_RUNNING, CHILD_DONE, CHILD_FAILED };
  * 'silence_ms' and was killed; ERR_HARDWARE, it died by a signal. */
 MUST_CHECK enum child_state child_listen(struct children *c, child_listener *listener, void *arg, long wait_ms,
                                          long silence_ms, struct err *e);
+/* Ends the order that is under way wherever its child is: between two messages, or in the middle of a write.  -1 with
+ * ERR_TIMEOUT: the child is wedged. */
+MUST_CHECK int children_abort(struct children *c, struct err *e);
+/* The child that was killed and does not end, 0 when there is none (any more). */
+pid_t children_wedged(struct children *c);
 /* Both, until its end. */
 MUST_CHECK int child_run(struct children *c, child_body *body, child_listener *listener, void *arg, size_t arg_size,
                          long silence_ms, struct err *e);

@@ -236,8 +236,8 @@ static int conclude(struct hotplug *hp, const struct err *failed, struct err *e)
     if (count_result(hp, run, e) < 0)
         return -1;
     const char *why = run->result.why;
-    if (run->done == run->order.total && !run->dead)
-        return 0;
+    if (run->done == run->order.total && !run->dead && (!failed || !run->order.online))
+        return 0; /* a child that died of its touch said before that its only block is online */
     const struct hotplug_counts *c = &run->result.counts;
     if (run->dead)
         return err_set(e, ERR_HARDWARE, "the memory does not answer: %.180s", why);
@@ -281,6 +281,18 @@ bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress *progress, 
     *out = run->result;
     run->busy = false;
     return true;
+}
+
+int hotplug_abort(struct hotplug *hp, struct err *e)
+{
+    struct run *run = &hp->run;
+    struct err failed = { 0 };
+    int rc = children_abort(hp->o.children, &failed);
+    run->busy = false;
+    if (rc == 0)
+        return 0;
+    blame(run, &failed);
+    return err_set(e, failed.code, "%.180s", run->result.why[0] ? run->result.why : failed.detail);
 }
 
 int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found, void *arg,

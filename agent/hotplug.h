@@ -60,6 +60,10 @@ bool hotplug_busy(const struct hotplug *hp); /* an order is under way */
 MUST_CHECK bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress *progress, void *arg,
                              struct hotplug_result *out, int *rc, struct err *e);
 
+/* Ends the order under way, which is not wanted any more, between two of its blocks.  ERR_TIMEOUT: its child is wedged
+ * (child.h), and the block that 'e' names may still change. */
+MUST_CHECK int hotplug_abort(struct hotplug *hp, struct err *e);
+
 /* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order; those that 'known' answers
  * true for are not even read. */
 typedef bool hotplug_known(void *arg, uint64_t addr);

@@ -72,6 +72,7 @@ static int init_kernel(struct node *n, struct err *e)
         inventory_machine_id(c->machine_id_file, n->machine_id, e) < 0 ||
         inventory_boot_id(&n->proc, n->boot_id, e) < 0)
         return -1;
+    n->children.kill_wait_ms = agent_config_ms(c, n->children.kill_wait_ms);
     n->children.keep[1] = n->sys.root_fd;
     n->children.keep[2] = n->platform.emulator.root_fd;
     struct hotplug_options o = {

@@ -44,6 +44,7 @@ struct segment {
     bool quiesced;  /* no block online, and quiesce ran since */
     bool tombstone; /* being removed: its blocks were read since that was ordered */
     bool failed;    /* the order with 'attempt' failed; not tried again before it grows */
+    bool blocked;   /* it failed because a child hangs in the kernel (node_job) */
     enum wire_want failed_want;
     unsigned attempt;
     char error[WIRE_TEXT];
@@ -52,7 +53,10 @@ struct segment {
 
 struct node_job { /* the one hot-plug order that is under way */
     bool running;
+    bool hangs; /* it failed, but its child is wedged (child.h): its blocks may still change, so nothing of its segment
+                   is done, quiesced or proven before that child is gone and the blocks were read again */
     struct wire_want_segment order;
+    char why[WIRE_TEXT]; /* 'hangs': which block, which process, since when */
 };
 
 struct failed_buffer {
@@ -120,7 +124,7 @@ struct range segments_range(const struct node *n, const struct segment *s);
 void segments_was_read(struct segment *s); /* its counts are fresh */
 /* Reads its blocks. */
 MUST_CHECK int segments_read(struct node *n, struct segment *s, struct err *e);
-bool segments_job(const struct node *n, const struct segment *s); /* the hot-plug order under way is its */
+bool segments_job(const struct node *n, const struct segment *s); /* the hot-plug order under way, or hanging, is its */
 /* Is any known block of the section online, or on its way?  Reads those of all its segments; true when they cannot be
  * read. */
 bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned section);

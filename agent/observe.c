@@ -231,8 +231,12 @@ static int see_segments(const struct node *n, struct wire_observed *o, struct er
         w->blocks_total = s->counts.total;
         w->blocks_online = s->counts.online;
         w->movable = s->counts.movable;
+        if (n->job.hangs && segments_job(n, s)) { /* the block that its child is at may be online at any moment */
+            w->blocks_online = w->blocks_online ? w->blocks_online : 1;
+            w->movable = false;
+        }
         w->touched = s->label.touched && s->counts.online > 0;
-        w->quiesced = s->quiesced;
+        w->quiesced = s->quiesced && !segments_job(n, s);
         w->numa_node = s->numa_node;
         w->attempt = s->attempt;
     }

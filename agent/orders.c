@@ -165,6 +165,7 @@ void orders_begin(struct node *n, const struct wire_desired *d)
         n->segments[i].listed = false;
     for (size_t i = 0; i < d->n_segments; i++)
         note_segment(n, &d->segments[i]);
+    orders_withdraw(n, d);
     for (size_t i = n->n_failed; i-- > 0;)
         if (!lists_buffer(d, n->failed[i].order.id))
             n->failed[i] = n->failed[--n->n_failed];

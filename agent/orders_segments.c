@@ -3,7 +3,12 @@
  * An order is begun in a pass, and mostly done within INLINE_MS, so that one report tells of it.  One that takes longer
  * (thousands of blocks, a block that hangs) goes on by itself: it is tended between the passes, and meanwhile all other
  * orders of the node are served, but those that need the hot-plug too: the kernel would let them wait as well.  What is
- * under way is neither done nor failed, and its section counts as online. */
+ * under way is neither done nor failed, and its section counts as online.
+ *
+ * An order that is withdrawn while it is under way is ended between two blocks: memory whose donor was lost is brought
+ * neither online nor offline.  One whose child cannot be ended (node_job.hangs) has failed, and that is said, but it
+ * stays under way: the kernel may still do what it was told.  Until that child is gone nothing is hot-plugged on this
+ * node, and nothing is quiesced. */
 #include "converge.h"
 #include "faultpoint.h"
 #include "log.h"
@@ -76,6 +81,9 @@ static int finish_offline(struct node *n, struct segment *s, struct err *e)
     s->tombstone = true;
     if (s->quiesced)
         return 0;
+    pid_t wedged = children_wedged(&n->children);
+    if (wedged)
+        return err_set(e, ERR_BUSY, "process %d hangs in the kernel: nothing is quiesced before its end", (int)wedged);
     if (n->platform.ops->quiesce(&n->platform, &n->children, s->label.adapter, e) < 0)
         return -1;
     s->quiesced = true;
@@ -160,8 +168,71 @@ static int conclude(struct node *n, struct segment *s, const struct hotplug_resu
     return finish_offline(n, s, e);
 }
 
+/* The child of the order that just ended may be wedged: then it is not over. */
+static void note_end(struct node *n, const char *why)
+{
+    pid_t wedged = children_wedged(&n->children);
+    n->job.running = false;
+    n->job.hangs = wedged != 0;
+    if (wedged && why[0])
+        snprintf(n->job.why, sizeof n->job.why, "%.199s", why);
+    else if (wedged)
+        snprintf(n->job.why, sizeof n->job.why, "process %d hangs in the kernel", (int)wedged);
+}
+
+/* The wedged child is gone: what it did after all is read, and what waited for that is tried again. */
+static void let_go(struct node *n)
+{
+    struct segment *s = segments_find(n, n->job.order.id);
+    struct err e = { 0 };
+    n->job.hangs = false;
+    if (s && segments_read(n, s, &e) < 0)
+        log_warn("segment.read", "id=%s: %s", s->label.id, e.detail);
+    for (size_t i = 0; i < n->n_segments; i++)
+        if (n->segments[i].blocked)
+            segments_forgive(&n->segments[i]);
+}
+
+/* Says of an order that it waits for a wedged child, once for each attempt. */
+static void fail_blocked(struct node *n, struct segment *s, const struct wire_want_segment *w)
+{
+    struct err e = { 0 };
+    if (s->failed && s->failed_want == w->want && w->attempt <= s->attempt)
+        return;
+    (void)!err_set(&e, ERR_BUSY, "%u of %u blocks are online: %s%.150s", s->counts.online, s->counts.total,
+                   segments_job(n, s) ? "" : "hot-plug waits, as ", n->job.why);
+    fail_segment(n, s, w, &e);
+    s->blocked = true;
+}
+
+static bool still_wanted(const struct node *n, const struct wire_desired *d)
+{
+    for (size_t i = 0; i < d->n_segments; i++)
+        if (strcmp(d->segments[i].id, n->job.order.id) == 0)
+            return d->segments[i].want == n->job.order.want;
+    return false;
+}
+
+void orders_withdraw(struct node *n, const struct wire_desired *d)
+{
+    struct segment *s = n->job.running ? segments_find(n, n->job.order.id) : NULL;
+    struct err e = { 0 }, unread = { 0 };
+    if (!s || still_wanted(n, d))
+        return;
+    int rc = hotplug_abort(n->hotplug, &e);
+    note_end(n, e.detail);
+    if (segments_read(n, s, &unread) < 0)
+        log_warn("segment.read", "id=%s: %s", s->label.id, unread.detail);
+    log_info("segment.withdrawn", "id=%s blocks=%u/%u%s%s", s->label.id, s->counts.online, s->counts.total,
+             rc < 0 ? ": " : "", e.detail);
+}
+
 bool orders_tend(struct node *n, long wait_ms)
 {
+    if (n->job.hangs && children_wedged(&n->children) == 0) {
+        let_go(n);
+        return true;
+    }
     struct segment *s = n->job.running ? segments_find(n, n->job.order.id) : NULL;
     struct progress p = { n, s };
     struct hotplug_result r;
@@ -169,12 +240,13 @@ bool orders_tend(struct node *n, long wait_ms)
     int rc;
     if (!s || !hotplug_tend(n->hotplug, wait_ms, on_progress, &p, &r, &rc, &e))
         return false;
+    note_end(n, r.why);
     rc = conclude(n, s, &r, rc, &e);
-    n->job.running = false;
     if (rc == 0)
         segments_forgive(s);
     else
         fail_segment(n, s, &n->job.order, &e);
+    s->blocked = rc < 0 && n->job.hangs;
     return true;
 }
 
@@ -195,7 +267,7 @@ static int begin(struct node *n, struct segment *s, const struct wire_want_segme
         return -1;
     if (!started)
         return finish_offline(n, s, e);
-    n->job = (struct node_job){ true, *w };
+    n->job = (struct node_job){ .running = true, .order = *w };
     orders_tend(n, INLINE_MS);
     return 0;
 }
@@ -210,6 +282,10 @@ static void do_segment(struct node *n, const struct wire_want_segment *w)
     }
     if (n->job.running && (segments_job(n, s) || !is_done(s, w->want)))
         return; /* the next pass comes when it is over */
+    if (n->job.hangs && (segments_job(n, s) || !is_done(s, w->want))) {
+        fail_blocked(n, s, w);
+        return;
+    }
     if (is_done(s, w->want)) {
         segments_forgive(s);
         return;

@@ -98,12 +98,12 @@ int segments_get(struct node *n, const struct wire_want_segment *w, struct segme
 
 bool segments_job(const struct node *n, const struct segment *s)
 {
-    return n->job.running && strcmp(n->job.order.id, s->label.id) == 0;
+    return (n->job.running || n->job.hangs) && strcmp(n->job.order.id, s->label.id) == 0;
 }
 
 void segments_forgive(struct segment *s)
 {
-    s->failed = false;
+    s->failed = s->blocked = false;
     s->attempt = 0;
     s->error[0] = '\0';
 }

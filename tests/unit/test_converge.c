@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <libgen.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 #define WINDOW (UINT64_C(2) << 48)
@@ -21,7 +22,7 @@
 static struct kernel {
     enum block_state state[8];
     bool refuses, hangs;
-    unsigned n_orders;
+    unsigned n_orders, hangs_from; /* so many orders are carried out before one hangs */
 } * kernel;
 
 static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
@@ -36,7 +37,7 @@ static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *s
 static int fake_set(uint64_t block, enum block_state to, struct err *e)
 {
     kernel->n_orders++;
-    while (kernel->hangs)
+    while (kernel->hangs && kernel->n_orders > kernel->hangs_from)
         poll(NULL, 0, 5);
     if (kernel->refuses)
         return err_set(e, ERR_BUSY, "memory%llu: busy", (unsigned long long)block);
@@ -383,8 +384,6 @@ START_TEST(order_that_hangs_holds_up_only_what_needs_the_hotplug_too)
     ck_assert(node.job.running);
     for (int i = 0; i < 4; i++)
         kernel->state[i] = BLOCK_ONLINE;
-    apply(false); /* listed or not: it is not forgotten */
-    ck_assert_uint_eq(node.n_segments, 1);
     kernel->hangs = false;
     tend();
     ck_assert_uint_eq(node.segments[0].counts.online, 0);
@@ -431,6 +430,134 @@ START_TEST(order_that_never_ends_fails_after_its_deadline)
     ck_assert_uint_eq(node.segments[0].counts.online, 4);
     kernel->hangs = false;
     segment.attempt++;
+    apply(true);
+    tend();
+    ck_assert_uint_eq(node.segments[0].counts.online, 0);
+}
+END_TEST
+
+static struct wire_seen_segment seen(void)
+{
+    struct wire_observed o;
+    struct err e = { 0 };
+    ck_assert_int_eq(observe(&node, OBSERVE_ORDERS, &o, &e), 0);
+    ck_assert_uint_eq(o.n_segments, 1);
+    struct wire_seen_segment s = o.segments[0];
+    wire_observed_done(&o);
+    return s;
+}
+
+/* Stands for a child that survives SIGKILL. */
+static pid_t wedge(void)
+{
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0)
+        for (;;)
+            pause();
+    node.children.wedged = pid;
+    return pid;
+}
+
+START_TEST(child_that_hangs_in_the_kernel_leaves_its_order_under_way)
+{
+    kernel->hangs = true;
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    apply(true);
+    ck_assert(node.job.running);
+    pid_t pid = wedge();
+    tend();
+    ck_assert(node.segments[0].failed && node.job.hangs);
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    segment.want = WIRE_ABSENT;
+    segment.attempt++;
+    for (int i = 0; i < 3; i++) { /* nothing is online, but a block may come, at any moment */
+        apply(true);
+        ck_assert(!orders_tend(&node, 0));
+        ck_assert_uint_eq(node.segments[0].counts.online, 0);
+        struct wire_seen_segment s = seen();
+        ck_assert(!s.quiesced && !s.movable);
+        ck_assert_uint_ge(s.blocks_online, 1);
+        ck_assert_uint_eq(s.attempt, segment.attempt);
+        ck_assert_ptr_nonnull(strstr(s.error, "online: memory"));
+        ck_assert_uint_eq(reg(0), VALUE);
+        segment.attempt++;
+    }
+    apply(false);
+    ck_assert_uint_eq(node.n_segments, 1); /* listed or not */
+    kernel->hangs = false;
+    kernel->state[0] = BLOCK_ONLINE;
+    kill(pid, SIGKILL);
+    while (!orders_tend(&node, 0))
+        poll(NULL, 0, 1);
+    ck_assert_uint_eq(node.segments[0].counts.online, 1);
+    apply(true); /* of the same attempt */
+    tend();
+    ck_assert_uint_eq(kernel->state[0], BLOCK_OFFLINE);
+    apply(true);
+    ck_assert(seen().quiesced && seen().blocks_online == 0);
+    ck_assert(wire_section_is_parked(reg(0), 0));
+}
+END_TEST
+
+START_TEST(nothing_is_quiesced_while_any_child_hangs)
+{
+    pid_t pid = wedge();
+    segment.want = WIRE_ABSENT;
+    apply(true); /* nothing of it is, or ever was, online */
+    ck_assert(!node.segments[0].quiesced);
+    ck_assert_ptr_nonnull(strstr(node.segments[0].error, "hangs in the kernel"));
+    kill(pid, SIGKILL);
+    while (children_wedged(&node.children))
+        poll(NULL, 0, 1);
+    segment.attempt++;
+    apply(true);
+    ck_assert(node.segments[0].quiesced);
+}
+END_TEST
+
+/* Part of the range is as it was ordered when the order is withdrawn: the rest is left alone. */
+static void withdrawn(enum wire_want order, enum wire_want then, bool listed, unsigned n_online)
+{
+    segment.want = order;
+    kernel->hangs = true;
+    kernel->hangs_from = kernel->n_orders + 1;
+    apply(true);
+    while (kernel->n_orders <= kernel->hangs_from)
+        ck_assert(!orders_tend(&node, 1));
+    ck_assert(node.job.running);
+    segment.want = then;
+    apply(listed);
+    kernel->hangs = false;
+    ck_assert(!node.job.running && !node.job.hangs);
+    ck_assert(!orders_tend(&node, 10));
+    ck_assert_uint_eq(node.segments[0].counts.online, n_online);
+    ck_assert(!node.segments[0].failed && !node.segments[0].quiesced);
+    ck_assert_uint_eq(seen().blocks_online, n_online);
+}
+
+START_TEST(withdrawn_attach_ends_between_two_blocks)
+{
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    withdrawn(WIRE_CREATE, WIRE_KEEP, true, 1);
+    attach(); /* ordered again, it goes on */
+    apply(true);
+}
+END_TEST
+
+START_TEST(withdrawn_detach_ends_between_two_blocks)
+{
+    attach();
+    withdrawn(WIRE_ABSENT, WIRE_KEEP, true, 3);
+    ck_assert_uint_eq(kernel->state[2], BLOCK_ONLINE);
+    ck_assert(!node.segments[0].tombstone);
+    withdrawn(WIRE_ABSENT, WIRE_ABSENT, false, 3); /* not listed any more: nobody's order */
+    segment.want = WIRE_ABSENT;
     apply(true);
     tend();
     ck_assert_uint_eq(node.segments[0].counts.online, 0);
@@ -607,6 +734,10 @@ int main(void)
     tcase_add_test(t, touch_is_seen_though_a_heartbeat_sampled_its_flits);
     tcase_add_test(t, order_that_never_ends_fails_after_its_deadline);
     tcase_add_test(t, two_ranges_follow_each_other);
+    tcase_add_test(t, child_that_hangs_in_the_kernel_leaves_its_order_under_way);
+    tcase_add_test(t, nothing_is_quiesced_while_any_child_hangs);
+    tcase_add_test(t, withdrawn_attach_ends_between_two_blocks);
+    tcase_add_test(t, withdrawn_detach_ends_between_two_blocks);
     tcase_add_test(t, absence_is_no_order);
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
     tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);
