@@ -115,7 +115,15 @@ int blocks_change(struct box_node *n, uint64_t number, enum blocks_policy how)
             trace_block(&b, how == BLOCKS_OFF ? "offline" : "online", false);
         return fault;
     }
-    return how == BLOCKS_OFF ? offline(&b) : online(&b, how);
+    if (how != BLOCKS_OFF)
+        return online(&b, how);
+    if (!segments_answers(b.adapter, b.index)) {
+        trace_block(&b, "offline", false);
+        if (n->box->machine_check)
+            n->box->machine_check(n->box->machine_check_arg, n);
+        return BLOCKS_WEDGES;
+    }
+    return offline(&b);
 }
 
 int blocks_probe(struct box_node *n, uint64_t addr)

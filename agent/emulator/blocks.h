@@ -27,7 +27,9 @@ MUST_CHECK bool blocks_get(struct box_node *n, uint64_t number, struct block *ou
 bool blocks_exists(struct box_node *n, uint64_t number); /* memoryN is there */
 
 /* Each answers 0 or -errno as the kernel would; BLOCKS_HANGS: it neither ends nor fails until the fault is taken away
- * or a signal comes; BLOCKS_WEDGES: nor then, not even for SIGKILL. */
+ * or a signal comes; BLOCKS_WEDGES: nor then, not even for SIGKILL.  To take a block offline, the kernel moves its
+ * pages: when its memory does not answer, that is a machine check (box->machine_check), and the write never comes back.
+ */
 #define BLOCKS_HANGS 1
 #define BLOCKS_WEDGES 2
 MUST_CHECK int blocks_probe(struct box_node *n, uint64_t addr);

@@ -70,6 +70,7 @@ struct box_node {
     struct box_adapter *adapters;
     unsigned slow_ms;
     bool traffic_cut;    /* the way of a segment under load was lost: segments.c, control.c */
+    bool machine_check;  /* it read memory that does not answer: blocks.c, control.c */
     uint64_t used_bytes; /* cache of what its lenders hold: donor.h */
     int64_t used_mtime_ns;
     struct vm *vm;                     /* NULL: all of the node is emulated */
@@ -100,6 +101,9 @@ struct box {
     int (*memory)(const struct box_adapter *memory, uint64_t addr, void *data, size_t len, bool write);
     /* Told after each change that may make or break a way to a donor; NULL: nobody. */
     void (*changed)(struct box *b, struct box_adapter *only);
+    /* Told when a node read memory that does not answer; NULL: nobody.  It goes on, for a moment. */
+    void (*machine_check)(void *arg, struct box_node *n);
+    void *machine_check_arg;
 };
 
 /* Takes over '*rack'.  'state_path' NULL: the state is anonymous memory (tests). */

@@ -349,14 +349,25 @@ static void load_tick(struct loop_timer *t)
     for (size_t i = 0; i < c->em->box->n_nodes; i++) {
         struct box_node *n = &c->em->box->nodes[i];
 
-        if (n->traffic_cut)
-            power_off(c->em, n, "traffic was cut off");
-        n->traffic_cut = false;
+        if (n->traffic_cut || n->machine_check)
+            power_off(c->em, n,
+                      n->machine_check ? "pages were moved off memory that does not answer" : "traffic was cut off");
+        n->traffic_cut = n->machine_check = false;
         for (unsigned k = 0; k < n->n_adapters; k++)
             any = load_adapter(&n->adapters[k]) || any;
     }
     if (any)
         loop_after(c->em->loop, t, LOAD_TICK_MS);
+}
+
+/* Not at once: somebody is in the middle of an answer to this node. */
+static void machine_check(void *arg, struct box_node *n)
+{
+    struct control *c = arg;
+
+    n->machine_check = true;
+    if (!c->load.armed)
+        loop_after(c->em->loop, &c->load, 0);
 }
 
 static int cmd_register(struct emulator *em, char **words, int n, json_t *out, struct err *e)
@@ -467,6 +478,8 @@ int control_new(struct control **out, struct emulator *em, const char *path, str
     c->load.fire = load_tick;
     if (listener_open(&c->listener, em->loop, path, &control_ops, c, e) < 0)
         return -1;
+    em->box->machine_check = machine_check;
+    em->box->machine_check_arg = c;
     *out = TAKE(c);
     return 0;
 }
@@ -475,6 +488,7 @@ void control_free(struct control *c)
 {
     if (!c)
         return;
+    c->em->box->machine_check = NULL;
     listener_close(&c->listener);
     loop_cancel(c->em->loop, &c->load);
     free(c);

@@ -107,6 +107,20 @@ static struct box_adapter *reach(const struct box_adapter *compute, uint64_t net
     return memory && memory->donor && (memory->regs->control & ADAPTER_CONTROL_ENABLE) ? memory : NULL;
 }
 
+bool segments_answers(const struct box_adapter *compute, uint64_t block)
+{
+    struct box_adapter *memory;
+    struct adapter_target t;
+    struct donor_buffer b;
+
+    if (!compute->node->box->changed)
+        return true;
+    if (!adapter_translate(compute->regs, block * compute->node->spec->block_bytes, &t))
+        return false;
+    memory = reach(compute, t.netid);
+    return memory && donor_find(memory, t.effective_addr, &b);
+}
+
 void segments_block_online(struct box_adapter *compute, uint64_t block)
 {
     struct box_adapter *memory;

@@ -12,6 +12,8 @@ void segments_block_online(struct box_adapter *compute, uint64_t block);
 void segments_block_offline(struct box_adapter *compute, uint64_t block); /* before it goes */
 /* box->changed: checks all links of one compute adapter, or of all, and finds new ones. */
 void segments_changed(struct box *b, struct box_adapter *only);
+/* Does the memory of this block answer?  Without box->changed it always does. */
+bool segments_answers(const struct box_adapter *compute, uint64_t block);
 void segments_drop_all(struct box_adapter *compute);
 struct segment *segments_find(struct box_node *n, const char *id, struct box_adapter **adapter);
 
