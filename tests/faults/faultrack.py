@@ -193,6 +193,12 @@ class FaultRack(Rack):
 
     # ---- machines
 
+    def block_state(self, node, number):
+        try:
+            return (self.dir / "nodes" / node / "sys/devices/system/memory" / f"memory{number}" / "state").read_text().strip()
+        except FileNotFoundError:
+            return "absent"
+
     def reboot(self, *nodes):
         """Power off and on, all at once: another boot id, adapters reset, its processes and its memory gone."""
         boots = {node: self.node(node)["boot_id"] for node in nodes}

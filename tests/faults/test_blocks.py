@@ -1,5 +1,6 @@
-"""F22: blocks that refuse to go offline, or to come online, half of them, and one that hangs.  What is left is a legal state that
-is shown; retry and cancel work; the donor keeps the buffer as long as a single block is online."""
+"""F22: blocks that refuse to go offline, or to come online, half of them, and one that hangs, in a child that can be killed or in
+one that cannot.  What is left is a legal state that is shown; retry and cancel work; the donor keeps the buffer as long as a single
+block is online, or may come online."""
 import time
 import unittest
 
@@ -127,9 +128,46 @@ class Blocks(unittest.TestCase):
         self.assertIn("online", a["reason"])
         self.heal()
 
+    def wedged(self, random):
+        """In the kernel, where SIGKILL does not reach the child: its block may come online whenever the kernel is back."""
+        probe = self.rack.attach_somehow("n1", SIZE, donor="n2", fill=False)
+        self.rack.detach_somehow(probe["id"])
+        index = random.choice((0, random.randrange(BLOCKS)))
+        self.spoil(probe, [index], "wedge")
+        made = self.rack.post_somehow("n1", SIZE, donor="n2")
+        a = eventually("it is stuck", lambda: self.stuck(made), 40)
+        self.assertRegex(a["reason"], rf"memory{self.bad[0]}: process \d+ hangs in the kernel since \d+-")
+        self.assertEqual(set(a["holds"]), {"n1", "n2"})
+        self.stays_mapped(a)
+        self.retry(a)
+        a = eventually("it is stuck again", lambda: self.stuck(made), 40)
+        self.stays_mapped(a)
+        self.heal()
+        ended = eventually("it is undone", lambda: self.in_state(a, "failed"), SECONDS)
+        self.assertEqual(ended["holds"], [])
+        self.assertFalse(self.rack.buffer_file(a).exists())
+
+    def stays_mapped(self, a):
+        self.assertTrue(self.rack.buffer_file(a).exists(), "released under a child that hangs")
+        self.assertNotEqual(self.rack.register("n1", "afu0", 0x20 + 8 * a["section"]) >> 60, 4, "parked under a child that hangs")
+
+    def given_up_on_the_way(self, random):
+        """A detach that is cancelled while its child is at a block: the child is ended, nobody waits for its deadline."""
+        a = self.rack.attach_somehow("n1", SIZE, donor="n2")
+        self.spoil(a, [random.randrange(BLOCKS)], "hang")
+        self.rack.api.call("DELETE", f"/v1/attachments/{a['id']}")
+        eventually("it hangs", lambda: self.rack.ctl("status")["hanging_writes"] == 1)
+        self.rack.api.call("POST", f"/v1/attachments/{a['id']}/cancel")
+        eventually("it is attached again", lambda: self.in_state(a, "attached"), SECONDS)
+        self.assertEqual(self.rack.ctl("status")["hanging_writes"], 0)
+        self.heal()
+        self.rack.judge()
+        self.rack.detach_somehow(a["id"])
+
     def test_f22(self):
         began, random, n = time.monotonic(), dice("F22"), count(30, 300)
-        acts = [self.healed_by_itself, self.retried, self.cancelled, self.hanging, self.child_killed, self.not_coming_online]
+        acts = [self.healed_by_itself, self.retried, self.cancelled, self.hanging, self.child_killed, self.not_coming_online,
+                self.wedged, self.given_up_on_the_way]
         for i in range(n):
             act = acts[i % len(acts)]
             with trying(f"{act.__name__}, round {i}"):

@@ -111,10 +111,29 @@ class Late(unittest.TestCase):
         eventually("it is detached", lambda: self.rack.attachment(a["id"])["state"] == "detached", SECONDS)
         self.assertFalse(self.rack.buffer_file(a).exists())
 
+    def child_that_hangs_onlining(self, random):
+        """The successor proves nothing while the block may still come online, behind its back."""
+        probe = self.rack.attach_somehow("n1", GIB, donor="n2", fill=False)
+        self.rack.detach_somehow(probe["id"])
+        block = int(probe["physical_addr"], 16) // self.rack.block + random.randrange(BLOCKS)
+        self.rack.ctl("block", "n1", block, "wedge")
+        made = self.rack.post_somehow("n1", GIB, donor="n2")
+        eventually("it hangs", lambda: self.rack.ctl("status")["hanging_writes"] == 1)
+        pid = self.rack.kill("agent-n1")
+        self.rack.api.call("DELETE", f"/v1/attachments/{made}")
+        eventually("another agent waits", lambda: self.rack.pid("agent-n1") not in (None, pid))
+        eventually("the node is silent", lambda: self.rack.node("n1")["state"] == "unreachable", SECONDS)
+        self.assertEqual(set(self.rack.attachment(made)["holds"]), {"n1", "n2"})
+        self.assertTrue(self.rack.buffer_file(probe | {"id": made}).exists(), "released under a child that hangs")
+        self.rack.ctl("block", "n1", block, "ok")
+        ended = self.rack.settled(made, SECONDS)
+        self.assertIn(ended["state"], ("detached", "failed"))
+        self.assertEqual(ended["holds"], [])
+
     def test_f28(self):
         began, random, n = time.monotonic(), dice("F28"), count(30, 300)
         acts = [self.proof_of_a_detach_that_was_cancelled, self.child_that_hangs, self.proof_of_a_detach,
-                self.donor_that_has_no_buffer_yet, self.any_report_on_the_way]
+                self.donor_that_has_no_buffer_yet, self.any_report_on_the_way, self.child_that_hangs_onlining]
         for i in range(n):
             act = acts[i % len(acts)]
             with trying(f"{act.__name__}, round {i}"):
