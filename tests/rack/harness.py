@@ -206,7 +206,7 @@ class Rack:
 
     def __exit__(self, kind, value, traceback):
         self.api.close_all()
-        subprocess.run([*RACK_COMMAND, "down", "--dir", str(self.dir)], check=True)
+        subprocess.run([*RACK_COMMAND, "down", "--dir", str(self.dir)], check=True, stdout=subprocess.DEVNULL)
         try:
             left = rack_processes(self.dir)
             assert not left, f"processes are left: {left}"
