@@ -120,6 +120,14 @@ static bool same_place(const struct unowned *buffer, const struct unowned *segme
            buffer->size_bytes == segment->size_bytes;
 }
 
+/* Blocks of nobody in the range of the buffer, whatever they are called. */
+static bool overlaps(const struct unowned *buffer, const struct unowned *segment)
+{
+    return !strcmp(buffer->compute_adapter, segment->adapter) && buffer->section == segment->section &&
+           buffer->offset_bytes < segment->offset_bytes + segment->size_bytes &&
+           segment->offset_bytes < buffer->offset_bytes + buffer->size_bytes;
+}
+
 /* Something of the node's own, or of nobody, lies in the range already. */
 static bool range_taken(const struct model *m, const struct find *f)
 {
@@ -170,10 +178,10 @@ static bool examine(const struct model *m, uint32_t donor, const struct unowned 
     const struct node *n = model_node(m, f->compute_node);
     for (unsigned i = 0; i < n->n_unowned; i++) {
         const struct unowned *s = &n->unowned[i];
-        if (!is_kind(s, "segment") || strcmp(s->id, u->id) != 0)
+        if (!is_kind(s, "segment") || (strcmp(s->id, u->id) != 0 && !overlaps(u, s)))
             continue;
         if (f->segment || !same_place(u, s))
-            return false;
+            return false; /* blocks whose label was lost may be these: in use, and nobody can tell whose */
         f->segment = s;
     }
     read_mapping(m, f, mask);

@@ -4,8 +4,8 @@
  * agree on, in every field of both labels, in the section register and in the path that the cross-connects make, is an
  * attachment as before; attachments that neither side holds any more are over; the rest is kept and shown.  And after a
  * grace of ten minutes a buffer that nobody owns is collected (rule 9): it becomes an attachment that is being
- * detached, so that the normal undo gives it back with the normal proof; one with blocks online on the compute node is
- * kept and shown.  Pure: no thread, no I/O, the model's clock.
+ * detached, so that the normal undo gives it back with the normal proof; one with blocks online in its range on the
+ * compute node, under its name, another or none, is kept and shown.  Pure: no thread, no I/O, the model's clock.
  */
 #ifndef MEMLANE_ADOPT_H
 #define MEMLANE_ADOPT_H

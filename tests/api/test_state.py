@@ -362,7 +362,7 @@ class Restored(StateRack):
         self.assertEqual(memlane(self.server, "recovery", "adopt", "--without", "n2")[0], 0)
         self.nodes["n2"].stopping.clear()
         self.nodes["n2"].run()
-        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
+        self.wait_for(lambda: all(a["ok"] for n in ("n1", "n2") for a in self.admin.get(f"/v1/nodes/{n}").json["adapters"]))
 
 
 if __name__ == "__main__":

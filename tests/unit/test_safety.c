@@ -821,6 +821,77 @@ START_TEST(what_nobody_owns_is_collected_after_its_grace_and_with_proof)
 }
 END_TEST
 
+/* n1 reports blocks that are online in section 0, from 'offset_bytes' on, under the name 'id'. */
+static void report_blocks(const char *id, uint64_t offset_bytes)
+{
+    struct sim_node *n = &s.nodes[0];
+    struct wire_seen_segment g = { .adapter = "afu0",
+                                   .offset_bytes = offset_bytes,
+                                   .size_bytes = GIB4,
+                                   .blocks_total = 16,
+                                   .blocks_online = 16,
+                                   .movable = true };
+    struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true, .channels = 1, .settled = 1 },
+                                             { .name = "afu1", .ok = true } };
+    struct wire_observed o = { .epoch = 1,
+                               .revision = s.m->revision,
+                               .sequence = ++n->sequence,
+                               .switches_ok = true,
+                               .memory_bytes = GIB4 * 16,
+                               .free_bytes = GIB4 * 16,
+                               .n_adapters = 2,
+                               .adapters = adapters,
+                               .n_segments = 1,
+                               .segments = &g };
+    bool changed;
+    snprintf(g.id, sizeof g.id, "%s", id);
+    memcpy(adapters[0].sections, n->registers, sizeof n->registers);
+    snprintf(o.session, sizeof o.session, "s-n1-%u", n->session);
+    snprintf(o.boot_id, sizeof o.boot_id, "boot-%u", n->boot);
+    sim_begin(&s);
+    ck_assert_int_eq(observed_report(s.m, row("n1"), &o, &changed, &e), 0);
+    sim_commit(&s);
+}
+
+/* n2 lends "x" to n1, whose section leads there; its label on n1 was lost, or another one has its range. */
+static void keep_in_use(const char *id, uint64_t offset_bytes)
+{
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    s.nodes[1].channels[1] = 1;
+    s.nodes[3].joins[1] = 7;
+    s.nodes[3].joins[7] = 1;
+    s.nodes[0].registers[0] = wire_section_value(b.base, 0, WIRE_NETID_PORT0);
+    s.nodes[0].alive = false; /* it reports by hand */
+    sim_settle(&s);
+    sim_pass(&s, 700000);
+    report_blocks(id, offset_bytes);
+    sim_settle(&s);
+    sim_begin(&s);
+    adopt_collect(s.m);
+    sim_commit(&s);
+    ck_assert_uint_eq(model_find_attachment(s.m, "x"), offset_bytes < GIB4 ? NONE : 0);
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1);
+}
+
+START_TEST(what_is_online_without_a_label_is_not_collected_from_under_it)
+{
+    keep_in_use("", 0);
+}
+END_TEST
+
+START_TEST(what_is_online_under_another_name_is_not_collected_from_under_it)
+{
+    keep_in_use("y", GIB4 - SIM_BLOCK);
+}
+END_TEST
+
+START_TEST(blocks_beside_it_keep_nothing_from_being_collected)
+{
+    keep_in_use("", GIB4);
+}
+END_TEST
+
 /* n2 still lends "x" to n1, which booted since: no section of it leads there, but the way is as it was. */
 static void leave_orphan_with_its_way(void)
 {
@@ -899,6 +970,9 @@ int main(void)
     tcase_add_test(t, a_stuck_undo_is_retried_after_a_restart_too);
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, what_nobody_owns_is_collected_after_its_grace_and_with_proof);
+    tcase_add_test(t, what_is_online_without_a_label_is_not_collected_from_under_it);
+    tcase_add_test(t, what_is_online_under_another_name_is_not_collected_from_under_it);
+    tcase_add_test(t, blocks_beside_it_keep_nothing_from_being_collected);
     tcase_add_test(t, what_is_collected_leaves_no_channel_and_no_join);
     tcase_add_test(t, a_way_that_another_section_uses_is_not_collected_with_the_buffer);
     tcase_add_test(t, the_way_of_what_is_collected_is_not_guessed_before_its_switch_is_read);
