@@ -52,6 +52,8 @@ struct agent {
     struct shot *shot;            /* mailbox to the report thread; stays for heartbeats */
     uint64_t shot_number;         /* grows with each publication */
     uint64_t session_number;
+    uint64_t epoch; /* of that session; 0 when its orders are refused */
+    char instance[ID_SIZE];
     unsigned heartbeat_ms;
     struct wire_registration registration;
 };
@@ -192,6 +194,17 @@ static void act(struct agent *a, struct wire_desired *fresh)
     apply(a, &a->current);
 }
 
+/* Orders are the session's or nobody's: what another epoch wanted is not done any more, though the newer one may have
+ * nothing to say yet.  'epoch' and 'instance' are the session's. */
+static void forget_older(struct agent *a, uint64_t epoch, const char *instance)
+{
+    struct wire_desired *d = &a->current;
+    if (d->epoch == 0 || (d->epoch == epoch && strcmp(d->instance, instance) == 0))
+        return;
+    log_info("desired.over", "epoch=%" PRIu64 " instance=%s: its orders end with its session", d->epoch, d->instance);
+    wire_desired_done(d);
+}
+
 static void first_look(struct agent *a)
 {
     node_discover(&a->node);
@@ -226,6 +239,8 @@ static void *job_main(void *arg)
         uint64_t number = a->session_number;
         unsigned heartbeat_ms = a->heartbeat_ms;
         a->rescan = false;
+        if (number != 0)
+            forget_older(a, a->epoch, a->instance);
         pthread_mutex_unlock(&a->lock);
         if (stop) {
             desired_free(fresh);
@@ -349,6 +364,8 @@ static int enrol(struct agent *a, struct err *e)
     log_info("session.registered", "name=%s epoch=%" PRIu64 " instance=%s", a->config->name, info.epoch, info.instance);
     pthread_mutex_lock(&a->lock);
     a->session_number = info.number;
+    a->epoch = info.obeyed ? info.epoch : 0;
+    memcpy(a->instance, info.instance, sizeof a->instance);
     a->heartbeat_ms = info.heartbeat_ms;
     a->rescan = true;
     desired_free(TAKE(a->desired)); /* of the session that is over */
@@ -491,11 +508,11 @@ bool agent_stop(struct agent *a, long wait_ms)
     for (unsigned i = 0; i < N_SLEEPERS; i++)
         wake(a, i);
     pthread_mutex_unlock(&a->lock);
-    int64_t until = time_wall_ms() + wait_ms;
+    int64_t until = time_monotonic_ms() + wait_ms;
     struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
     bool ended = true;
     for (unsigned i = 0; i < a->n_threads; i++)
-        ended = pthread_timedjoin_np(a->threads[i], NULL, &ts) == 0 && ended;
+        ended = pthread_clockjoin_np(a->threads[i], NULL, CLOCK_MONOTONIC, &ts) == 0 && ended;
     return ended;
 }
 
