@@ -208,6 +208,13 @@ static int bad(const struct json_field *f, const char *where, struct err *e)
     return err_field(e, f->code ? f->code : ERR_FIELD_INVALID, path, "%s has to be %s", path, kind_words(f->kind));
 }
 
+/* Also U+0080 to U+009F, which a terminal takes for the beginning of a command. */
+static bool control_at(const char *s)
+{
+    unsigned char c = (unsigned char)s[0];
+    return c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s[1] < 0xa0);
+}
+
 static int decode_string(const struct json_field *f, const json_t *v, const char *where, struct err *e)
 {
     char path[WHERE_MAX];
@@ -221,7 +228,7 @@ static int decode_string(const struct json_field *f, const json_t *v, const char
         return err_field(e, f->code ? f->code : ERR_FIELD_INVALID, path, "%s is longer than %zu characters", path,
                          size - 1);
     for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+        if (control_at(s + i))
             return err_field(e, f->code ? f->code : ERR_FIELD_INVALID, path, "%s has a control character", path);
     if ((f->kind == JSON_KIND_NAME && !name_valid(s)) || (f->kind == JSON_KIND_ID && !id_valid(s)))
         return bad(f, where, e);

@@ -71,6 +71,8 @@ void gate_header(struct gate *g, const char *name, const char *value)
         take_length(g, text);
     else if (strcasecmp(name, "Transfer-Encoding") == 0)
         take_encoding(g, text);
+    else if (strcasecmp(name, "Content-Encoding") == 0)
+        g->coded |= strcasecmp(text, "identity") != 0;
     for (size_t i = 0; i < ARRAY_LEN(counted); i++)
         if (strcasecmp(name, counted[i].name) == 0)
             ++*(unsigned *)((char *)g + counted[i].offset);
@@ -115,6 +117,8 @@ static int check_rest(const struct gate *g, const char *method, const char *vers
                        GATE_HEADER_BYTES_MAX);
     if (g->n_host == 0 && strcmp(version, "HTTP/1.0") != 0)
         return err_set(e, ERR_BAD_REQUEST, "no Host header");
+    if (g->coded)
+        return err_set(e, ERR_BAD_REQUEST, "no Content-Encoding is known here: send the body as it is");
     if (check_once(g->n_authorization, "Authorization", e) < 0 || check_once(g->n_cookie, "Cookie", e) < 0 ||
         check_once(g->n_origin, "Origin", e) < 0 || check_once(g->n_key, "Idempotency-Key", e) < 0)
         return -1;

@@ -17,7 +17,7 @@ struct gate {
     unsigned n_headers;
     size_t header_bytes;
     unsigned n_host, n_length, n_authorization, n_encoding, n_cookie, n_origin, n_key, n_match;
-    bool bad_name, bad_value, bad_length, bad_encoding, chunked;
+    bool bad_name, bad_value, bad_length, bad_encoding, chunked, coded;
     uint64_t length; /* Content-Length; 0 without one */
 };
 

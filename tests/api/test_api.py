@@ -163,6 +163,7 @@ class Gate(Rack):
         self.assert_refused(self.head("Host: a", "Content-Length: 1", "Content-Length: 2") + "xx", 400)
         self.assert_refused(self.head("Host: a", "Content-Length: 3", "Transfer-Encoding: chunked") + "0\r\n\r\n", 400)
         self.assert_refused(self.head("Host: a", "Transfer-Encoding: gzip"), 400)
+        self.assert_refused(self.head("Host: a", "Content-Encoding: gzip"), 400)
         self.assert_refused(self.head("Host: a", "Authorization: Bearer x", "Authorization: Bearer y"), 400)
 
     def test_bad_targets_are_refused(self):
@@ -676,6 +677,14 @@ class Agents(Rack):
         agent.stop()
         self.wait_for(lambda: self.admin.delete("/v1/nodes/n3").status in (200, 404))
         self.refused(self.admin.get("/v1/agents/n3/desired", token=agent.token), 401, "unauthenticated")
+
+    def test_what_a_terminal_would_obey_is_no_text(self):
+        agent = FakeAgent(self.server, "n9", self.join)
+        for version in ("1\x1b[31m", "1\x9b31m", "1\x7f", "1\n2"):
+            problem = self.refused(agent.reports.post("/v1/agents/register", {**agent.registration(), "version": version},
+                                                      token=self.join), 422, "field_invalid")
+            self.assertIn("control character", problem["detail"])
+        agent.reports.close()
 
     def test_bad_reports_are_refused(self):
         agent = self.nodes["n1"]
