@@ -5,7 +5,7 @@ import unittest
 
 from fake_agent import GIB, FakeAgent
 from memlaned import BUILD
-from test_api import Rack
+from rackcase import Rack
 
 LINKS = [{"a": f"{node}/{adapter}/{port}", "b": f"ocs1/{first + port}", "latency_ns": 20, "gbps": 100}
          for node, adapter, first in (("n1", "afu0", 1), ("n2", "afu1", 3), ("n3", "afu0", 5)) for port in (0, 1)]

@@ -5,7 +5,7 @@ import unittest
 
 from fake_agent import GIB, FakeAgent
 from memlaned import BUILD
-from test_api import Rack
+from rackcase import Rack
 
 RULES = ["not_ready", "cordoned", "not_pinned", "avoided", "anti_affinity", "no_memory_adapter", "insufficient_memory"]
 PAIR_RULES = ["no_path", "ports_busy", "bandwidth", "too_far", "no_section"]
@@ -155,7 +155,7 @@ class Place(Rack):
         self.assertRegex(out, r"n2 +anti_affinity .* label rack_unit is 1 on both nodes")
 
     def test_the_command_says_what_is_wrong(self):
-        for arguments, word in ((["n1"], "needs"), (["n1", "much"], "no size"), (["n1", "0"], "size_bytes"),
+        for arguments, word in ((["n1"], "needs"), (["n1", "much"], "not a size"), (["n1", "0"], "size_bytes"),
                                 (["n1", "2TiB"], "size_bytes"), (["n9", "1G"], "n9"), (["n1", "1G", "--channels", "3"], "channels"),
                                 (["n1", "1G", "--policy", "best"], "policy"), (["n1", "1G", "--donor", "n9"], "donor"),
                                 (["n1", "1G", "--avoid", "n9"], "avoid[0]"), (["n1", "1G", "--max-cost", "-1"], "max-cost"),

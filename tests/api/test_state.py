@@ -10,7 +10,7 @@ import unittest
 
 from fake_agent import GIB, FakeAgent
 from memlaned import BUILD, Memlaned
-from test_api import CABLING, Rack
+from rackcase import CABLING, Rack
 
 
 def memlane(server, *words, token=None):

@@ -1,0 +1,168 @@
+"""What agents say to the orchestrator and hear from it: sessions, long polls, reports, boots, fences, epochs, losses."""
+import concurrent.futures
+import re
+import time
+import unittest
+
+import fake_agent
+from fake_agent import GIB, FakeAgent
+from rackcase import Rack
+
+
+class Losing(Rack):
+    def test_a_detach_that_gives_nothing_back_is_no_200(self):
+        a = self.attach()
+        donor, lender = self.nodes["n2"], fake_agent.LENDER
+        try:
+            donor.lender = "lender-2"  # another process: the memory is gone, and the borrower holds on to it
+            donor.buffers.clear()
+            self.wait_for(lambda: self.admin.get(f"/v1/attachments/{a['id']}").json["state"] == "lost")
+            self.nodes["n1"].held = True
+            answer = self.admin.delete(f"/v1/attachments/{a['id']}?wait=2")
+            self.assertEqual(answer.status, 202 if answer.json["holds"] else 200, answer.json)
+            self.assertTrue(answer.json["holds"])
+        finally:
+            donor.lender = lender
+            self.nodes["n1"].held = False
+
+
+class Agents(Rack):
+    def n_waiting(self):
+        return int(re.search(r"^memlane_http_waiting_requests (\d+)", self.admin.get("/metrics").body.decode(), re.M)[1])
+
+    def test_a_long_poll_ends_when_there_is_news(self):
+        self.nodes["n2"].stop()
+        agent = self.nodes["n2"]
+        first = agent.poll(wait=0, after="0.0").json
+        agent.apply(first)
+        began = time.monotonic()
+        self.assertEqual(agent.poll(wait=1).status, 204)
+        self.assertGreater(time.monotonic() - began, 0.9)
+        self.wait_for(lambda: self.n_waiting() == 1)  # the other agent's
+        waiting = concurrent.futures.ThreadPoolExecutor(1).submit(agent.poll, 20)
+        self.wait_for(lambda: self.n_waiting() == 2)
+        began = time.monotonic()
+        id = self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}).json["id"]
+        answer = waiting.result(10)
+        self.assertLess(time.monotonic() - began, 8)  # of 20
+        self.assertEqual([b["id"] for b in answer.json["buffers"]], [id])
+        other_epoch = agent.poll(wait=20, after=f"{answer.json['epoch'] + 7}.{answer.json['revision']}")
+        self.assertEqual(other_epoch.status, 200)
+        agent.stopping.clear()
+        agent.run()
+        self.wait_for(lambda: self.admin.get(f"/v1/attachments/{id}").json["state"] == "attached")
+        self.detach(id)
+
+    def test_old_sessions_and_sequences_are_stale(self):
+        agent = FakeAgent(self.server, "n3", self.join)
+        self.assertEqual(agent.register().status, 200)
+        self.assertEqual(agent.report().status, 204)
+        agent.sequence -= 1
+        self.refused(agent.report(), 409, "session_stale")
+        old = agent.session
+        self.assertEqual(agent.register().status, 200)
+        agent.session = old
+        self.refused(agent.report(), 409, "session_stale")
+        agent.stop()
+        self.wait_for(lambda: self.admin.delete("/v1/nodes/n3").status in (200, 404))
+        self.refused(self.admin.get("/v1/agents/n3/desired", token=agent.token), 401, "unauthenticated")
+
+    def test_what_a_terminal_would_obey_is_no_text(self):
+        agent = FakeAgent(self.server, "n9", self.join)
+        for version in ("1\x1b[31m", "1\x9b31m", "1\x7f", "1\n2"):
+            problem = self.refused(agent.reports.post("/v1/agents/register", {**agent.registration(), "version": version},
+                                                      token=self.join), 422, "field_invalid")
+            self.assertIn("control character", problem["detail"])
+        agent.reports.close()
+
+    def test_bad_reports_are_refused(self):
+        agent = self.nodes["n1"]
+        for change in ({"colour": 1}, {"free_bytes": -1}, {"adapters": "x"}, {"sequence": "1"}):
+            body = {**agent.observed(), **change}
+            answer = self.admin.put("/v1/agents/n1/observed", body, token=agent.token)
+            self.assertEqual(answer.status, 422, answer.json)
+        self.assertEqual(self.admin.get("/v1/agents/n1/desired?after=nonsense", token=agent.token).status, 422)
+
+
+    def test_an_agent_that_only_registers_is_unreachable_and_says_why(self):
+        agent = FakeAgent(self.server, "mute", self.join)
+        node = lambda: self.admin.get("/v1/nodes/mute").json
+        self.wait_for(lambda: agent.register().status == 200 and node()["state"] == "unreachable", 30)
+        self.assertEqual([f["code"] for f in node()["findings"]], ["no_reports"])
+        events = self.admin.get("/v1/events?after=0&limit=1000").json["items"]
+        self.assertEqual([e["type"] for e in events if e["object"] == "node/mute"], ["node.registered", "node.state"])
+        self.refused(self.admin.post("/v1/nodes/mute/fence", {"boot_id": agent.boot_id}), 409, "conflict")  # it is heard
+        self.assertEqual(agent.report().status, 204)
+        self.assertEqual((node()["state"], node()["findings"]), ("ready", []))
+        agent.stop()
+
+
+class Recovery(Rack):
+    def test_an_agent_that_knows_a_later_epoch_stops_changes_until_an_operator_adopts(self):
+        agent = FakeAgent(self.server, "n4", self.join)
+        agent.known_epoch = 41
+        self.assertEqual(agent.register().status, 200)  # what it holds has to be seen
+        self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
+        self.assertEqual(self.admin.get("/readyz").status, 503)
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}), 503, "recovering")
+        self.refused(self.admin.patch("/v1/nodes/n1", {"cordoned": True}), 503, "recovering")
+        self.assertEqual(self.admin.post("/v1/sessions", {"token": self.server.admin_token}, token=None).status, 201)
+        self.assertEqual(self.admin.post("/v1/backup").status, 200)
+        self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")  # n4 has not reported
+        self.refused(self.admin.post("/v1/recovery/adopt", {"without": ["n9"]}), 422, "node_unknown")
+        self.refused(self.admin.post("/v1/recovery/adopt", {"without": [3]}), 422, "field_invalid")
+        self.assertEqual(agent.report().status, 204)
+        self.assertEqual(agent.poll(wait=0, after="41.0").status, 204)  # no orders meanwhile
+        recovery = self.admin.get("/v1/recovery").json
+        self.assertEqual((recovery["recovering"], recovery["known_epoch"]), (True, 41))
+        self.assertTrue(all(n["reported"] for n in recovery["nodes"]), recovery)
+        before = self.admin.get("/v1/nodes").json["as_of"]
+        adopted = self.admin.post("/v1/recovery/adopt")
+        self.assertEqual((adopted.status, adopted.json["recovering"], adopted.json["epoch"]), (200, False, 42))
+        self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")
+        self.refused(agent.report(), 409, "session_stale")
+        self.assertEqual(agent.register().json["epoch"], 42)
+        agent.stop()
+        self.wait_for(lambda: {"node/n1", "node/n2"} <= {e["object"] for e in self.admin.get(f"/v1/events?after={before}").json["items"]
+                                                        if e["type"] == "node.registered"})  # sessions begin anew
+        self.wait_for(lambda: all(a["ok"] for n in ("n1", "n2") for a in self.admin.get(f"/v1/nodes/{n}").json["adapters"]))
+        self.detach(self.attach()["id"])
+
+    def test_only_the_boot_of_a_silent_node_can_be_fenced(self):
+        n1 = self.nodes["n1"]
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {"boot_id": "other"}), 409, "conflict")
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {"boot_id": n1.boot_id}), 409, "conflict")
+        self.refused(self.admin.post("/v1/nodes/n1/fence", {}), 422, "field_missing")
+        self.refused(self.admin.post("/v1/nodes/nowhere/fence", {"boot_id": "x"}), 404, "node_unknown")
+
+    def test_a_fenced_node_that_is_forgotten_stays_refused_and_its_name_is_free(self):
+        agent = FakeAgent(self.server, "n9", self.join)
+        self.assertEqual(agent.register().status, 200)
+        agent.run()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n9").json["state"] == "ready")
+        agent.stop()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n9").json["state"] == "unreachable", 30)
+        self.assertEqual(self.admin.post("/v1/nodes/n9/fence", {"boot_id": agent.boot_id}).status, 200)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").json, {"name": "n9", "links_dropped": 0})
+        again = FakeAgent(self.server, "n8", self.join)
+        again.boot_id = agent.boot_id
+        self.refused(again.register(), 403, "forbidden")
+        other = FakeAgent(self.server, "n9", self.join)
+        self.assertEqual(other.register().status, 200)
+        self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 200)  # it has not reported yet
+        audit = [a["action"] for a in self.admin.get("/v1/audit?limit=1000").json["items"] if a["object"] == "node/n9"]
+        self.assertEqual([a for a in audit if a.startswith("node.")], ["node.fence", "node.forget", "node.forget"])
+
+
+class Forgetting(Rack):
+    def test_a_node_that_reports_is_not_forgotten_and_its_cables_are_counted(self):
+        said = self.refused(self.admin.delete("/v1/nodes/n2"), 409, "conflict")
+        self.assertIn("agent", said["detail"])
+        self.nodes["n2"].stop()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n2").json["state"] == "unreachable", 30)
+        self.assertEqual(self.admin.delete("/v1/nodes/n2").json, {"name": "n2", "links_dropped": 2})
+        self.assertEqual(self.admin.get("/v1/topology").json["links"], [])
+
+
+if __name__ == "__main__":
+    unittest.main()
