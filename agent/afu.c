@@ -251,7 +251,7 @@ static int memory_read(struct afu *a, enum afu_depth depth, struct wire_seen_ada
         return rc < 0 ? -1 : err_set(e, ERR_PROTOCOL, "the lender of %s has no name", a->o.wire.name);
     note_lender(a, &info);
     a->n_buffers = info.n_buffers;
-    a->facts = (struct afu_lender_facts){ info.memlock_bytes, info.page_bytes };
+    a->facts = (struct afu_lender_facts){ info.memlock_bytes, info.page_bytes, info.numa_nodes };
     a->locked_bytes = a->o.emulated ? info.lent_bytes : info.locked_bytes;
     if (rc < 0)
         return -1;

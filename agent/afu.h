@@ -53,10 +53,10 @@ struct lender *afu_lender(struct afu *a); /* of a memory adapter; NULL otherwise
 /* Local memory that the lender of a memory adapter holds, as last read; 0 for a compute adapter.  In an emulated rack
  * sparse buffers count as if they were locked: the emulator takes them from what is free. */
 uint64_t afu_locked_bytes(const struct afu *a);
-/* What the lender of a memory adapter said of itself last: its limit for locked memory, and the size of its pages; 0:
- * not said. */
+/* What the lender of a memory adapter said of itself last: its limit for locked memory, the size of its pages, its NUMA
+ * nodes (bit n: node n); 0: not said. */
 struct afu_lender_facts {
-    uint64_t memlock_bytes, page_bytes;
+    uint64_t memlock_bytes, page_bytes, numa_nodes;
 };
 struct afu_lender_facts afu_lender_facts(const struct afu *a);
 /* How many buffers the lender of a memory adapter has, those included that are not complete yet, as last read. */

@@ -151,7 +151,8 @@ static void read_huge_pages(struct page *p, const struct sysfs *sys)
         fs.f_type != HUGETLBFS_MAGIC)
         return;
     p->huge_page_bytes = (uint64_t)fs.f_bsize;
-    p->huge_bytes = inventory_huge_pages(sys, NULL, p->huge_page_bytes, &p->huge_free_bytes);
+    struct inventory_nodes nodes = inventory_lending_nodes(sys, p->config);
+    p->huge_bytes = inventory_huge_pages(sys, &nodes, p->huge_page_bytes, &p->huge_free_bytes);
 }
 
 static void count_findings(struct page *p)

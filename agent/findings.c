@@ -223,10 +223,12 @@ static void check_memlock(struct findings *f)
 
 static void check_huge_pages(struct findings *f, const struct statfs *fs)
 {
+    struct inventory_nodes nodes = inventory_lending_nodes(f->from->sys, f->from->config);
     char size[UNITS_SIZE_MAX];
-    if (fs->f_blocks == 0 && inventory_huge_pages(f->from->sys, NULL, (uint64_t)fs->f_bsize, NULL) == 0)
-        add(f, "no_huge_pages", WIRE_ERROR, "reserve some: hugepages= at boot, or nr_hugepages of each NUMA node",
-            "memory is lent in huge pages of %s, and none is reserved", units_format_size((uint64_t)fs->f_bsize, size));
+    if (inventory_huge_pages(f->from->sys, &nodes, (uint64_t)fs->f_bsize, NULL) == 0)
+        add(f, "no_huge_pages", WIRE_ERROR, "reserve some: hugepages= at boot, or nr_hugepages of each of these nodes",
+            "memory is lent in huge pages of %s, and none is reserved on the NUMA nodes that it is lent from",
+            units_format_size((uint64_t)fs->f_bsize, size));
 }
 
 /* On servers systemd listens for a lender; the agent starts none. */
@@ -379,13 +381,25 @@ static void check_parts(struct findings *f)
             "neither an adapter nor a switch is configured: this node neither lends nor borrows");
 }
 
-/* Its limits and options are its own: what it says itself is what holds. */
-void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const char *adapter,
-                        uint64_t memlock_bytes, uint64_t page_bytes)
+/* "0,8" */
+static const char *format_nodes(uint64_t nodes, char text[64])
 {
+    size_t len = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < 64 && len < 60; i++)
+        if (nodes >> i & 1)
+            len += (size_t)snprintf(text + len, 64 - len, "%s%u", len > 0 ? "," : "", i);
+    return text;
+}
+
+/* Its limits and options are its own: what it says itself is what holds. */
+void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const struct sysfs *sys,
+                        const char *adapter, const struct afu_lender_facts *facts)
+{
+    const uint64_t memlock_bytes = facts->memlock_bytes, page_bytes = facts->page_bytes;
     struct findings f = { .list = list, .n = *n };
     uint64_t expected = inventory_lending_page(c);
-    char text[UNITS_SIZE_MAX], other[UNITS_SIZE_MAX];
+    char text[UNITS_SIZE_MAX], other[UNITS_SIZE_MAX], theirs[64], ours[64];
     if (c->lender_program[0] || strcmp(c->lender_backing, "locked") != 0)
         return;
     if (memlock_bytes != 0 && memlock_bytes != UINT64_MAX)
@@ -397,6 +411,12 @@ void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent
             "make --backing-dir of the lender's unit and lender_backing_dir of the agent the same",
             "the lender of %s lends in pages of %s, the agent counts those of %s", adapter,
             units_format_size(page_bytes, text), units_format_size(expected, other));
+    const struct inventory_nodes nodes = inventory_lending_nodes(sys, c);
+    if (facts->numa_nodes != 0 && facts->numa_nodes != nodes.bits[0])
+        add(&f, "lender_differs", WIRE_WARNING,
+            "make --numa-nodes of the lender's unit and lender_numa_nodes of the agent the same",
+            "the lender of %s takes memory from the NUMA nodes %s, the agent counts %s", adapter,
+            format_nodes(facts->numa_nodes, theirs), format_nodes(nodes.bits[0], ours));
     *n = f.n;
 }
 

@@ -6,6 +6,7 @@
 #ifndef MEMLANE_AGENT_FINDINGS_H
 #define MEMLANE_AGENT_FINDINGS_H
 
+#include "afu.h"
 #include "agent_config.h"
 #include "inventory.h"
 #include "kernel.h"
@@ -29,8 +30,8 @@ struct findings_source { /* all borrowed */
 unsigned findings_read(const struct findings_source *s, struct wire_finding out[WIRE_MAX_FINDINGS]);
 
 /* Appends what a lender in a unit of its own says of itself (afu_lender_facts) that does not fit. */
-void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const char *adapter,
-                        uint64_t memlock_bytes, uint64_t page_bytes);
+void findings_of_lender(struct wire_finding *list, size_t *n, const struct agent_config *c, const struct sysfs *sys,
+                        const char *adapter, const struct afu_lender_facts *facts);
 
 /* Appends one to a list with room for WIRE_MAX_FINDINGS; one too many is dropped.  'fmt' and 'args' make its detail. */
 PRINTF(6, 0)

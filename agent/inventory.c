@@ -183,8 +183,7 @@ uint64_t inventory_huge_pages(const struct sysfs *sys, const struct inventory_no
     return total;
 }
 
-/* All where nothing is said. */
-static struct inventory_nodes lending_nodes(const struct sysfs *sys, const struct agent_config *c)
+struct inventory_nodes inventory_lending_nodes(const struct sysfs *sys, const struct agent_config *c)
 {
     struct inventory_nodes all, set = { 0 };
     memset(&all, 0xff, sizeof all);
@@ -208,7 +207,7 @@ static bool lends_huge_pages(const struct agent_config *c, uint64_t *page_bytes)
 
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m)
 {
-    struct inventory_nodes nodes = lending_nodes(sys, c);
+    struct inventory_nodes nodes = inventory_lending_nodes(sys, c);
     uint64_t sum = 0, page_bytes;
     if (lends_huge_pages(c, &page_bytes)) {
         inventory_huge_pages(sys, &nodes, page_bytes, &sum);
@@ -227,7 +226,7 @@ uint64_t inventory_lending_page(const struct agent_config *c)
 
 int inventory_lends_borrowed(const struct sysfs *sys, const struct agent_config *c, const struct inventory_borrowed *b)
 {
-    struct inventory_nodes nodes = lending_nodes(sys, c);
+    struct inventory_nodes nodes = inventory_lending_nodes(sys, c);
     uint64_t page_bytes;
     if (lends_huge_pages(c, &page_bytes))
         return -1; /* reserved before anything was borrowed: zone Movable gives none */

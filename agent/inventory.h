@@ -49,9 +49,12 @@ MUST_CHECK int inventory_boot_id(const struct sysfs *proc, char out[ID_SIZE], st
  * that nobody uses. */
 uint64_t inventory_huge_pages(const struct sysfs *sys, const struct inventory_nodes *nodes, uint64_t page_bytes,
                               uint64_t *free_bytes);
-/* What a lender that locks its memory could still take: from the NUMA nodes of 'lender_numa_nodes', or those with
- * processors, in huge pages where 'lender_backing_dir' has them.  Small pages of a node that has borrowed memory too
- * are not counted: which of both a page is from nobody can say, and the kernel takes the borrowed ones first. */
+/* The NUMA nodes that a lender takes memory from: 'lender_numa_nodes', or those with processors; all where nobody says.
+ */
+struct inventory_nodes inventory_lending_nodes(const struct sysfs *sys, const struct agent_config *c);
+/* What a lender that locks its memory could still take from those nodes, in huge pages where 'lender_backing_dir' has
+ * them.  Small pages of a node that has borrowed memory too are not counted: which of both a page is from nobody can
+ * say, and the kernel takes the borrowed ones first. */
 uint64_t inventory_lendable(const struct sysfs *sys, const struct agent_config *c, const struct inventory_memory *m);
 /* The size of the pages in which this configuration lends. */
 uint64_t inventory_lending_page(const struct agent_config *c);

@@ -250,6 +250,7 @@ static void take_info(const struct lender_answer *a, struct lender_info *out)
     out->faults = a->value;
     out->memlock_bytes = a->memlock_bytes;
     out->page_bytes = a->page_bytes;
+    out->numa_nodes = a->numa_nodes;
 }
 
 int lender_info(struct lender *l, struct lender_info *out, struct err *e)

@@ -36,6 +36,7 @@ struct lender_info {
     uint64_t faults;        /* translation faults seen since its start */
     uint64_t memlock_bytes; /* it may lock no more; UINT64_MAX: anything; 0: not said */
     uint64_t page_bytes;    /* it lends in pages of this size; 0: not said */
+    uint64_t numa_nodes;    /* it takes memory from these, bit n: node n; 0: not said */
 };
 
 struct lender_buffer {

@@ -354,8 +354,8 @@ static int see_findings(const struct node *n, struct wire_observed *o, struct er
     for (unsigned i = 0; i < n->n_adapters; i++)
         if (afu_lender(n->adapters[i].afu)) {
             struct afu_lender_facts facts = afu_lender_facts(n->adapters[i].afu);
-            findings_of_lender(o->findings, &o->n_findings, n->config, n->adapters[i].config->wire.name,
-                               facts.memlock_bytes, facts.page_bytes);
+            findings_of_lender(o->findings, &o->n_findings, n->config, &n->sys, n->adapters[i].config->wire.name,
+                               &facts);
         }
     for (size_t i = 0; i < o->n_adapters; i++) {
         const struct wire_seen_adapter *a = &o->adapters[i];

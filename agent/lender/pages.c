@@ -133,6 +133,18 @@ int pages_bind(const char *nodes, struct err *e)
     return 0;
 }
 
+uint64_t pages_bound(void)
+{
+    unsigned long mask[NODES_MAX / (8 * sizeof(unsigned long))] = { 0 };
+    int mode;
+    if (syscall(SYS_get_mempolicy, &mode, mask, (unsigned long)NODES_MAX, NULL, 0) < 0 || mode != MPOL_BIND)
+        return 0;
+    for (size_t i = 1; i < ARRAY_LEN(mask); i++)
+        if (mask[i])
+            return 0;
+    return mask[0];
+}
+
 int pages_populate(int fd, uint64_t file_offset, uint64_t addr, uint64_t size, struct err *e)
 {
     int rc;

@@ -20,6 +20,7 @@ MUST_CHECK int pages_prove_zero(int maps_fd, uint64_t addr, uint64_t size, struc
 /* From now on this process takes memory from these NUMA nodes only ("0,2-5"); NULL: from those that have processors,
  * because a node without is borrowed memory, which is not lent on. */
 MUST_CHECK int pages_bind(const char *nodes, struct err *e);
+uint64_t pages_bound(void); /* to which, bit n: node n; 0: to none, or to one above 63 */
 /* Populates a piece of 'fd', mapped at 'addr', with zeroed pages, and locks it. */
 MUST_CHECK int pages_populate(int fd, uint64_t file_offset, uint64_t addr, uint64_t size, struct err *e);
 

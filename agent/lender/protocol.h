@@ -60,7 +60,8 @@ struct lender_answer {
     uint32_t adapter_ok;
     uint64_t memlock_bytes; /* INFO: how much it may lock, ~0: anything */
     uint64_t page_bytes;    /* INFO: it lends in pages of this size */
-    uint64_t reserved[2];   /* 0, as both above: not said (an older lender) */
+    uint64_t numa_nodes;    /* INFO: it takes memory from these, bit n: node n */
+    uint64_t reserved;      /* 0, as the three above: not said (an older lender, or nodes above 63) */
 };
 
 _Static_assert(sizeof(struct lender_request) == 248, "the request's size is part of the protocol");

@@ -2,6 +2,7 @@
 
 #include "faultpoint.h"
 #include "log.h"
+#include "pages.h"
 #include "registers.h"
 #include "units.h"
 
@@ -261,4 +262,5 @@ void service_answer(struct service *s, const void *request, size_t size, struct 
     out->locked_bytes = totals.locked_bytes;
     out->memlock_bytes = memlock_limit();
     out->page_bytes = totals.page_bytes;
+    out->numa_nodes = pages_bound();
 }

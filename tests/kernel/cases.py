@@ -251,8 +251,9 @@ class Borrowing(Basics):
         a = self.attach()
         holder = self.hold(self.platform.numa, self.piece // 4)
         old = self.rack.kill("emulator")
-        eventually("another emulator runs", lambda: self.rack.pid("emulator") not in (None, old), 30 * SLOW)
-        self.rig.wait_ready()
+        eventually("another emulator runs", lambda: self.rack.pid("emulator") not in (None, old), 120 * SLOW)
+        self.rig.wait_ready(180 * SLOW)
+        eventually("the emulator found the donor, too", lambda: all(x["ok"] for x in self.rack.node("d")["adapters"]), 120 * SLOW)
         self.assertEqual(self.rack.attachment(a["id"])["state"], "attached")
         self.assert_in_donor(holder, a, self.piece // 8)
         self.rack.detach(a["id"])
@@ -359,19 +360,17 @@ class Bench(unittest.TestCase):
     def test_the_agents_code_takes_at_most_1_2_times_a_shell_loop(self):
         with tempfile.TemporaryDirectory(prefix="ml-vm-", dir="/tmp") as folder:
             tools = {"usr/bin/hotplug-bench": TOOLS["amd64"] / "hotplug-bench"}
-            with machines.Machine("b", "amd64", machines.q35(1024 * MIB), folder, 1, 2, extra=tools) as machine:
+            words, *rest = machines.q35(1024 * MIB)
+            # The machine's clock counts its instructions: what else this machine does is not in the figures.
+            platform = [*words, "-icount", "shift=1,sleep=off"], *rest
+            with machines.Machine("b", "amd64", platform, folder, 1, 2, extra=tools) as machine:
                 machine.wait_up(60 * SLOW)
                 machine.qmp("object-add", {"qom-type": "memory-backend-ram", "id": "big", "size": 4096 * MIB})
                 machine.qmp("device_add", {"driver": "pc-dimm", "id": "dimm", "memdev": "big", "node": 1})
                 eventually("the blocks are there", lambda: machine.try_run("[ -e /sys/devices/system/memory/memory63 ]")[0] == 0, 30 * SLOW)
-                ratio = 9.0
-                for _ in range(3):  # noise only ever adds: the best of three
-                    text = machine.run("hotplug-bench 0x100000000 0x100000000 5", 300 * SLOW)
-                    ratio = min(ratio, float(re.search(r"ratio ([\d.]+)", text).group(1)))
-                    print(f"\n{text}")
-                    if ratio <= 1.2:
-                        break
-        self.assertLessEqual(ratio, 1.2)
+                text = machine.run("hotplug-bench 0x100000000 0x100000000 3", 300 * SLOW)
+        print(f"\n{text}")
+        self.assertLessEqual(float(re.search(r"ratio ([\d.]+)", text).group(1)), 1.2)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class Rig:
                 options = ["--arena", f"d={place}"]
             rack_file = machines.rack_file(self.dir / "rack.json", self.platform.nodes(), LINKS)
             self.rack = stack.enter_context(Rack(str(rack_file), ["--vm", vm, *options, *self.rack_options], check_trace=False))
+            self.rack.settle_seconds = 60 * SLOW
             self.machine = stack.enter_context(self.make_machine())
             self.machine.wait_up(60 * SLOW)
             command = [*RACK_COMMAND, "cable", "--dir", str(self.rack.dir), "--timeout", str(60 * SLOW)]
@@ -123,11 +124,11 @@ class Rig:
         link_port = int((self.rack.dir / "link.port").read_text())
         return machines.Machine("m", p.arch, platform, self.dir, self.rack.port, link_port, files, self.cmdline, self.policy, self.extra)
 
-    def wait_ready(self):
+    def wait_ready(self, seconds=60 * SLOW):
         def ready():
             node = self.rack.node("m")
             return node["state"] == "ready" and all(a["ok"] for a in node["adapters"])
-        eventually("the machine's agent is there", ready, 60 * SLOW)
+        eventually("the machine's agent is there", ready, seconds)
 
     # ---- the donor's memory, seen from outside
 

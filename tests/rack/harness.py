@@ -179,6 +179,7 @@ class Rack:
         self.plan = json.loads(self.rack_file.read_text())
         self.options = list(options)
         self.check_trace = check_trace
+        self.settle_seconds = 60
         self.dir = None
         self.api = None
         self.baseline = None
@@ -258,12 +259,12 @@ class Rack:
     def attachment(self, attachment_id):
         return self.api.call("GET", f"/v1/attachments/{attachment_id}")
 
-    def settled(self, attachment_id, seconds=60):
+    def settled(self, attachment_id, seconds=None):
         """The attachment as soon as nothing goes on by itself any more."""
         def look():
             a = self.attachment(attachment_id)
             return a if a["state"] not in ("pending", "detaching") else None
-        return eventually(f"{attachment_id} settled", look, seconds)
+        return eventually(f"{attachment_id} settled", look, seconds or self.settle_seconds)
 
     def live(self):
         return self.api.items("/v1/attachments?state=live")

@@ -6,6 +6,8 @@
 #include "block.h"
 #include "units.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 
@@ -187,6 +189,52 @@ START_TEST(a_lenders_memory_has_to_be_memory)
 }
 END_TEST
 
+/* A hugetlbfs can be mounted though the machine has no huge page; which are reserved where, the fixture says. */
+START_TEST(huge_pages_have_to_be_reserved_on_the_nodes_that_are_lent_from)
+{
+    char path[128];
+    fixture_put("huge/x", "");
+    snprintf(path, sizeof path, "%s/huge", fixture_dir);
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", path, "hugetlbfs", 0, "mode=0700,pagesize=2M") < 0)
+        return; /* nobody but root may */
+    add_adapter("afu1", WIRE_MEMORY);
+    fixture_put("devices/system/node/has_cpu", "0\n");
+    fixture_put("devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages", "8\n");
+    set("lender_backing_dir", path);
+    look(NULL);
+    ck_assert(is("no_huge_pages", WIRE_ERROR));
+    fixture_put("devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "8\n");
+    look(NULL);
+    ck_assert(!find("no_huge_pages"));
+    umount(path);
+}
+END_TEST
+
+START_TEST(adapters_of_ours_that_are_not_configured_are_told)
+{
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", "/dev", "tmpfs", 0, NULL) < 0)
+        return; /* nobody but root may have a /dev of its own */
+    ck_assert_int_eq(mkdir("/dev/ocxl", 0755), 0);
+    ck_assert_int_eq(mknod("/dev/ocxl/IBM,RMEM.0004:00:00.0.0", S_IFREG | 0600, 0), 0);
+    ck_assert_int_eq(mknod("/dev/ocxl/IBM,RMEM.0004:00:00.1.0", S_IFREG | 0600, 0), 0);
+    ck_assert_int_eq(mknod("/dev/ocxl/IBM,MEMCPY3.0005:00:00.0.0", S_IFREG | 0600, 0), 0);
+    add_adapter("afu0", WIRE_COMPUTE);
+    strcpy(config.adapters[0].device, "/dev/ocxl/IBM,RMEM.0004:00:00.0.0");
+    look(NULL);
+    ck_assert(!find("adapter_unused")); /* an emulated node has none in /dev */
+    set("platform", "linux");
+    look(NULL);
+    ck_assert(is("adapter_unused", WIRE_WARNING));
+    ck_assert_ptr_nonnull(strstr(find("adapter_unused")->detail, "IBM,RMEM.0004:00:00.1.0 "));
+    unsigned count = 0;
+    for (unsigned i = 0; i < n_found; i++)
+        count += strcmp(found[i].code, "adapter_unused") == 0;
+    ck_assert_uint_eq(count, 1);
+}
+END_TEST
+
 START_TEST(borrowed_memory_is_not_lent_on)
 {
     add_adapter("afu0", WIRE_COMPUTE);
@@ -315,21 +363,32 @@ START_TEST(what_this_user_may_not_do_is_told)
 }
 END_TEST
 
+static void say(size_t *n, uint64_t memlock_bytes, uint64_t page_bytes, uint64_t numa_nodes)
+{
+    const struct afu_lender_facts facts = { memlock_bytes, page_bytes, numa_nodes };
+    findings_of_lender(found, n, &config, &sys, "afu1", &facts);
+}
+
 START_TEST(what_a_lender_says_of_itself_has_to_fit)
 {
     size_t n = 0;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    findings_of_lender(found, &n, &config, "afu1", UINT64_MAX, page);
-    findings_of_lender(found, &n, &config, "afu1", 0, 0); /* an older lender says nothing */
+    fixture_put("devices/system/node/has_cpu", "0-1\n");
+    say(&n, UINT64_MAX, page, 3);
+    say(&n, 0, 0, 0); /* an older lender says nothing */
     ck_assert_uint_eq(n, 0);
-    findings_of_lender(found, &n, &config, "afu1", 64 * KIB, 2 * GIB);
+    say(&n, 64 * KIB, 2 * GIB, 3);
     n_found = (unsigned)n;
     ck_assert_uint_eq(n, 2);
     ck_assert(is("memlock_limit", WIRE_WARNING) && is("lender_differs", WIRE_WARNING));
     ck_assert_ptr_nonnull(strstr(find("memlock_limit")->detail, "afu1 is 64 KiB"));
+    n = 0;
+    say(&n, UINT64_MAX, page, 1); /* the agent counts two nodes */
+    n_found = (unsigned)n;
+    ck_assert_ptr_nonnull(strstr(find("lender_differs")->detail, "nodes 0, the agent counts 0,1"));
     set("lender_program", "/usr/bin/memlane-lender"); /* started by the agent, with its options and limits */
     n = 0;
-    findings_of_lender(found, &n, &config, "afu1", 64 * KIB, 2 * GIB);
+    say(&n, 64 * KIB, 2 * GIB, 1);
     ck_assert_uint_eq(n, 0);
 }
 END_TEST
@@ -408,6 +467,8 @@ int main(void)
     tcase_add_test(t, a_kernel_that_cannot_give_memory_back_is_an_error);
     tcase_add_test(t, adapters_and_library_are_looked_for);
     tcase_add_test(t, a_lenders_memory_has_to_be_memory);
+    tcase_add_test(t, huge_pages_have_to_be_reserved_on_the_nodes_that_are_lent_from);
+    tcase_add_test(t, adapters_of_ours_that_are_not_configured_are_told);
     tcase_add_test(t, borrowed_memory_is_not_lent_on);
     tcase_add_test(t, memory_of_another_zone_in_a_window_is_an_error);
     tcase_add_test(t, emulated_adapters_under_a_real_kernel_are_marked);
