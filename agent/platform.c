@@ -55,8 +55,7 @@ struct eviction {
     bool done;
 };
 
-/* "10240K" as the kernel writes a cache's size. */
-static size_t last_level_bytes(const struct platform *p)
+size_t platform_cache_bytes(const struct platform *p)
 {
     char text[SYSFS_TEXT];
     struct err e = { 0 };
@@ -97,7 +96,7 @@ static void evict_body(void *arg, int pipe_fd)
     cpu_set_t all;
     if (sched_getaffinity(0, sizeof all, &all) < 0)
         return;
-    size_t size = last_level_bytes(ev->p) * EVICT_FACTOR;
+    size_t size = platform_cache_bytes(ev->p) * EVICT_FACTOR;
     char *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (area == MAP_FAILED)
         return;

@@ -34,5 +34,7 @@ struct platform {
 MUST_CHECK int platform_init(struct platform *out, const char *name, const struct sysfs *sys, const char *emulator_dir,
                              long quiesce_ms, struct err *e);
 void platform_done(struct platform *p);
+/* The size of the last-level cache, as the kernel says ("10240K"), or a guess where it does not. */
+size_t platform_cache_bytes(const struct platform *p);
 
 #endif

@@ -1,11 +1,13 @@
 /* The kernel's files, and the agent's own: any content in any of them.  The first byte says which file, the rest is put
  * into it; then everything that reads files reads.  Whatever they hold: no crash, no number out of bounds, and text
  * that ends. */
+#include "block.h"
 #include "findings.h"
 #include "hotplug.h"
 #include "inventory.h"
 #include "labels.h"
 #include "log.h"
+#include "platform.h"
 #include "state.h"
 
 #include <fcntl.h>
@@ -40,7 +42,12 @@ static const struct {
     { "credential", "secret\n" },
     { "labels/a1", "boot-1 afu0 0 0x0 0x10000000 touched\n" },
     { "proc/config.gz", "CONFIG_MEMORY_HOTREMOVE=y\n" }, /* of another /proc: it goes before /boot */
+    { "devices/system/cpu/cpu0/cache/index3/size", "10240K\n" },
 };
+enum { FILES = ARRAY_LEN(files), NAMES = 4 };
+
+/* Folders that are listed: an entry of any name in one of them, while that lasts. */
+static const char *const folders[NAMES] = { BLOCK_DIR, BLOCK_DIR "/memory7", "devices/system/node", "labels" };
 
 static char dir[] = "/dev/shm/memlane-fuzz-XXXXXX";
 static struct sysfs root;
@@ -100,6 +107,43 @@ static void begin(void)
     strcpy(config.adapters[0].wire.name, "afu0");
 }
 
+/* What a folder is listed for: blocks in a window, the NUMA node of one. */
+static void on_block(void *arg, uint64_t addr, bool movable UNUSED)
+{
+    if (addr % *(const uint64_t *)arg != 0)
+        abort();
+}
+
+static bool is_known(void *arg UNUSED, uint64_t addr UNUSED)
+{
+    return false;
+}
+
+static void read_folders(struct hotplug *hp, uint64_t block)
+{
+    struct err e = { 0 };
+    struct platform p;
+    const struct range window = { 0, UINT64_C(1) << 51 };
+    (void)!hotplug_scan(hp, window, is_known, on_block, &block, &e);
+    if (platform_init(&p, "linux", &root, NULL, 1, &e) < 0)
+        abort();
+    int node = p.ops->numa_node(&p, 0, 7);
+    if (node < -1 || node >= 1024)
+        abort();
+    if (platform_cache_bytes(&p) == 0 || platform_cache_bytes(&p) > UINT64_C(1) << 30)
+        abort();
+    platform_done(&p);
+}
+
+/* As the child does it, in files that take what is written. */
+static void order_block(void)
+{
+    struct err e = { 0 };
+    (void)!block_kernel.online(&root, 7, UINT64_C(1) << 28, false, 0, &e);
+    (void)!block_kernel.offline(&root, 7, &e);
+    put(2, files[2].text, strlen(files[2].text));
+}
+
 static void read_blocks(void)
 {
     struct err e = { 0 };
@@ -114,6 +158,7 @@ static void read_blocks(void)
     if (hotplug_read(hp, (struct range){ 7 * block, block }, &counts, &e) == 0 &&
         (counts.total != 1 || counts.online > 1 || (counts.movable && counts.online == 0)))
         abort();
+    read_folders(hp, block);
     hotplug_free(hp);
 }
 
@@ -194,18 +239,43 @@ static void read_own(void)
     }
 }
 
+/* A folder of that name, which need not be one that the kernel would give. */
+static bool make_entry(const char *folder, const uint8_t *name, size_t size, char out[300])
+{
+    size_t len = strlen(folder);
+    if (size == 0 || size > 200 || memchr(name, '\0', size) || memchr(name, '/', size))
+        return false;
+    memcpy(out, folder, len);
+    out[len] = '/';
+    memcpy(out + len + 1, name, size);
+    out[len + 1 + size] = '\0';
+    return mkdirat(root.root_fd, out, 0700) == 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!dir[0] || root.root == NULL)
         begin();
     if (size == 0)
         return 0;
-    size_t file = data[0] % ARRAY_LEN(files);
-    put(file, data + 1, size - 1);
+    size_t what = data[0] % (FILES + NAMES + 1);
+    char entry[300];
+    if (what < FILES)
+        put(what, data + 1, size - 1);
+    else if (what < FILES + NAMES && !make_entry(folders[what - FILES], data + 1, size - 1, entry))
+        return 0;
+    else if (what == FILES + NAMES)
+        unlinkat(root.root_fd, files[data[size - 1] % FILES].path, 0); /* one that is missing */
     read_blocks();
     read_memory();
     read_findings();
     read_own();
-    put(file, files[file].text, strlen(files[file].text));
+    order_block();
+    if (what < FILES)
+        put(what, files[what].text, strlen(files[what].text));
+    else if (what < FILES + NAMES)
+        unlinkat(root.root_fd, entry, AT_REMOVEDIR);
+    else
+        put(data[size - 1] % FILES, files[data[size - 1] % FILES].text, strlen(files[data[size - 1] % FILES].text));
     return 0;
 }

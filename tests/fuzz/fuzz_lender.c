@@ -1,15 +1,29 @@
-/* The lender's protocol: a row of messages of any size and content.  Whatever comes, there is an answer, buffers never
- * overlap, and in the end everything can be released. */
+/* The lender's protocol: a row of messages of any size and content, to a lender with sparse buffers, with locked ones,
+ * or with one file for all (the first byte says which).  Whatever comes, there is an answer, buffers never overlap, and
+ * in the end everything can be released.  And /proc/self/maps, of any content: nothing proves what it does not say. */
 #include "log.h"
+#include "pages.h"
 #include "service.h"
 
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LARGEST (UINT64_C(4) << 20) /* locked memory is really taken */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct service service;
-static struct arenas *arenas;
+enum kind { SPARSE, LOCKED, ONE_FILE, MAPS, N_KINDS };
+
+static struct lending {
+    struct service service;
+    struct arenas *arenas;
+} lendings[MAPS];
 
 static int read64(struct ocxl_mmio_area *area UNUSED, off_t offset, int endian UNUSED, uint64_t *out)
 {
@@ -24,7 +38,7 @@ static int write64(struct ocxl_mmio_area *area UNUSED, off_t offset UNUSED, int 
 
 static int open_device(const char *path UNUSED, struct ocxl_afu **afu)
 {
-    *afu = (struct ocxl_afu *)&service;
+    *afu = (struct ocxl_afu *)&lendings;
     return 0;
 }
 
@@ -40,7 +54,7 @@ static int close_device(struct ocxl_afu *afu UNUSED)
 
 static int map(struct ocxl_afu *afu UNUSED, int type UNUSED, struct ocxl_mmio_area **area)
 {
-    *area = (struct ocxl_mmio_area *)&service;
+    *area = (struct ocxl_mmio_area *)&lendings;
     return 0;
 }
 
@@ -59,31 +73,58 @@ static const char *text_of(int err UNUSED)
     return "failed";
 }
 
-static void begin(void)
+static void begin_one(enum kind kind, const char *file)
 {
-    const struct arenas_options o = { .locked = false };
-    log_set_level(LOG_LEVEL_ERROR); /* it would write more than it tries */
+    const struct arenas_options o = { .locked = kind == LOCKED, .arena_file = kind == ONE_FILE ? file : NULL };
+    struct lending *l = &lendings[kind];
     struct err e;
-    if (arenas_new(&arenas, &o, &e) < 0)
+    if (arenas_new(&l->arenas, &o, &e) < 0)
         abort();
-    service = (struct service){ .arenas = arenas,
-                                .device = "fuzz",
-                                .lib = { .handle = &service,
-                                         .afu_open_from_dev = open_device,
-                                         .afu_attach = attach,
-                                         .afu_close = close_device,
-                                         .mmio_map = map,
-                                         .mmio_unmap = unmap,
-                                         .mmio_read64 = read64,
-                                         .mmio_write64 = write64,
-                                         .event_check = events,
-                                         .err_to_string = text_of } };
+    l->service = (struct service){ .arenas = l->arenas,
+                                   .device = "fuzz",
+                                   .lib = { .handle = &lendings,
+                                            .afu_open_from_dev = open_device,
+                                            .afu_attach = attach,
+                                            .afu_close = close_device,
+                                            .mmio_map = map,
+                                            .mmio_unmap = unmap,
+                                            .mmio_read64 = read64,
+                                            .mmio_write64 = write64,
+                                            .event_check = events,
+                                            .err_to_string = text_of } };
 }
 
-static void check_no_overlap(void)
+static void begin(void)
+{
+    char file[] = "/dev/shm/memlane-fuzz-XXXXXX";
+    int fd = mkstemp(file);
+    if (fd < 0 || ftruncate(fd, 64 << 20) < 0)
+        abort();
+    log_set_level(LOG_LEVEL_ERROR); /* it would write more than it tries */
+    signal(SIGXFSZ, SIG_IGN);       /* as the lender does */
+    for (enum kind kind = SPARSE; kind < MAPS; kind++)
+        begin_one(kind, file);
+    unlink(file);
+    close(fd);
+}
+
+/* Files, and so buffers, may be that large. */
+static void limit_files(uint64_t bytes)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+        abort();
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+        abort();
+}
+
+static void check_no_overlap(const struct arenas *arenas)
 {
     size_t i = 0, k;
     for (const struct buffer *x; (x = arenas_next(arenas, &i));) {
+        if (x->committed_bytes != x->g.size_bytes)
+            abort();
         k = i;
         for (const struct buffer *y; (y = arenas_next(arenas, &k));)
             if (x->effective_addr < y->effective_addr + y->g.size_bytes &&
@@ -92,18 +133,34 @@ static void check_no_overlap(void)
     }
 }
 
-static void release_all(void)
+static void release_all(struct arenas *arenas)
 {
     struct err e;
     size_t slot = 0;
+    while (arenas_commit(arenas))
+        ;
     for (const struct buffer *b; (b = arenas_next(arenas, &slot));) {
         char id[ID_SIZE];
         memcpy(id, b->g.id, sizeof id);
         if (arenas_release(arenas, id, &e) < 0)
             abort();
     }
-    if (arenas_totals(arenas).n_buffers)
+    struct arenas_totals t = arenas_totals(arenas);
+    if (t.n_buffers || t.locked_bytes || t.lent_bytes)
         abort();
+}
+
+/* Only a private, read-only mapping of nothing is the zero page. */
+static void read_maps(const uint8_t *data, size_t size)
+{
+    struct err e;
+    const uint64_t start = UINT64_C(0x10000000000), bytes = UINT64_C(1) << 28;
+    int fd = memfd_create("maps", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+        abort();
+    if (pages_prove_zero(fd, start, bytes, &e) == 0 && !memmem(data, size, "r--p", 4))
+        abort();
+    close(fd);
 }
 
 /* The first byte of each message says its form: a raw one of that size, or a well-formed request from few bytes. */
@@ -138,17 +195,32 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lender_answer answer;
     unsigned char message[600];
     size_t length;
-    if (!arenas)
+    if (!lendings[SPARSE].arenas)
         begin();
+    if (!size)
+        return 0;
+    enum kind kind = data[0] % N_KINDS;
+    data++;
+    size--;
+    if (kind == MAPS) {
+        read_maps(data, size);
+        return 0;
+    }
+    struct lending *l = &lendings[kind];
+    limit_files(kind == LOCKED ? LARGEST : UINT64_MAX);
     while (size) {
         size_t used = next_message(data, size, message, &length);
-        service_answer(&service, message, length, &answer);
+        service_answer(&l->service, message, length, &answer);
         if (answer.magic != LENDER_MAGIC)
             abort();
+        if (answer.status == LENDER_AGAIN && kind != LOCKED)
+            abort();
+        (void)arenas_commit(l->arenas);
         data += used;
         size -= used;
     }
-    check_no_overlap();
-    release_all();
+    limit_files(UINT64_MAX);
+    check_no_overlap(l->arenas);
+    release_all(l->arenas);
     return 0;
 }

@@ -22,6 +22,7 @@ int ocxl_mmio_write64(struct ocxl_mmio_area *area, off_t offset, int endian, uin
 int ocxl_afu_event_check_versioned(struct ocxl_afu *afu, int timeout, void *events, uint16_t n, uint16_t version);
 const char *ocxl_err_to_string(int err);
 unsigned fake_ocxl_reads(void);
+void fake_ocxl_capture(uint64_t value);
 
 static struct ocxl_afu the_afu;
 static struct ocxl_mmio_area the_area;
@@ -91,6 +92,11 @@ int ocxl_afu_event_check_versioned(struct ocxl_afu *afu, int timeout, void *even
 const char *ocxl_err_to_string(int err)
 {
     return err == -2 ? "no such device" : "failed";
+}
+
+void fake_ocxl_capture(uint64_t value) /* as if the adapter had seen an error */
+{
+    registers[0x108 / 8] = value;
 }
 
 unsigned fake_ocxl_reads(void)

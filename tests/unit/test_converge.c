@@ -216,6 +216,18 @@ START_TEST(memory_that_no_touch_was_seen_to_reach_is_told)
 }
 END_TEST
 
+START_TEST(an_error_that_the_adapter_captured_is_told)
+{
+    void (*capture)(uint64_t value);
+    *(void **)&capture = dlsym(adapter.handle, "fake_ocxl_capture");
+    ck_assert_ptr_nonnull(capture);
+    ck_assert(!observed_finding("adapter_error"));
+    capture(0x40);
+    ck_assert(observed_finding("adapter_error"));
+    capture(0);
+}
+END_TEST
+
 static void put_block(const char *zones)
 {
     char path[96];
@@ -741,6 +753,7 @@ int main(void)
     tcase_add_test(t, absence_is_no_order);
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
     tcase_add_test(t, blocks_without_a_label_are_reported_without_an_id);
+    tcase_add_test(t, an_error_that_the_adapter_captured_is_told);
     tcase_add_test(t, memory_that_no_touch_was_seen_to_reach_is_told);
     tcase_add_test(t, a_window_over_the_servers_own_memory_is_refused_before_anything_is_borrowed);
     tcase_add_test(t, orders_that_make_no_sense_are_refused);

@@ -441,7 +441,10 @@ START_TEST(an_agent_that_cannot_enrol_or_write_is_told)
     ck_assert(is("no_join_token", WIRE_ERROR));
     set("machine_id_file", "/nonexistent/machine-id");
     look(NULL);
-    ck_assert(is("no_machine_id", WIRE_ERROR));
+    ck_assert(is("no_machine_id", WIRE_ERROR) && !find("no_boot_id"));
+    fixture_put("sys/kernel/random/boot_id", "no id\n");
+    look(NULL);
+    ck_assert(is("no_boot_id", WIRE_ERROR));
 }
 END_TEST
 
