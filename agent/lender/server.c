@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int server_init(struct server *s, struct service *service, int listen_fd, struct err *e)
@@ -49,7 +50,7 @@ static bool may_speak(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == geteuid() || peer.uid == 0);
 }
 
-/* The connection that was silent longest is closed. */
+/* The connection that was silent longest is closed; its place, which is free now. */
 static size_t drop_oldest(struct server *s)
 {
     size_t oldest = 0;
@@ -59,6 +60,19 @@ static size_t drop_oldest(struct server *s)
             oldest = i;
     drop(s, oldest);
     return oldest;
+}
+
+/* No descriptor is left, for whatever reason: one is made free, or, when there is none to close, time is given to those
+ * who could, because poll would come back at once. */
+static void make_room(struct server *s)
+{
+    size_t i = 0;
+    while (i < SERVER_CONNECTIONS && s->connections[i].fd < 0)
+        i++;
+    if (i < SERVER_CONNECTIONS)
+        drop_oldest(s);
+    else
+        nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
 }
 
 static size_t place(struct server *s)
@@ -74,7 +88,7 @@ static void welcome(struct server *s)
     for (int n = 0; n < 64; n++) { /* bounded: those who are connected come first */
         int fd = accept4(s->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-            drop_oldest(s); /* or poll would spin */
+            make_room(s);
         if (fd < 0)
             return;
         if (!may_speak(fd)) {

@@ -263,6 +263,91 @@ START_TEST(a_poll_that_fails_ends_nothing_that_is_lent)
 }
 END_TEST
 
+/* User and system time of a process. */
+static unsigned long long cpu_ms(int pid)
+{
+    char path[64], line[1024];
+    unsigned long long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_ptr_nonnull(fgets(line, sizeof line, f));
+    fclose(f);
+    ck_assert_int_eq(
+        sscanf(strrchr(line, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system), 2);
+    return (user + system) * 1000 / (unsigned long long)sysconf(_SC_CLK_TCK);
+}
+
+static void limit_files(rlim_t n)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(prlimit(info.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    limit.rlim_cur = n;
+    ck_assert_int_eq(prlimit(info.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+START_TEST(without_descriptors_the_newest_is_served)
+{
+    int fds[60], pid = info.pid;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    limit_files(36); /* room for some connections; poll() needs 34 */
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = raw_connection();
+        ck_assert_msg(lender_info(lender, &info, &e) == 0, "%zu: %s", i, e.detail);
+    }
+    ck_assert_int_eq(info.pid, pid);
+    ck_assert_uint_eq(info.n_buffers, 1);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+}
+END_TEST
+
+static int raw_alloc(int fd, unsigned n)
+{
+    struct lender_request r = { .magic = LENDER_MAGIC, .protocol = LENDER_PROTOCOL, .op = LENDER_OP_ALLOC };
+    struct lender_answer answer;
+    snprintf(r.id, sizeof r.id, "b%u", n);
+    strcpy(r.compute_node, "n1");
+    strcpy(r.compute_adapter, "afu0");
+    r.offset_bytes = n * BLOCK;
+    r.size_bytes = BLOCK;
+    ck_assert_int_eq(send(fd, &r, sizeof r, MSG_NOSIGNAL), sizeof r);
+    ck_assert_int_eq(recv(fd, &answer, sizeof answer, 0), sizeof answer);
+    return answer.status == LENDER_OK ? 0 : -1;
+}
+
+/* Buffers take all descriptors but that of one connection, which is taken away with it. */
+START_TEST(without_descriptors_and_connections_it_does_not_spin)
+{
+    unsigned n = 0;
+    int limit = 36;
+    ck_assert_int_eq(alloc("a1", 0), 0);
+    int first = raw_connection();
+    for (; n < 8; n++)
+        ck_assert_int_eq(raw_alloc(first, n + 1), 0);
+    limit_files((rlim_t)limit);
+    while (raw_alloc(first, n + 1) == 0)
+        n++;
+    limit_files((rlim_t)limit + 1);
+    int last = raw_connection(); /* has the highest number */
+    ck_assert_int_eq(raw_alloc(last, 1), 0);
+    lender_free(lender);
+    close(first);
+    lender = client(RESTART_MS);
+    while (raw_alloc(last, n + 1) == 0)
+        n++;
+    limit_files((rlim_t)limit);
+    close(last);
+    int waiting = raw_connection();
+    unsigned long long before = cpu_ms(info.pid);
+    poll(NULL, 0, 400); /* no state to wait for: nothing may happen */
+    ck_assert_uint_lt(cpu_ms(info.pid) - before, 200);
+    limit_files((rlim_t)limit + 8);
+    ck_assert_int_eq(raw_alloc(waiting, 1), 0);
+    close(waiting);
+}
+END_TEST
+
 /* What the start made is enough: from then on not a page of private memory can be had. */
 START_TEST(a_full_heap_stops_nothing)
 {
@@ -535,6 +620,8 @@ int main(void)
     tcase_add_test(tc, it_outlives_its_agent);
     tcase_add_test(tc, it_ends_only_when_it_holds_nothing);
     tcase_add_test(tc, a_poll_that_fails_ends_nothing_that_is_lent);
+    tcase_add_test(tc, without_descriptors_the_newest_is_served);
+    tcase_add_test(tc, without_descriptors_and_connections_it_does_not_spin);
     if (!SANITIZED)
         tcase_add_test(tc, a_full_heap_stops_nothing);
     tcase_add_test(tc, another_user_is_not_served);
