@@ -55,6 +55,7 @@ struct agent {
     uint64_t epoch; /* of that session; 0 when its orders are refused */
     char instance[ID_SIZE];
     unsigned heartbeat_ms;
+    int64_t blind_since_ms; /* the node cannot be read since; 0: it can */
     struct wire_registration registration;
 };
 
@@ -135,6 +136,16 @@ static bool settle(struct agent *a)
     return a->hurried;
 }
 
+static void note_sight(struct agent *a, bool sees)
+{
+    pthread_mutex_lock(&a->lock);
+    if (sees)
+        a->blind_since_ms = 0;
+    else if (!a->blind_since_ms)
+        a->blind_since_ms = time_monotonic_ms();
+    pthread_mutex_unlock(&a->lock);
+}
+
 static void take_shot(struct agent *a, uint64_t session_number, enum observe_what what)
 {
     struct err e = { 0 };
@@ -142,8 +153,10 @@ static void take_shot(struct agent *a, uint64_t session_number, enum observe_wha
     if (!s || observe(&a->node, what, &s->o, &e) < 0) {
         log_error("observe.failed", "%s", s ? e.detail : "out of memory");
         free(s);
+        note_sight(a, false);
         return;
     }
+    note_sight(a, true);
     if (settle(a)) {
         wire_observed_done(&s->o);
         free(s);
@@ -232,8 +245,10 @@ static void *job_main(void *arg)
             int64_t tend_at = time_monotonic_ms() + (a->node.job.running ? TEND_MS : RETRY_MS);
             wake_at = a->node.job.running || tend_at < wake_at ? tend_at : wake_at;
         }
+        pulse_rest(&a->node.pulse);
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, JOB, wake_at);
+        pulse_at(&a->node.pulse, "a pass");
         bool stop = a->stop, rescan = a->rescan;
         struct wire_desired *fresh = TAKE(a->desired);
         uint64_t number = a->session_number;
@@ -295,11 +310,53 @@ static int64_t next_backoff_ms(const struct agent *a, int64_t ms)
 
 /* ---- report -------------------------------------------------------------------------------------------------------
  */
+/* Since when, and in what, the job thread hangs, or fails to read the node; 0: it does not. */
+static int64_t stuck_since_ms(struct agent *a, const char **what) /* under the lock */
+{
+    int64_t limit = agent_config_ms(a->config, PULSE_LIMIT_MS), now = time_monotonic_ms();
+    int64_t at = atomic_load_explicit(&a->node.pulse.at_ms, memory_order_acquire);
+    if (limit < PULSE_LEAST_MS)
+        limit = PULSE_LEAST_MS;
+    *what = "the reading of this node, which fails";
+    if (a->blind_since_ms && now - a->blind_since_ms > limit)
+        return a->blind_since_ms;
+    *what = atomic_load_explicit(&a->node.pulse.what, memory_order_relaxed);
+    return at && now - at > limit ? at : 0;
+}
+
+/* What was seen last is no news any more, so it is no heartbeat: an agent that hangs says so once, and then nothing
+ * before it moves again.  An orchestrator that hears nothing places nothing on this node and frees nothing of it, and
+ * shows what was said last. */
+static int report_stuck(struct agent *a, const struct shot *s, const char *what, int64_t since_ms, struct err *e)
+{
+    struct wire_observed o = s->o;
+    struct wire_finding *all = calloc(o.n_findings + 1, sizeof *all);
+    char since[UNITS_TIME_MAX];
+    if (!all)
+        return err_set(e, ERR_INTERNAL, "out of memory");
+    if (o.n_findings > 0)
+        memcpy(all, o.findings, o.n_findings * sizeof *all);
+    if (o.n_findings == WIRE_MAX_FINDINGS)
+        o.n_findings--;
+    struct wire_finding *f = &all[o.n_findings++];
+    units_format_time(time_wall_ms() - (time_monotonic_ms() - since_ms), since);
+    snprintf(f->code, sizeof f->code, "agent_stuck");
+    f->severity = WIRE_ERROR;
+    snprintf(f->detail, sizeof f->detail, "the agent hangs in %s since %s, and reports nothing until it is back", what,
+             since);
+    snprintf(f->advice, sizeof f->advice, "look at the kernel's log, the cards, lenders and switches of this node");
+    o.findings = all;
+    log_error("agent.stuck", "%s", f->detail);
+    int rc = session_report(a->session, &o, s->taken_in, e);
+    free(all);
+    return rc;
+}
+
 static void *report_main(void *arg)
 {
     struct agent *a = arg;
     uint64_t sent = 0;
-    int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0);
+    int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0), told_stuck_ms = 0;
     for (;;) {
         struct session_info info;
         session_get(a->session, &info);
@@ -317,11 +374,19 @@ static void *report_main(void *arg)
             s->refs++;
         uint64_t number = a->shot_number;
         unsigned heartbeat_ms = a->heartbeat_ms;
+        const char *what;
+        int64_t stuck_ms = stop || number != sent ? 0 : stuck_since_ms(a, &what);
         pthread_mutex_unlock(&a->lock);
         if (stop)
             return NULL;
         struct err e = { 0 };
-        int rc = session_report(a->session, &s->o, s->taken_in, &e);
+        int rc = 0;
+        if (!stuck_ms)
+            rc = session_report(a->session, &s->o, s->taken_in, &e);
+        else if (stuck_ms != told_stuck_ms)
+            rc = report_stuck(a, s, what, stuck_ms, &e);
+        if (rc == 0)
+            told_stuck_ms = stuck_ms;
         int64_t now = time_monotonic_ms();
         if (rc == 0) {
             sent = number;

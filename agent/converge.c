@@ -188,7 +188,8 @@ static bool has_pair(const struct crossconnect_pair *pairs, size_t n_pairs, unsi
 }
 
 /* Brings one switch's pairs to what is ordered; only those of 'connected' are looked at. */
-static int set_switch(struct node_switch *s, const struct wire_desired *d, bool connected, struct err *e)
+static int set_switch(struct node *n, struct node_switch *s, const struct wire_desired *d, bool connected,
+                      struct err *e)
 {
     CLEANUP(cleanup_free) struct crossconnect_pair *pairs = NULL;
     size_t n_pairs = 0;
@@ -203,6 +204,7 @@ static int set_switch(struct node_switch *s, const struct wire_desired *d, bool 
         if (has_pair(pairs, n_pairs, w->port_a, w->port_b) == connected)
             continue;
         FAULT_POINT("%s.before", connected ? "join" : "part");
+        pulse_at(&n->pulse, "a circuit switch");
         if ((connected ? crossconnect_connect : crossconnect_disconnect)(s->x, w->port_a, w->port_b, e) < 0)
             return -1;
         FAULT_POINT("%s.after", connected ? "join" : "part");
@@ -215,7 +217,7 @@ static void set_switches(struct node *n, const struct wire_desired *d, bool conn
 {
     for (unsigned i = 0; i < n->n_switches; i++) {
         struct err e = { 0 };
-        if (set_switch(&n->switches[i], d, connected, &e) < 0)
+        if (set_switch(n, &n->switches[i], d, connected, &e) < 0)
             incomplete(n, "crossconnect.refused", &e);
     }
 }
@@ -275,6 +277,7 @@ void converge_apply(struct node *n, const struct wire_desired *d)
     orders_begin(n, d);
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         int64_t start = time_monotonic_ns();
+        pulse_at(&n->pulse, steps[i].name);
         steps[i].run(n, d);
         int64_t us = (time_monotonic_ns() - start) / 1000;
         if (us > 200)

@@ -47,6 +47,7 @@ static int init_parts(struct node *n, struct err *e)
     unsigned compute = 0;
     struct err ocxl = { 0 };
     n->ocxl_loaded = ocxl_library_load(&n->ocxl, c->ocxl_library, &ocxl) == 0;
+    n->ocxl.pulse = &n->pulse;
     if (!n->ocxl_loaded)
         snprintf(n->ocxl_error, sizeof n->ocxl_error, "%.199s", ocxl.detail);
     for (unsigned i = 0; i < c->n_adapters; i++) {
@@ -72,6 +73,7 @@ static int init_kernel(struct node *n, struct err *e)
         inventory_machine_id(c->machine_id_file, n->machine_id, e) < 0 ||
         inventory_boot_id(&n->proc, n->boot_id, e) < 0)
         return -1;
+    n->sys.pulse = n->proc.pulse = n->platform.emulator.pulse = &n->pulse;
     n->children.kill_wait_ms = agent_config_ms(c, n->children.kill_wait_ms);
     n->children.keep[1] = n->sys.root_fd;
     n->children.keep[2] = n->platform.emulator.root_fd;
@@ -200,6 +202,7 @@ void node_discover(struct node *n)
 
 int node_revive(struct node *n, struct err *e)
 {
+    pulse_at(&n->pulse, "a file of the kernel");
     if (sysfs_alive(&n->sys))
         return 0; /* one question before each pass: the others live and end with it */
     children_dismiss(&n->children);

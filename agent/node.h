@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "labels.h"
 #include "platform.h"
+#include "pulse.h"
 
 struct node_adapter {
     const struct adapter_config *config;
@@ -66,6 +67,7 @@ struct failed_buffer {
 
 struct node {
     const struct agent_config *config;
+    struct pulse pulse;
     struct sysfs sys, proc;
     struct platform platform;
     struct children children;

@@ -113,6 +113,7 @@ static void read_lender(struct node *n, struct node_adapter *a, enum observe_wha
     if (what == OBSERVE_ORDERS && !a->touched)
         return;
     memcpy(before, a->seen.lender_id, sizeof before);
+    pulse_at(&n->pulse, "a lender");
     see_adapter(n, a, AFU_ALL, &a->seen);
     size_t there = afu_n_buffers(a->afu);
     if (!a->seen.lender_id[0] || there == 0)
@@ -256,12 +257,13 @@ static void *grow(void **list, size_t n, size_t more, size_t size)
     return bigger;
 }
 
-static int see_switch(struct node_switch *s, struct wire_observed *o, struct err *e)
+static int see_switch(struct node *n, struct node_switch *s, struct wire_observed *o, struct err *e)
 {
     CLEANUP(cleanup_free) struct crossconnect_pair *pairs = NULL;
     CLEANUP(cleanup_free) struct crossconnect_signal *signals = NULL;
     size_t n_pairs = 0, n_signals = 0;
     struct err failed = { 0 };
+    pulse_at(&n->pulse, "a circuit switch");
     if (crossconnect_list(s->x, &pairs, &n_pairs, &failed) < 0 ||
         crossconnect_signals(s->x, &signals, &n_signals, &failed) < 0) {
         if (!s->error[0])
@@ -293,7 +295,7 @@ static int see_switches(struct node *n, struct wire_observed *o, struct err *e)
 {
     o->switches_ok = true;
     for (unsigned i = 0; i < n->n_switches; i++)
-        if (see_switch(&n->switches[i], o, e) < 0)
+        if (see_switch(n, &n->switches[i], o, e) < 0)
             return -1;
     return 0;
 }

@@ -113,6 +113,7 @@ int ocxl_device_read(struct ocxl_device *dev, uint64_t offset, uint64_t *value, 
     uint64_t v = 0;
     if (!reg_exists(offset))
         return err_set(e, ERR_HARDWARE, "there is no register 0x%" PRIx64, offset);
+    pulse_at(dev->lib->pulse, "a register of an adapter");
     int rc = dev->lib->mmio_read64(dev->global, (off_t)offset, OCXL_ABI_LITTLE_ENDIAN, &v);
     if (rc != OCXL_ABI_OK)
         return access_failed(dev, rc, e, "read", offset);
@@ -124,6 +125,7 @@ int ocxl_device_write(struct ocxl_device *dev, uint64_t offset, uint64_t value, 
 {
     if (!reg_exists(offset))
         return err_set(e, ERR_HARDWARE, "there is no register 0x%" PRIx64, offset);
+    pulse_at(dev->lib->pulse, "a register of an adapter");
     int rc = dev->lib->mmio_write64(dev->global, (off_t)offset, OCXL_ABI_LITTLE_ENDIAN, value);
     return rc == OCXL_ABI_OK ? 0 : access_failed(dev, rc, e, "write", offset);
 }

@@ -9,6 +9,7 @@
 #define MEMLANE_OCXL_H
 
 #include "err.h"
+#include "pulse.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,6 +64,7 @@ struct ocxl_library {
     int (*event_check)(struct ocxl_afu *afu, int timeout_ms, struct ocxl_abi_event *events, uint16_t n,
                        uint16_t version);
     const char *(*err_to_string)(int err);
+    struct pulse *pulse; /* told of each access; may be NULL, as it is after the library was loaded */
 };
 
 #define OCXL_DEFAULT_LIBRARY "libocxl.so.1"

@@ -106,6 +106,7 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
             rc = err_set(&e, ERR_TIMEOUT, "the lender of %s does not answer", w->adapter);
         } else {
             FAULT_POINT("%s.before", want == WIRE_CREATE ? "lend" : "release");
+            pulse_at(&n->pulse, "a lender");
             rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(a, w, &e);
             FAULT_POINT("%s.after", want == WIRE_CREATE ? "lend" : "release");
             a->touched = a->relist = true;

@@ -109,6 +109,7 @@ static void evict_body(void *arg, int pipe_fd)
 static void evict_message(void *arg, const struct child_message *m)
 {
     struct eviction *ev = arg;
+    pulse_at(ev->p->sys->pulse, "the eviction of caches");
     ev->done = ev->done || m->value == 1;
 }
 

@@ -15,6 +15,7 @@ int sysfs_init(struct sysfs *out, const char *root, struct err *e)
     int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, ERR_IO, "cannot open the directory %s", root);
+    out->pulse = NULL;
     out->root = strdup(root);
     if (!out->root) {
         close(fd);
@@ -77,6 +78,7 @@ int sysfs_read_fd(int fd, const char *what, char *buf, size_t size, struct err *
 
 int sysfs_read(const struct sysfs *fs, const char *path, char *buf, size_t size, struct err *e)
 {
+    pulse_at(fs->pulse, "a file of the kernel");
     CLEANUP(cleanup_close) int fd = openat(fs->root_fd, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, "cannot open %s", path);
@@ -96,6 +98,7 @@ int sysfs_read_hex(const struct sysfs *fs, const char *path, uint64_t *out, stru
 
 int sysfs_write(const struct sysfs *fs, const char *path, const char *text, struct err *e)
 {
+    pulse_at(fs->pulse, "a file of the kernel");
     CLEANUP(cleanup_close) int fd = openat(fs->root_fd, path, O_WRONLY | O_CLOEXEC);
     if (fd < 0)
         return err_errno(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_HARDWARE, "cannot open %s", path);

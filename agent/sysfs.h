@@ -7,6 +7,7 @@
 #define MEMLANE_AGENT_SYSFS_H
 
 #include "err.h"
+#include "pulse.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -15,8 +16,9 @@
 #define SYSFS_TEXT 256 /* room for the small files */
 
 struct sysfs {
-    int root_fd; /* a directory; closed by sysfs_done() */
-    char *root;  /* its path, for sysfs_revive() */
+    int root_fd;         /* a directory; closed by sysfs_done() */
+    char *root;          /* its path, for sysfs_revive() */
+    struct pulse *pulse; /* told of each file; may be NULL */
 };
 
 MUST_CHECK int sysfs_init(struct sysfs *out, const char *root, struct err *e);

@@ -76,10 +76,30 @@ class Slow(unittest.TestCase):
             self.rack.ctl("slow", node, 0)
         self.end(made)
 
+    def hung(self, random):
+        """The hardware does not answer at all.  The agent lives, and its last word is that it hangs: what it saw before is no
+        news any more.  Nothing of its node is freed."""
+        a = self.rack.attach_somehow("n1", GIB, donor="n2")
+        node = random.choice(("n1", "n2"))
+        self.rack.ctl("slow", node, 12000)
+        try:
+            eventually("it is missed", lambda: self.rack.node(node)["state"] == "unreachable", SECONDS)
+            found = {f["code"]: f for f in self.rack.node(node)["findings"]}
+            self.assertRegex(found["agent_stuck"]["detail"], "hangs in .* since ")
+            self.others()
+            self.rack.filled.pop(a["id"])
+            self.rack.api.call("DELETE", f"/v1/attachments/{a['id']}")
+            self.assertEqual(set(self.rack.attachment(a["id"])["holds"]), {"n1", "n2"})
+        finally:
+            self.rack.ctl("slow", node, 0)
+        eventually("it is back", lambda: self.rack.node(node)["state"] == "ready" and
+                   "agent_stuck" not in {f["code"] for f in self.rack.node(node)["findings"]}, 2 * SECONDS)
+        self.end(a["id"])
+
     def test_f7(self):
         began, random, n = time.monotonic(), dice("F7"), count(30, 300)
         for i in range(n):
-            act = (self.stopped, self.slow)[i % 2]
+            act = self.hung if i % 30 == 2 else (self.stopped, self.slow)[i % 2]
             with trying(f"{act.__name__}, round {i}"):
                 act(random)
                 self.rack.judge(3 * SECONDS)
