@@ -26,7 +26,7 @@ struct enrolling { /* rq->data */
     struct token token; /* the new credential; role AGENT */
     char secret[SECRET_SIZE];
     char session[ID_SIZE];
-    uint64_t ahead;     /* the epoch that the agent knows when it is ahead of ours; 0: it is not */
+    bool ahead;         /* it obeyed a later epoch than ours, or more of our commits than the file had at our start */
     bool name_is_taken; /* a join token for a name whose credential is in use */
     struct err refused; /* identity_conflict: noted, then answered */
 };
@@ -115,27 +115,32 @@ static void note_conflict(struct request *rq, struct model *m, const struct err 
     model_edit_node(m, at); /* an event is worth a commit */
 }
 
-static void note_ahead(struct request *rq, struct enrolling *x)
+static uint64_t known_epoch(const struct enrolling *x)
+{
+    return x->registration.known_epoch ? x->registration.known_epoch : 1;
+}
+
+static void note_ahead(struct request *rq, const struct enrolling *x)
 {
     const struct wire_registration *r = &x->registration;
     struct writer *w = rq->api->writer;
     log_error("api.recovering", "node=%s knows=%llu.%llu ours=%llu.%llu", r->name, (unsigned long long)r->known_epoch,
               (unsigned long long)r->known_revision, (unsigned long long)writer_epoch(w),
               (unsigned long long)writer_start_revision(w));
-    x->ahead = r->known_epoch ? r->known_epoch : 1;
-    writer_set_recovering(w, x->ahead, r->known_revision);
+    writer_set_recovering(w, known_epoch(x), r->known_revision);
 }
 
-static int take_in(struct request *rq, struct change *ch, struct err *e)
+static int take_in(struct request *rq, struct change *ch, bool stranger, struct err *e)
 {
     struct enrolling *x = rq->data;
     bool is_new = model_find_node(ch->model, x->registration.name) == NONE;
     uint32_t node;
     if (observed_register(ch->model, &x->registration, x->session, &node, e) < 0)
         return -1;
-    if (is_new && rq->who.role == TOKEN_JOIN && rq->who.waits)
+    if (is_new && rq->who.role == TOKEN_JOIN && (rq->who.waits || stranger))
         model_edit_node(ch->model, node)->enrolment = ENROLMENT_WAITING;
-    if (x->ahead && store_set_recovering(ch->store, x->ahead, e) < 0)
+    model_touch_node(ch->model, node)->ahead_epoch = stranger ? known_epoch(x) : 0;
+    if (x->ahead && !stranger && store_set_recovering(ch->store, known_epoch(x), e) < 0)
         return -1;
     if (rq->who.role == TOKEN_AGENT)
         return 0;
@@ -153,10 +158,30 @@ static int check_past(struct request *rq, struct change *ch, struct err *e)
         return 0;
     if (store_knows(ch->store, r->known_epoch, r->known_instance, r->known_revision, &known, e) < 0)
         return -1;
-    if (known)
-        return 0;
-    note_ahead(rq, x);
-    ch->model->recovering = true; /* from this turn on */
+    x->ahead = !known;
+    return 0;
+}
+
+/* Only a node of this rack shows that an old database was restored: its name, machine and credential were looked at by
+ * now.  Whoever is new may come from another rack, or be anybody with a join token: it waits until an operator knows
+ * it. While recovering, what it holds has to be seen, too. */
+static bool is_stranger(const struct enrolling *x, const struct model *m)
+{
+    const struct node *n = model_node(m, model_find_node(m, x->registration.name));
+    return x->ahead && !m->recovering && (!n || n->enrolment != ENROLMENT_APPROVED);
+}
+
+static int take_in_or_recover(struct request *rq, struct change *ch, struct err *e)
+{
+    struct enrolling *x = rq->data;
+    bool stranger = is_stranger(x, ch->model), recovering = ch->model->recovering;
+    ch->model->recovering |= x->ahead && !stranger; /* from this turn on */
+    if (take_in(rq, ch, stranger, e) < 0) {
+        ch->model->recovering = recovering;
+        return -1;
+    }
+    if (x->ahead && !stranger)
+        note_ahead(rq, x);
     return 0;
 }
 
@@ -165,9 +190,11 @@ static int apply_register(struct request *rq, struct change *ch, struct err *e)
     struct enrolling *x = rq->data;
     int rc = check_claim(rq, ch->model, e);
     if (rc == 0)
+        rc = observed_check(ch->model, &x->registration, e);
+    if (rc == 0)
         rc = check_past(rq, ch, e);
     if (rc == 0)
-        rc = take_in(rq, ch, e);
+        rc = take_in_or_recover(rq, ch, e);
     if (rc == 0 || e->code != ERR_IDENTITY_CONFLICT)
         return rc;
     x->refused = *e; /* identity is looked at before anything is changed */
@@ -212,7 +239,8 @@ static int new_credential(struct enrolling *x, struct err *e)
 }
 
 /* An agent that knows a later orchestrator than us, or more of this one's commits than the file had at our start: an
- * old database was restored.  Nothing is changed until an operator adopts what the agents have. */
+ * old database was restored.  Nothing is changed until an operator adopts what the agents have.  What follows is
+ * decided when the claim was looked at (take_in_or_recover). */
 static void check_epoch(struct request *rq, struct enrolling *x)
 {
     const struct wire_registration *r = &x->registration;
@@ -220,9 +248,7 @@ static void check_epoch(struct request *rq, struct enrolling *x)
     uint64_t epoch = writer_epoch(w);
     bool other = r->known_epoch == epoch && r->known_instance[0] && strcmp(r->known_instance, writer_instance(w)) != 0;
     bool behind = r->known_epoch < epoch && r->known_revision > writer_start_revision(w);
-    if (r->known_epoch <= epoch && !other && !behind)
-        return;
-    note_ahead(rq, x);
+    x->ahead = r->known_epoch > epoch || other || behind;
 }
 
 static int take_registration(struct request *rq, struct err *e)

@@ -52,8 +52,8 @@ static int decide(struct request *rq, struct change *ch, enum enrolment to, stru
     struct node *x = model_edit_node(m, at);
     x->enrolment = to;
     x->desired_revision = m->revision;
-    if (to == ENROLMENT_REFUSED) {
-        x->session[0] = '\0'; /* what it sends is refused from now on */
+    if (to == ENROLMENT_REFUSED || x->ahead_epoch) {
+        x->session[0] = '\0'; /* what it sends is refused from now on; or it registers again, with what it knows */
         x->reported = false;
     }
     snprintf(object, sizeof object, "node/%s", x->name);

@@ -180,6 +180,12 @@ static json_t *findings_of(const struct model *m, const struct node *n)
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", "no_reports", "severity", "error",
                                               "detail", "its agent registered, but sent no report since", "advice",
                                               "see the agent's log: its state directory may be full or read-only"));
+    if (n->ahead_epoch && n->enrolment != ENROLMENT_APPROVED)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", "epoch_ahead", "severity", "warning",
+                                              "detail", "it obeyed a later epoch than this orchestrator's", "advice",
+                                              "approve it only when an old database was restored here: all changes "
+                                              "stop then, until adoption; if it comes from another rack, empty its "
+                                              "state directory"));
     if (n->enrolment != ENROLMENT_APPROVED)
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:s, s:s}", "code", "enrolment", "severity", "warning", "detail",

@@ -122,6 +122,7 @@ struct node {
     char conflict[WIRE_TEXT];              /* another machine that claims to be this node; empty: none */
     char conflict_boot[ID_SIZE];           /* another boot that registers while this one still reports */
     int64_t conflict_ms, conflict_boot_ms; /* monotonic: when it was said last; since when */
+    uint64_t ahead_epoch;                  /* that it obeyed, later than ours, while it waits for approval; 0: none */
     unsigned n_drives;
     uint32_t drives[WIRE_MAX_ADAPTERS]; /* hashed names of the switches that it can drive, as it registered */
     unsigned n_findings;

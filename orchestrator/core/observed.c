@@ -86,15 +86,23 @@ static void forget_switches(struct model *m, uint32_t node, const struct wire_re
         n->drives[k] = hash_text(r->switches[k]);
 }
 
+int observed_check(const struct model *m, const struct wire_registration *r, struct err *e)
+{
+    const struct node *n = model_node(m, model_find_node(m, r->name));
+    if (model_boot_banned(m, r->boot_id))
+        return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", r->name);
+    if (n && check_identity(m, n, r, e) < 0)
+        return -1;
+    return check_machine(m, r, e);
+}
+
 int observed_register(struct model *m, const struct wire_registration *r, const char *session, uint32_t *out,
                       struct err *e)
 {
     uint32_t at = model_find_node(m, r->name);
     bool is_new = at == NONE;
     char object[NAME_SIZE + 8];
-    if (model_boot_banned(m, r->boot_id))
-        return err_set(e, ERR_FORBIDDEN, "this boot of node %s was fenced: reboot it", r->name);
-    if ((!is_new && check_identity(m, model_node(m, at), r, e) < 0) || check_machine(m, r, e) < 0)
+    if (observed_check(m, r, e) < 0)
         return -1;
     if (is_new && model_add_node(m, r->name, &at, e) < 0)
         return -1;

@@ -100,6 +100,7 @@ class Agents(Rack):
 class Recovery(Rack):
     def test_an_agent_that_knows_a_later_epoch_stops_changes_until_an_operator_adopts(self):
         agent = FakeAgent(self.server, "n4", self.join)
+        self.assertEqual(agent.register().status, 200)
         agent.known_epoch = 41
         self.assertEqual(agent.register().status, 200)  # what it holds has to be seen
         self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
@@ -152,6 +153,36 @@ class Recovery(Rack):
         self.assertEqual(self.admin.delete("/v1/nodes/n9").status, 200)  # it has not reported yet
         audit = [a["action"] for a in self.admin.get("/v1/audit?limit=1000").json["items"] if a["object"] == "node/n9"]
         self.assertEqual([a for a in audit if a.startswith("node.")], ["node.fence", "node.forget", "node.forget"])
+
+
+class Strangers(Rack):
+    def test_nobody_but_a_node_of_this_rack_stops_changes_by_the_epoch_that_it_knows(self):
+        state = lambda: self.admin.get("/v1/status").json["state"]
+        thief = FakeAgent(self.server, "n1", self.join)  # a join token, and a name that is taken
+        thief.known_epoch = 900
+        self.refused(thief.register(), 409, "identity_conflict")
+        copy = FakeAgent(self.server, "n1", self.nodes["n1"].token)  # a credential, and another machine
+        copy.known_epoch = 900
+        self.refused(copy.register(), 409, "identity_conflict")
+        self.assertEqual(state(), "ok")
+        moved = FakeAgent(self.server, "n6", self.join)  # from another rack, with a token that approves
+        moved.known_epoch = 900
+        for _ in range(2):
+            self.assertEqual(moved.register().status, 200)
+            self.assertEqual(moved.report().status, 204)
+            self.assertEqual(moved.poll(wait=0).status, 204)
+        self.assertEqual((self.admin.get("/v1/nodes/n6").json["state"], state()), ("new", "ok"))
+        self.assertEqual([f["code"] for f in self.admin.get("/v1/nodes/n6").json["findings"]], ["epoch_ahead", "enrolment"])
+        self.detach(self.attach()["id"])
+        self.assertEqual(self.admin.post("/v1/enrolments/n6/approve").status, 200)  # an operator knows it
+        self.refused(moved.report(), 409, "session_stale")
+        self.assertEqual(moved.register().status, 200)
+        self.assertEqual(state(), "recovering")
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"] if n["name"] != "n6"))
+        self.assertEqual(moved.report().status, 204)
+        self.assertEqual(self.admin.post("/v1/recovery/adopt").status, 200)
+        moved.stop()
+        self.wait_for(lambda: all(a["ok"] for n in ("n1", "n2") for a in self.admin.get(f"/v1/nodes/{n}").json["adapters"]))
 
 
 class Forgetting(Rack):
