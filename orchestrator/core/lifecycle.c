@@ -446,13 +446,15 @@ static bool undo_lend(struct model *m, uint32_t at)
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
     bool fresh = lifecycle_fresh(m, a->donor, a->revision) && ma->ok;
-    if ((fresh && !a->now_buffer && !a->now_id_held) || lifecycle_fenced(m, a->donor)) {
+    /* What could not be released is held, whether or not the lender's list shows it. */
+    bool failed = a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt;
+    if ((fresh && !failed && !a->now_buffer && !a->now_id_held) || lifecycle_fenced(m, a->donor)) {
         if (!circuit_left(m, at))
             return false;
         finish(m, at);
         return true;
     }
-    if (fresh && !a->retry_at_ms && a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt) {
+    if (fresh && !a->retry_at_ms && failed) {
         lifecycle_stick(m, at, a->buffer_fault);
         return true;
     }

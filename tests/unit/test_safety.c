@@ -547,6 +547,55 @@ START_TEST(another_node_takes_over_the_switch_of_a_fenced_manager)
 }
 END_TEST
 
+/* n2 reports that giving "id" back failed; its list does not show it (any more): it may still be committing. */
+static void report_failed_release(const char *id, unsigned attempt)
+{
+    struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1", .ok = true } };
+    struct wire_seen_buffer b = { .attempt = attempt, .error = "the range is not empty" };
+    struct wire_observed o = { .epoch = 1,
+                               .revision = s.m->revision,
+                               .sequence = ++s.nodes[1].sequence,
+                               .memory_bytes = GIB4 * 16,
+                               .free_bytes = GIB4 * 16,
+                               .switches_ok = true,
+                               .n_adapters = 2,
+                               .adapters = adapters,
+                               .n_buffers = 1,
+                               .buffers = &b };
+    bool changed;
+    snprintf(b.id, sizeof b.id, "%s", id);
+    snprintf(b.adapter, sizeof b.adapter, "afu1");
+    snprintf(o.session, sizeof o.session, "s-n2-%u", s.nodes[1].session);
+    snprintf(o.boot_id, sizeof o.boot_id, "boot-%u", s.nodes[1].boot);
+    snprintf(adapters[1].lender_id, sizeof adapters[1].lender_id, "l-n2-%u", s.nodes[1].lender);
+    sim_begin(&s);
+    ck_assert_int_eq(observed_report(s.m, row("n2"), &o, &changed, &e), 0);
+    sim_commit(&s);
+}
+
+START_TEST(a_release_that_failed_is_not_done_though_nothing_is_listed)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    sim_detach(&s, a); /* n2 is committing it */
+    for (int i = 0; i < 20 && at(a)->undoing != STEP_LEND; i++)
+        for (size_t k = 0; k < s.n_nodes; k++)
+            if (k != 1)
+                sim_agent(&s, k, true);
+    for (int i = 0; i < 4; i++) {
+        report_failed_release(at(a)->id, at(a)->attempt);
+        sim_agent(&s, 0, true);
+        sim_agent(&s, 3, true);
+        ck_assert_ptr_nonnull(at(a));
+    }
+    ck_assert_int_eq(at(a)->state, ATT_STUCK);
+    ck_assert_str_eq(at(a)->reason, "the range is not empty");
+    ck_assert_uint_eq(lifecycle_holds(s.m, at(a)), 2);
+    sim_pass(&s, 6000); /* tried again, and done */
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+}
+END_TEST
+
 /* ---- who is off, and who is only not known yet ---------------------------------------------------------------------
  */
 /* What a restart of the orchestrator forgets: sessions, reports, clocks. */
@@ -985,6 +1034,7 @@ int main(void)
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
     tcase_add_test(t, a_switch_that_is_off_holds_nothing_up_and_joins_nothing_new);
     tcase_add_test(t, another_node_takes_over_the_switch_of_a_fenced_manager);
+    tcase_add_test(t, a_release_that_failed_is_not_done_though_nothing_is_listed);
     tcase_add_test(t, nobody_is_fenced_before_this_orchestrator_listened_for_ten_seconds);
     tcase_add_test(t, a_node_that_only_registers_is_unreachable_and_told_of_once);
     tcase_add_test(t, a_new_node_that_never_reports_is_unreachable_too);
