@@ -26,6 +26,7 @@ struct node_adapter {
     bool ordered;                      /* a compute adapter that the desired state names */
     bool touched;                      /* a memory adapter that an order went to since observe() read it */
     bool silent;                       /* its lender let a release wait: it is asked nothing more in this pass */
+    bool committing;                   /* it is not through with a buffer: this pass waits for no other one */
     bool relist;                       /* one that changed its lender's buffers */
     int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
 };

@@ -64,7 +64,7 @@ static bool is_lent(const struct node_adapter *a, const struct wire_want_buffer 
     return false;
 }
 
-static int create_buffer(struct node_adapter *a, const struct wire_want_buffer *w, struct err *e)
+static int create_buffer(struct node_adapter *a, const struct wire_want_buffer *w, unsigned wait_ms, struct err *e)
 {
     struct lender_buffer order = { .section = w->section,
                                    .offset_bytes = w->offset_bytes,
@@ -72,16 +72,22 @@ static int create_buffer(struct node_adapter *a, const struct wire_want_buffer *
     memcpy(order.id, w->id, sizeof order.id);
     memcpy(order.compute_node, w->compute_node, sizeof order.compute_node);
     memcpy(order.compute_adapter, w->compute_adapter, sizeof order.compute_adapter);
-    int rc = lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e);
+    int rc = lender_alloc(afu_lender(a->afu), &order, wait_ms, e);
     if (rc < 0 && e->code == ERR_UNREACHABLE) {
         afu_ops(a->afu)->start(a->afu);
         err_clear(e);
-        rc = lender_alloc(afu_lender(a->afu), &order, ALLOC_WAIT_MS, e);
+        rc = lender_alloc(afu_lender(a->afu), &order, wait_ms, e);
     }
     if (rc == 0)
         log_info("buffer.lent", "id=%s adapter=%s size=%" PRIu64 " to=%s/%s", w->id, w->adapter, w->size_bytes,
                  w->compute_node, w->compute_adapter);
     return rc;
+}
+
+/* One buffer after the other is committed: a pass waits for the first of them only. */
+static unsigned alloc_wait_ms(const struct node *n, const struct node_adapter *a)
+{
+    return a->committing ? 0 : (unsigned)agent_config_ms(n->config, ALLOC_WAIT_MS);
 }
 
 static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *w)
@@ -107,10 +113,12 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         } else {
             FAULT_POINT("%s.before", want == WIRE_CREATE ? "lend" : "release");
             pulse_at(&n->pulse, "a lender");
-            rc = (want == WIRE_CREATE ? create_buffer : release_buffer)(a, w, &e);
+            rc = want == WIRE_CREATE ? create_buffer(a, w, alloc_wait_ms(n, a), &e) : release_buffer(a, w, &e);
             FAULT_POINT("%s.after", want == WIRE_CREATE ? "lend" : "release");
             a->touched = a->relist = true;
-            a->silent = rc < 0 && e.code == ERR_TIMEOUT && want == WIRE_ABSENT;
+            bool late = rc < 0 && e.code == ERR_TIMEOUT;
+            a->silent = late && want == WIRE_ABSENT;
+            a->committing |= late && want == WIRE_CREATE;
         }
         if (rc == 0)
             forget_failed(n, w->id);
@@ -161,7 +169,7 @@ static void note_segment(struct node *n, const struct wire_want_segment *w)
 void orders_begin(struct node *n, const struct wire_desired *d)
 {
     for (unsigned i = 0; i < n->n_adapters; i++)
-        n->adapters[i].silent = false;
+        n->adapters[i].silent = n->adapters[i].committing = false;
     for (size_t i = 0; i < n->n_segments; i++)
         n->segments[i].listed = false;
     for (size_t i = 0; i < d->n_segments; i++)
