@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -208,6 +209,18 @@ class FaultRack(Rack):
         for node in nodes:
             eventually(f"{node} is back in another boot",
                        lambda: self.node(node)["boot_id"] != boots[node] and self.node(node)["state"] == "ready", SECONDS)
+
+    def lender_pid(self, node):
+        for n in self.ctl("status")["nodes"]:
+            for a in n["adapters"]:
+                if n["name"] == node and a["role"] == "memory" and a["pid"]:
+                    return a["pid"]
+        return None
+
+    def kill_lender(self, node):
+        pid = eventually("there is a lender", lambda: self.lender_pid(node))
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
     # ---- the end of a round
 

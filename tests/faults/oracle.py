@@ -161,7 +161,7 @@ def check_all(rack):
     look = Look(rack)
     moving = [a["id"] for a in look.live.values() if a["state"] in ("pending", "detaching")]
     assert not moving, f"still under way: {moving}"
-    closing = [c["id"] for c in look.circuits.values() if c["state"] in ("closing", "connecting")]
+    closing = [c for c in look.circuits.values() if c["state"] in ("closing", "connecting")]
     assert not closing, f"still under way: circuits {closing}"
     assert not look.unowned, f"5: owned by nobody: {look.unowned}"
     check_given_once(look)

@@ -53,7 +53,8 @@ class Faults:
         self.n = {}
 
     def one(self):
-        act = self.random.choice((self.kill_agent, self.kill_agent, self.kill_orchestrator, self.link_down, self.slow, self.block_busy))
+        act = self.random.choice((self.kill_agent, self.kill_agent, self.kill_orchestrator, self.link_down, self.slow, self.block_busy,
+                                  self.adapter_error, self.kill_lender, self.power_cut))
         self.n[act.__name__] = self.n.get(act.__name__, 0) + 1
         return act()
 
@@ -90,6 +91,34 @@ class Faults:
         block = int(a["physical_addr"], 16) // self.rack.block
         self.rack.ctl("block", a["compute_node"], block, "ebusy")
         return lambda: self.rack.ctl("block", a["compute_node"], block, "ok")
+
+
+    def adapter_error(self):
+        node, adapter = self.random.choice(self.nodes[:NODES]), self.random.choice(("afu0", "afu1"))
+        self.rack.ctl("adapter", f"{node}/{adapter}", "error")
+        return lambda: self.rack.ctl("adapter", f"{node}/{adapter}", "ok")
+
+    def kill_lender(self):
+        lending = [n for n in self.nodes[:NODES] if self.rack.lender_pid(n)]
+        if lending:
+            self.rack.kill_lender(self.random.choice(lending))
+        return self.reboot_borrowers_of_the_lost
+
+    def power_cut(self):
+        mortal = [n for n in self.nodes[:NODES] if f"agent-{n}" not in self.spared]
+        self.rack.reboot(self.random.choice(mortal))
+        return self.reboot_borrowers_of_the_lost
+
+    def reboot_borrowers_of_the_lost(self):
+        """Their reboot alone ends a quarantine; whom they lent to loses it in turn."""
+        while lost := self.lost():
+            node = lost[0]["compute_node"]
+            known = {a["id"] for a in lost if a["compute_node"] == node}
+            self.rack.reboot(node)
+            eventually(f"{node} holds nothing any more of {known}", lambda: not known & {a["id"] for a in self.lost()}, 60)
+
+    def lost(self):
+        return [a for a in self.rack.live() if a["state"] == "lost" and a["compute_node"] in a["holds"]]
 
 
 class Soak:

@@ -1,6 +1,8 @@
-"""F8, F9: what clients do to each other: the same request many times at once, and a race for the last memory."""
+"""F6, F8, F9: clients that lose the answer, that send the same request many times at once, that race for the last memory."""
 import concurrent.futures
 import json
+import socket
+import struct
 import threading
 import time
 import unittest
@@ -47,6 +49,38 @@ class Clients(unittest.TestCase):
         rack.settled(made)
         rack.detach_somehow(made)
         self.assertEqual(rack.api.call("POST", "/v1/attachments", body, key)["id"], made, "the key was forgotten")
+
+    def test_f6_clients_that_lose_the_answer(self):
+        """The request arrived, the answer did not: asked again with its key, it is the same attachment; a detach is the same detach."""
+        began, random, n = time.monotonic(), dice("F6 of clients"), count(20, 200)
+        with FaultRack(star(3)) as rack:
+            for i in range(n):
+                with trying(f"round {i}"):
+                    key = uuid.uuid4().hex
+                    body = {"compute_node": random.choice(("n1", "n2", "n3")), "size_bytes": GIB // 4}
+                    for _ in range(random.randint(1, 3)):
+                        self.hang_up(rack, "POST", "/v1/attachments?wait=5", body, key, random.random() * 0.03)
+                    made = rack.api.call("POST", "/v1/attachments", body, {"Idempotency-Key": key})["id"]
+                    rack.acknowledged[made] = (body["compute_node"], body["size_bytes"])
+                    rack.settled(made)
+                    self.assertEqual([a["id"] for a in rack.live()], [made])
+                    self.hang_up(rack, "DELETE", f"/v1/attachments/{made}?wait=5", None, None, random.random() * 0.03)
+                    rack.detach_somehow(made)
+            rack.judge()
+            rack.assert_clean()
+        record("F6", n, began)
+
+    @staticmethod
+    def hang_up(rack, method, path, body, key, after_s):
+        """Sends a whole request, and breaks the connection a moment later, whatever came."""
+        text = json.dumps(body).encode() if body else b""
+        head = [f"{method} {path} HTTP/1.1", "Host: memlane", f"Authorization: Bearer {rack.env['MEMLANE_TOKEN']}"]
+        head += [f"Idempotency-Key: {key}"] if key else []
+        head += ["Content-Type: application/json", f"Content-Length: {len(text)}"] if body else []
+        with socket.create_connection(("127.0.0.1", rack.listening_port()), timeout=10) as s:
+            s.sendall("\r\n".join(head).encode() + b"\r\n\r\n" + text)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
+            threading.Event().wait(after_s)
 
     def test_f9_a_race_for_the_last_memory(self):
         began, random, n = time.monotonic(), dice("F9"), count(200, 5000)

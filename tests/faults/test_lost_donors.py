@@ -3,7 +3,6 @@ under the borrower's feet, nothing that it may still read is lent to somebody el
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import time
 import unittest
@@ -24,18 +23,6 @@ class LostDonors(unittest.TestCase):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()
-
-    def lender_pid(self, node):
-        for n in self.rack.ctl("status")["nodes"]:
-            for a in n["adapters"]:
-                if n["name"] == node and a["role"] == "memory" and a["pid"]:
-                    return a["pid"]
-        return None
-
-    def kill_lender(self, node):
-        pid = eventually("there is a lender", lambda: self.lender_pid(node))
-        os.kill(pid, signal.SIGKILL)
-        return pid
 
     def in_quarantine(self, a):
         """Lost, and held by both: the borrower may still read it."""
@@ -69,7 +56,7 @@ class LostDonors(unittest.TestCase):
     def lender_dies(self, random):
         a = self.rack.attach_somehow("n1", GIB, donor="n2")
         self.rack.filled.pop(a["id"])
-        self.kill_lender("n2")
+        self.rack.kill_lender("n2")
         lost = self.in_quarantine(a)
         self.assertIn("lender", lost["reason"])
         self.stays(a)

@@ -225,13 +225,13 @@ class Rack:
     def save_logs(self):
         """Keeps what a person needs to understand a failure, and says where."""
         keep = pathlib.Path(tempfile.mkdtemp(prefix="ml-failed-", dir="/tmp"))
-        for name in ("log", "trace.jsonl"):
+        for name in ("log", "trace.jsonl", "memlane.db", "memlane.db-wal"):
             source = self.dir / name
             if source.is_dir():
                 shutil.copytree(source, keep / name)
             elif source.exists():
                 shutil.copy(source, keep / name)
-        print(f"logs and trace of {self.plan['name']} are kept in {keep}", file=sys.stderr)
+        print(f"logs, trace and database of {self.plan['name']} are kept in {keep}", file=sys.stderr)
 
     def mounted(self):
         return f" {self.dir}/sys " in pathlib.Path("/proc/self/mountinfo").read_text()
