@@ -6,11 +6,13 @@
 #include "units.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -88,6 +90,35 @@ void lender_freep(struct lender **l)
 
 /* ---- connection ---------------------------------------------------------------------------------------------------
  */
+/* A connected socket; -1 and errno. */
+static int connect_to(const struct lender *l)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&l->addr, sizeof l->addr) == 0)
+        return fd;
+    int why = errno;
+    close(fd);
+    errno = why;
+    return -1;
+}
+
+/* One starter at a time, of all threads and processes: each puts a socket of its own at the address, and would take the
+ * place of the one whose lender has the adapter.  The caller closes '*out'. */
+static int lock_start(const struct lender *l, int *out, struct err *e)
+{
+    char path[sizeof l->addr.sun_path + 8];
+    snprintf(path, sizeof path, "%s.start", l->addr.sun_path);
+    CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int rc = -1;
+    while (fd >= 0 && (rc = flock(fd, LOCK_EX)) < 0 && errno == EINTR)
+        ;
+    if (rc < 0)
+        return err_errno(e, ERR_IO, "cannot lock %.120s", path);
+    *out = fd;
+    fd = -1;
+    return 0;
+}
+
 static int start(struct lender *l, struct err *e)
 {
     char *argv[20];
@@ -102,6 +133,12 @@ static int start(struct lender *l, struct err *e)
     };
     if (time_monotonic_ms() - l->started_ms < l->restart_ms)
         return err_set(e, ERR_UNREACHABLE, "the lender of %s ended at once", l->adapter);
+    CLEANUP(cleanup_close) int lock_fd = -1;
+    if (lock_start(l, &lock_fd, e) < 0)
+        return -1;
+    CLEANUP(cleanup_close) int other_fd = connect_to(l);
+    if (other_fd >= 0 || errno == EAGAIN)
+        return 0; /* another one has started it meanwhile */
     l->started_ms = time_monotonic_ms();
     argv[n++] = l->program;
     for (size_t i = 0; i < ARRAY_LEN(options); i++)
@@ -116,14 +153,8 @@ static int start(struct lender *l, struct err *e)
 static int open_connection(struct lender *l, int64_t deadline_ms, struct err *e)
 {
     for (bool started = false; l->fd < 0;) {
-        CLEANUP(cleanup_close) int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-            return err_errno(e, ERR_IO, "no socket");
-        if (connect(fd, (struct sockaddr *)&l->addr, sizeof l->addr) == 0) {
-            l->fd = fd;
-            fd = -1;
+        if ((l->fd = connect_to(l)) >= 0)
             return 0;
-        }
         if ((errno == ENOENT || errno == ECONNREFUSED) && l->program && !started) {
             if (start(l, e) < 0)
                 return -1;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -476,6 +477,40 @@ START_TEST(a_killed_one_is_followed_by_another_that_holds_nothing)
 }
 END_TEST
 
+static pthread_barrier_t all_are_here;
+
+static void *start_one(void *out)
+{
+    CLEANUP(lender_freep) struct lender *l = client(1);
+    struct err failed;
+    pthread_barrier_wait(&all_are_here);
+    if (lender_info(l, out, &failed) < 0)
+        memset(out, 0, sizeof(struct lender_info));
+    return NULL;
+}
+
+/* Each would put a socket of its own into the other's place, and only one of their lenders gets the adapter. */
+START_TEST(many_who_start_it_at_once_start_one)
+{
+    struct lender_info found[4];
+    pthread_t threads[ARRAY_LEN(found)];
+    pthread_barrier_init(&all_are_here, NULL, ARRAY_LEN(found));
+    for (int round = 0; round < 20; round++) {
+        end(info.pid, SIGKILL);
+        for (size_t i = 0; i < ARRAY_LEN(found); i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, start_one, &found[i]), 0);
+        for (size_t i = 0; i < ARRAY_LEN(found); i++)
+            pthread_join(threads[i], NULL);
+        lender_free(lender);
+        lender = client(3600 * 1000);
+        ck_assert_msg(lender_info(lender, &info, &e) == 0, "round %d: %s", round, e.detail);
+        for (size_t i = 0; i < ARRAY_LEN(found); i++)
+            ck_assert_int_eq(found[i].pid, info.pid);
+    }
+    pthread_barrier_destroy(&all_are_here);
+}
+END_TEST
+
 START_TEST(an_adapter_has_one_lender)
 {
     char command[2048], path[128];
@@ -634,6 +669,7 @@ int main(void)
     tcase_add_test(tc, a_limit_on_file_sizes_is_an_error_and_not_its_end);
     tcase_add_test(tc, a_log_that_nobody_reads_stops_nothing);
     tcase_add_test(tc, a_killed_one_is_followed_by_another_that_holds_nothing);
+    tcase_add_test(tc, many_who_start_it_at_once_start_one);
     tcase_add_test(tc, an_adapter_has_one_lender);
     tcase_add_test(tc, an_adapter_that_cannot_be_opened_is_reported);
     tcase_add_test(tc, hostile_messages_do_no_harm);
