@@ -506,6 +506,18 @@ static void note_memory(struct model *m, uint32_t node)
     x->memory_event_free_bytes = is;
 }
 
+/* A buffer is not listed before all of it is committed, which takes minutes where it is large, or where others come
+ * first.  What the node's lenders hold grows meanwhile: that is progress for all who wait for one that answers. */
+static void note_committing(struct model *m, uint32_t node)
+{
+    for (uint32_t i = model_node(m, node)->first_lend; i != NONE; i = model_attachment(m, i)->lend_next) {
+        const struct attachment *a = model_attachment(m, i);
+        if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING && a->step >= STEP_LEND && !a->buffer_seen &&
+            model_adapter(m, a->memory_adapter)->ok)
+            model_touch_attachment(m, i)->progress_ms = m->now_ms;
+    }
+}
+
 int observed_report(struct model *m, uint32_t node, const struct wire_observed *o, bool *changed, struct err *e)
 {
     const struct node *n = model_node(m, node);
@@ -519,6 +531,7 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     /* What another epoch published, or what nobody can have published yet, is no answer to us. */
     uint64_t revision = o->epoch == m->epoch && o->revision < m->revision ? o->revision : 0;
     *changed = n->applied_revision != revision || n->free_bytes != o->free_bytes || !n->reported;
+    bool committed = n->reported && o->locked_bytes > n->locked_bytes;
     struct node *x = model_touch_node(m, node);
     x->sequence = o->sequence;
     x->applied_revision = revision;
@@ -532,6 +545,8 @@ int observed_report(struct model *m, uint32_t node, const struct wire_observed *
     take_switches(m, node, o);
     if (take_objects(m, node, o, e) < 0 || model_set_findings(m, node, o->findings, o->n_findings, e) < 0)
         return -1;
+    if (committed)
+        note_committing(m, node);
     enum node_state state = model_node(m, node)->state;
     if ((state == NODE_NEW || state == NODE_UNREACHABLE) && model_node(m, node)->enrolment == ENROLMENT_APPROVED)
         model_set_node_state(m, node, NODE_READY, "reports");

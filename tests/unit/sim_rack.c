@@ -149,7 +149,7 @@ static void act_buffer(struct sim *s, struct sim_node *n, const struct wire_want
         check_buffer_unused(s, n, &n->buffers[at]);
         n->buffers[at] = n->buffers[--n->n_buffers];
     }
-    if (w->want != WIRE_CREATE || at < n->n_buffers || n->fail_lend)
+    if (w->want != WIRE_CREATE || at < n->n_buffers || n->fail_lend || n->commits)
         return;
     size_t k = 0;
     while (k < n->n_arenas && (strcmp(n->arenas[k].peer, w->compute_node) != 0 || n->arenas[k].section != w->section))
@@ -317,6 +317,7 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
         snprintf(b->lender_id, sizeof b->lender_id, "l-%.20s-%u", n->name, n->lender);
         o->locked_bytes += x->size_bytes;
     }
+    o->locked_bytes += n->commits ? n->committing_bytes : 0;
     for (size_t i = 0; n->fail_lend && i < d->n_buffers; i++)
         if (d->buffers[i].want == WIRE_CREATE) {
             struct wire_seen_buffer *b = &o->buffers[o->n_buffers++];

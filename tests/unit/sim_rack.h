@@ -38,6 +38,8 @@ struct sim_node {
     bool alive;          /* agent runs */
     bool refuse_offline; /* blocks answer EBUSY */
     bool fail_online, fail_lend;
+    bool commits; /* what it shall lend is not complete yet: 'committing_bytes' of it are */
+    uint64_t committing_bytes;
     bool memory_in_error; /* its memory adapter is reported as not ok */
     size_t n_buffers, n_segments;
     struct sim_buffer buffers[SIM_OBJECTS_MAX];

@@ -322,6 +322,30 @@ START_TEST(fencing_frees_what_a_dead_borrower_held_and_refuses_that_boot)
 }
 END_TEST
 
+START_TEST(a_lend_takes_as_long_as_the_donor_commits_memory)
+{
+    struct sim s;
+    sim_star(&s, 2);
+    sim_settle(&s);
+    s.nodes[1].commits = true;
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    for (int i = 0; i < 60; i++) { /* 300 s */
+        s.nodes[1].committing_bytes += 1 << 20;
+        sim_settle(&s);
+        sim_pass(&s, 5000);
+    }
+    ck_assert_ptr_nonnull(at(&s, a));
+    ck_assert_int_eq(at(&s, a)->goal, GOAL_PRESENT);
+    for (int i = 0; i < 26; i++) { /* then nothing moves any more */
+        sim_settle(&s);
+        sim_pass(&s, 5000);
+    }
+    ck_assert_ptr_null(at(&s, a)); /* failed, and undone */
+    sim_expect_nothing(&s);
+    sim_done(&s);
+}
+END_TEST
+
 START_TEST(an_attach_without_progress_ends_failed)
 {
     struct sim s;
@@ -451,6 +475,7 @@ int main(void)
     tcase_add_test(one, death_of_the_lender_is_noticed);
     tcase_add_test(one, fencing_frees_what_a_dead_borrower_held_and_refuses_that_boot);
     tcase_add_test(one, an_attach_without_progress_ends_failed);
+    tcase_add_test(one, a_lend_takes_as_long_as_the_donor_commits_memory);
     tcase_add_loop_test(many, random_stories_without_faults_end_with_nothing_left, 0, 2);
     tcase_add_loop_test(many, random_stories_with_faults_never_release_reachable_memory, 0, 4);
     suite_add_tcase(suite, one);
