@@ -336,6 +336,7 @@ class OnPseries(Borrowing, unittest.TestCase):
             # A lender that a failed test leaves behind must not keep this connection open.
             self.machine.run(f"ulimit -l unlimited; CK_TIMEOUT_MULTIPLIER=4 {program} </dev/null >/run/{program}.log 2>&1 || "
                              f"{{ cat /run/{program}.log; false; }}", 120 * SLOW)
+        self.assertIn("huge pages: lent", self.machine.read("/run/test_lender_arena.log"))
 
     def test_probe_refuses_what_the_emulated_kernel_refuses(self):
         a = self.attach()

@@ -7,11 +7,13 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -365,6 +367,73 @@ START_TEST(locked_memory_is_populated_piece_by_piece)
 }
 END_TEST
 
+#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define HUGE_PAGE (2 * MIB)
+
+static unsigned long pool(const char *file)
+{
+    unsigned long n = 0;
+    char path[128];
+    snprintf(path, sizeof path, POOL "%s", file);
+    FILE *f = fopen(path, "re");
+    if (!f || fscanf(f, "%lu", &n) != 1)
+        n = 0;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static bool reserve(unsigned long n)
+{
+    FILE *f = fopen(POOL "nr_hugepages", "we");
+    bool good = f && fprintf(f, "%lu\n", n) > 0;
+    if (f)
+        good = fclose(f) == 0 && good;
+    return good && pool("nr_hugepages") == n;
+}
+
+/* Reserves some pages of this machine for its time; where it may not, or there is none to be had, it says so (and the
+ * kernel tests want to see that inside the machine it could). */
+START_TEST(huge_pages_are_lent_and_come_back)
+{
+    char path[128];
+    const struct buffer *b;
+    int lock = open(POOL "nr_hugepages", O_RDONLY | O_CLOEXEC); /* another run of this test may be under way */
+    if (lock >= 0)
+        ck_assert_int_eq(flock(lock, LOCK_EX), 0);
+    unsigned long before = pool("nr_hugepages"), unused;
+    snprintf(path, sizeof path, "%s/huge", dir);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("none", path, "hugetlbfs", 0, "mode=0700,pagesize=2M") < 0 || !reserve(before + 4)) {
+        printf("huge pages: not to be had here\n");
+        return;
+    }
+    arenas_free(arenas);
+    const struct arenas_options o = { .backing_dir = path, .locked = true };
+    ck_assert_msg(arenas_new(&arenas, &o, &e) == 0, "%s", e.detail);
+    unused = pool("free_hugepages");
+    ck_assert_uint_eq(arenas_totals(arenas).page_bytes, HUGE_PAGE);
+    struct geometry half = geometry("a1", 0, 0, HUGE_PAGE / 2), g = geometry("a1", 0, 0, 3 * HUGE_PAGE);
+    ck_assert_int_eq(arenas_alloc(arenas, &half, &b, &e), -1); /* not whole pages */
+    ck_assert_int_eq(e.code, ERR_FIELD_INVALID);
+    uint64_t addr;
+    unsigned char byte = 1;
+    ck_assert_msg(alloc("a1", 0, 0, g.size_bytes, &addr) == 0, "%s", e.detail);
+    ck_assert_uint_eq(pool("free_hugepages"), unused - 3);
+    ck_assert(peek(addr, &byte) && byte == 0 && poke(addr + g.size_bytes - 1, 7));
+    ck_assert_int_eq(alloc("a2", 0, g.size_bytes, 64 * HUGE_PAGE, NULL), -1); /* more than there are */
+    ck_assert_int_eq(e.code, ERR_IO);
+    ck_assert_uint_eq(arenas_totals(arenas).n_buffers, 1);
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0);
+    ck_assert_uint_eq(pool("free_hugepages"), unused);
+    ck_assert(reserve(before));
+    close(lock);
+    printf("huge pages: lent\n");
+    umount2(path, MNT_DETACH);
+}
+END_TEST
+
 /* AddressSanitizer makes mlock() do nothing and needs address space without limit. */
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -468,6 +537,7 @@ int main(void)
     tcase_add_test(tc, a_directory_that_another_user_may_enter_is_refused);
     tcase_add_test(tc, a_directory_that_is_not_in_memory_is_refused);
     tcase_add_test(tc, one_file_for_all_holds_each_at_its_offset);
+    tcase_add_test(tc, huge_pages_are_lent_and_come_back);
     tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
     if (!SANITIZED) {
         tcase_add_test(tc, memory_that_cannot_be_had_is_undone_and_said);
