@@ -81,9 +81,27 @@ static bool same_place(const struct label *l, const struct wire_want_segment *w)
            l->size_bytes == w->size_bytes;
 }
 
+/* A segment by another id that has blocks online in the range; NULL: none. */
+static const struct segment *find_in_range(const struct node *n, const struct wire_want_segment *w)
+{
+    for (size_t i = 0; i < n->n_segments; i++) {
+        const struct segment *s = &n->segments[i];
+        const struct label *l = &s->label;
+        if (l->id[0] && strcmp(l->id, w->id) != 0 && s->counts.online > 0 && strcmp(l->adapter, w->adapter) == 0 &&
+            l->section == w->section && l->offset_bytes < w->offset_bytes + w->size_bytes &&
+            w->offset_bytes < l->offset_bytes + l->size_bytes)
+            return s;
+    }
+    return NULL;
+}
+
+/* A range has one name: what an orchestrator with an old database orders must not take the memory of another away. */
 int segments_get(struct node *n, const struct wire_want_segment *w, struct segment **out, struct err *e)
 {
     struct segment *s = segments_find(n, w->id);
+    const struct segment *other = s ? NULL : find_in_range(n, w);
+    if (other)
+        return err_set(e, ERR_CONFLICT, "%s: blocks of %s are online in its range", w->id, other->label.id);
     if (s && !same_place(&s->label, w))
         return err_set(e, ERR_CONFLICT, "%s is known here with another place or size", w->id);
     struct label l = { .section = w->section, .offset_bytes = w->offset_bytes, .size_bytes = w->size_bytes };

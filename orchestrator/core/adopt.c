@@ -190,7 +190,7 @@ static bool examine(const struct model *m, uint32_t donor, const struct unowned 
 
 /* ---- making it an attachment --------------------------------------------------------------------------------------
  */
-static int reserve(struct model *m, const struct find *f, uint32_t *at, struct err *e)
+static int reserve(struct model *m, const struct find *f, bool only_undone, uint32_t *at, struct err *e)
 {
     struct reservation r = { .id = f->buffer->id,
                              .compute_node = f->compute_node,
@@ -201,7 +201,8 @@ static int reserve(struct model *m, const struct find *f, uint32_t *at, struct e
                              .requested_bytes = f->buffer->size_bytes,
                              .channels = f->channels,
                              .section = f->buffer->section,
-                             .offset_bytes = f->buffer->offset_bytes };
+                             .offset_bytes = f->buffer->offset_bytes,
+                             .only_undone = only_undone };
     memcpy(r.legs, f->legs, sizeof r.legs);
     r.cost_ns = f->legs[0].cost_ns;
     if (f->channels == 2 && f->legs[1].cost_ns > r.cost_ns)
@@ -250,7 +251,7 @@ static bool adopt_live(struct model *m, const struct find *f)
 {
     uint32_t at;
     struct err e;
-    if (reserve(m, f, &at, &e) < 0)
+    if (reserve(m, f, false, &at, &e) < 0)
         return false;
     struct attachment *a = model_edit_attachment(m, at);
     a->segment_seen = a->now_segment = true;
@@ -274,7 +275,7 @@ static bool adopt_orphan(struct model *m, const struct find *f)
 {
     uint32_t at;
     struct err e;
-    if (reserve(m, f, &at, &e) < 0)
+    if (reserve(m, f, true, &at, &e) < 0)
         return false;
     if (f->mapped || f->joined)
         adopt_circuit(m, at, false);
@@ -377,54 +378,68 @@ static bool take_up_buffer(struct model *m, uint32_t at)
     return true;
 }
 
-/* The backup knows it at an earlier step, but the compute node has it: what is observed decides.  Whole it is attached;
- * else it is undone from the top. */
-static void raise_observed(struct model *m, uint32_t at)
+/* Whatever was published after the backup was made is undone, as if all of it had been: with the word of both sides. */
+static void take_back(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    if (!a->now_segment || a->step >= STEP_ONLINE || a->release_published ||
-        !reports(m, model_node(m, a->compute_node)) || !take_up_buffer(m, at))
-        return;
+    lifecycle_fail(m, at, "half made when the backup was restored");
     struct attachment *x = model_edit_attachment(m, at);
-    memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
+    if (a->step < STEP_ONLINE)
+        memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
+    x->step = STEP_ONLINE;
+    x->tombstone_revision = m->revision;
+    x->compute_gone = true; /* to be said once more before the buffer goes */
+    model_edit_adapter(m, x->compute_adapter)->sections[x->section].used = true;
+    lifecycle_park(m, at);
+}
+
+/* All of it may be there, and in use. */
+static void raise_to_online(struct model *m, uint32_t at)
+{
+    struct attachment *x = model_edit_attachment(m, at);
+    if (x->step < STEP_ONLINE)
+        memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
     x->step = STEP_ONLINE;
     x->revision = m->revision;
     x->tombstone_revision = 0;
-    if (x->goal == GOAL_ABSENT)
-        x->undoing = STEP_ONLINE + 1;
-    else if (!x->blocks_online || x->blocks_online != x->blocks_total)
-        lifecycle_fail(m, at, "half made when the backup was restored");
-    struct section *s = &model_edit_adapter(m, a->compute_adapter)->sections[a->section];
+    struct section *s = &model_edit_adapter(m, x->compute_adapter)->sections[x->section];
     s->used = true;
     s->park_revision = 0;
     adopt_circuit(m, at, false);
 }
 
-/* A circuit whose joins were still to be made, and cannot be: what waits for it is given up. */
-static void give_up_waiting(struct model *m, uint32_t circuit)
+/* The backup knows it half made; what is observed decides.  Whole it is attached; what has blocks online is undone from
+ * the top, what has none from there.  Where the compute node is silent, all of it may be in use: it is taken for
+ * attached, so that nothing more is made and nothing taken away, until the node says what there is. */
+static void settle_pending(struct model *m, uint32_t at)
 {
-    for (uint32_t i = model_circuit(m, circuit)->first_attachment; i != NONE;
-         i = model_attachment(m, i)->circuit_next) {
-        if (!lifecycle_wants(model_attachment(m, i), STEP_MAP))
-            continue;
-        if (model_attachment(m, i)->goal == GOAL_PRESENT)
-            lifecycle_fail(m, i, "its circuit was not made when the backup was restored");
-        lifecycle_park(m, i);
+    const struct attachment *a = model_attachment(m, at);
+    bool silent = !reports(m, model_node(m, a->compute_node));
+    if (a->goal != GOAL_PRESENT || a->state != ATT_PENDING)
+        return;
+    if ((!silent && !a->blocks_online) || !take_up_buffer(m, at)) {
+        take_back(m, at);
+        return;
+    }
+    raise_to_online(m, at);
+    struct attachment *x = model_edit_attachment(m, at);
+    if (silent) {
+        x->segment_seen = true;
+        lifecycle_set_reason(x, "the compute node was silent when the backup was restored");
+        lifecycle_set_state(m, x, ATT_ATTACHED);
+    } else if (x->blocks_online != x->blocks_total && !x->segment_seen) {
+        lifecycle_fail(m, at, "half made when the backup was restored");
     }
 }
 
-static void settle_circuits(struct model *m)
+static void settle(struct model *m)
 {
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++)
         if (model_attachment(m, i))
-            raise_observed(m, i);
-    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++) {
-        if (!model_circuit(m, i))
-            continue;
-        circuit_restored(m, i);
-        if (model_circuit(m, i)->phase == PHASE_CLOSED)
-            give_up_waiting(m, i);
-    }
+            settle_pending(m, i);
+    for (uint32_t i = 0; i < model_count(m, MODEL_CIRCUIT); i++)
+        if (model_circuit(m, i))
+            circuit_restored(m, i);
 }
 
 /* A detach that the backup knows and that was given up later: all of it is there, so it stays. */
@@ -482,7 +497,7 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
     m->recovering = false;
     notice_boots(m);
     out->n_ended = end_old(m);
-    settle_circuits(m);
+    settle(m);
     keep_whole(m);
     adopt_found(m, out);
     start_sessions_anew(m);

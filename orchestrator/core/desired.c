@@ -50,7 +50,8 @@ static void add_buffer(const struct model *m, const struct attachment *a, struct
         memcpy(w->lender_id, a->lender_id, sizeof w->lender_id);
 }
 
-/* Made only while the attach, or the giving up of a detach, goes on; a segment that was lost is never made again. */
+/* Made only while the attach, or the giving up of a detach, goes on; a segment that was lost is never made again.  What
+ * is online in its range under another name is not taken away with it. */
 static void add_segment(const struct model *m, const struct attachment *a, struct wire_desired *d)
 {
     if (a->step < STEP_ONLINE)
@@ -58,7 +59,9 @@ static void add_segment(const struct model *m, const struct attachment *a, struc
     struct wire_want_segment *w = &d->segments[d->n_segments++];
     memcpy(w->id, a->id, sizeof w->id);
     bool make = a->goal == GOAL_PRESENT && a->state == ATT_PENDING;
-    w->want = !lifecycle_wants(a, STEP_ONLINE) ? WIRE_ABSENT : make ? WIRE_CREATE : WIRE_KEEP;
+    w->want = lifecycle_wants(a, STEP_ONLINE) ? make ? WIRE_CREATE : WIRE_KEEP : WIRE_ABSENT;
+    if (a->now_overlapped)
+        w->want = WIRE_KEEP;
     w->attempt = a->attempt;
     memcpy(w->adapter, model_adapter(m, a->compute_adapter)->name, sizeof w->adapter);
     w->section = a->section;
@@ -100,7 +103,8 @@ static uint32_t join_of(const struct circuit *c, uint32_t port)
 }
 
 /* What the phases of the circuits that end in the adapter say of its channels (lifecycle_circuit.c).  Of a leg that is
- * joined elsewhere nothing is said: other memory may be in use over its ports. */
+ * joined elsewhere nothing is said: other memory may be in use over its ports.  Nor is a donor's port put in reset
+ * before it is known whether it is. */
 static void add_circuits(const struct model *m, uint32_t adapter, struct wire_desired *d)
 {
     const struct adapter *a = model_adapter(m, adapter);
@@ -110,7 +114,9 @@ static void add_circuits(const struct model *m, uint32_t adapter, struct wire_de
             continue;
         bool compute_up = c->phase == PHASE_CHANNELS;
         bool memory_up = (c->phase == PHASE_CHANNELS || c->phase == PHASE_LEAVE_COMPUTE) && !c->severed;
-        add_channel(m, a->ports[k], c->compute == adapter ? compute_up : memory_up, d);
+        bool up = c->compute == adapter ? compute_up : memory_up;
+        if (up || c->compute == adapter || c->memory_end_known)
+            add_channel(m, a->ports[k], up, d);
     }
 }
 

@@ -227,7 +227,7 @@ static bool map_advance(struct model *m, uint32_t at)
     bool parked;
     uint64_t want = lifecycle_section_value(m, ca, a->section, &parked);
     if (!lifecycle_fresh(m, a->compute_node, a->revision) || !ca->ok || ca->sections[a->section].seen_value != want ||
-        !circuit_is_open(model_circuit(m, a->circuit)))
+        !circuit_is_open(model_circuit(m, a->circuit)) || !circuit_joined(m, model_circuit(m, a->circuit)))
         return false;
     struct attachment *x = model_edit_attachment(m, at);
     memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
@@ -331,13 +331,26 @@ static bool segment_gone(const struct model *m, const struct attachment *a)
     return a->now_segment ? a->now_quiesced || !same_boot : !same_boot;
 }
 
+/* What keeps the section mapped is there, as the donor says, or in quarantine: the register leads to something. */
+static bool kept_by_memory(const struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next) {
+        const struct attachment *x = model_attachment(m, i);
+        if (i != at && lifecycle_wants(x, STEP_MAP) && (x->now_buffer || x->quarantined))
+            return true;
+    }
+    return false;
+}
+
 /* The section's register leads nowhere, or is kept by others, said in answer to the parking. */
 static bool section_released(const struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     const struct section *s = &ca->sections[a->section];
-    if (a->step < STEP_MAP || lifecycle_section_kept(m, at) || lifecycle_fenced(m, a->compute_node))
+    if (a->step < STEP_MAP || kept_by_memory(m, at) || lifecycle_fenced(m, a->compute_node))
         return true;
     return s->park_revision && lifecycle_fresh(m, a->compute_node, s->park_revision) && ca->ok &&
            wire_section_is_parked(s->seen_value, a->section);
@@ -543,10 +556,15 @@ int lifecycle_attach(struct model *m, struct topology *t, const struct place_req
     return 0;
 }
 
-/* The agents try once more: a new attempt at the undo that is published. */
+/* The agents try once more: a new attempt at the undo that is published.  After a restore they may remember attempts
+ * that the database does not. */
 void lifecycle_try_again(struct model *m, uint32_t at)
 {
     struct attachment *x = model_edit_attachment(m, at);
+    if (x->buffer_fault[0] && x->buffer_fault_attempt > x->attempt)
+        x->attempt = x->buffer_fault_attempt;
+    if (x->segment_fault[0] && x->segment_fault_attempt > x->attempt)
+        x->attempt = x->segment_fault_attempt;
     x->attempt++;
     x->revision = m->revision;
     x->retry_at_ms = 0;

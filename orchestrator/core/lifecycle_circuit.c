@@ -43,6 +43,17 @@ static bool joined(const struct model *m, const struct circuit *c, uint32_t a, u
     return join_read(m, a, c->revision) && model_port(m, a)->seen_peer == b;
 }
 
+static bool seen_joined(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
+{
+    (void)c;
+    return model_port(m, a)->seen_peer == b;
+}
+
+bool circuit_joined(const struct model *m, const struct circuit *c)
+{
+    return each_join(m, c, seen_joined);
+}
+
 static bool parted(const struct model *m, const struct circuit *c, uint32_t a, uint32_t b)
 {
     if (model_switch(m, model_port(m, a)->sw)->fenced)
@@ -117,21 +128,39 @@ static bool end_down(const struct model *m, const struct circuit *c, bool comput
     return lifecycle_fresh(m, a->node, c->revision) && a->ok && !(a->seen_channels & bits);
 }
 
-/* Whether the donor's channels carry nothing but the circuit.  They do when its compute end is in reset and the joins
- * are read; as long as they are not, a buffer of nobody may be what is behind them. */
-static bool memory_end_known(const struct model *m, const struct circuit *c)
+static bool joins_read(const struct model *m, const struct circuit *c)
 {
-    const struct adapter *a = model_adapter(m, c->memory);
-    const struct node *n = model_node(m, a->node);
-    bool read = true, nobodys = false;
     for (unsigned k = 0; k < c->channels; k++)
         for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2) {
             const struct sw *s = model_switch(m, model_port(m, c->legs[k].ports[i])->sw);
-            read &= s->seen || s->fenced;
+            if (!s->seen && !s->fenced)
+                return false;
         }
-    for (unsigned i = 0; i < n->n_unowned; i++)
-        nobodys |= !strcmp(n->unowned[i].kind, "buffer") && !strcmp(n->unowned[i].adapter, a->name);
-    return lifecycle_fenced(m, a->node) || (n->reported && (read || !nobodys));
+    return true;
+}
+
+/* The donor reports a buffer of nobody: one for the circuit's own borrower, or for 'any'. */
+static bool lends_unowned(const struct model *m, const struct circuit *c, bool any)
+{
+    const struct adapter *ma = model_adapter(m, c->memory), *ca = model_adapter(m, c->compute);
+    const struct node *donor = model_node(m, ma->node);
+    for (unsigned i = 0; i < donor->n_unowned; i++) {
+        const struct unowned *u = &donor->unowned[i];
+        if (!strcmp(u->kind, "buffer") && !strcmp(u->adapter, ma->name) &&
+            (any || (!strcmp(u->compute_node, model_node(m, ca->node)->name) && !strcmp(u->compute_adapter, ca->name))))
+            return true;
+    }
+    return false;
+}
+
+/* Whether the donor's channels carry nothing but the circuit: as long as the joins are not read, a buffer of nobody may
+ * be what is behind them. */
+static bool memory_end_known(const struct model *m, const struct circuit *c)
+{
+    const struct node *donor = model_node(m, model_adapter(m, c->memory)->node);
+    if (lifecycle_fenced(m, model_adapter(m, c->memory)->node))
+        return true;
+    return donor->reported && (joins_read(m, c) || !lends_unowned(m, c, true));
 }
 
 /* Zero leads out of port 1 as soon as that leaves reset. */
@@ -161,8 +190,8 @@ bool circuit_wanted(const struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
-        if (!has_left(model_attachment(m, i)))
-            return !c->severed;
+        if (!has_left(model_attachment(m, i)) && (!c->severed || lifecycle_wants(model_attachment(m, i), STEP_MAP)))
+            return true;
     return false;
 }
 
@@ -176,13 +205,14 @@ bool circuit_frozen(const struct model *m, uint32_t circuit)
 }
 
 /* The donor is lost under every attachment that is in use: its ports go into reset, and stay there (rule 5).  When it
- * is still in the boot that lent, that cuts off traffic in flight, and they are suspect (rule 6). */
+ * is still in the boot that lent, that cuts off traffic in flight, and they are suspect (rule 6).  Memory that a
+ * restored database does not know may be in use over the circuit too: the donor's ports are left alone then. */
 static bool sever_circuit(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     const struct node *donor = model_node(m, model_adapter(m, c->memory)->node);
     bool suspect = false;
-    if (c->severed || !circuit_frozen(m, circuit))
+    if (c->severed || !circuit_frozen(m, circuit) || lends_unowned(m, c, false))
         return false;
     for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next) {
         const struct attachment *a = model_attachment(m, i);
@@ -270,10 +300,24 @@ static bool publish(struct model *m, uint32_t circuit, enum circuit_phase phase)
 static bool channels_advance(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
-    if (circuit_is_open(c) || !end_up(m, c, true) || !end_up(m, c, false))
+    if (circuit_is_open(c) || !circuit_joined(m, c) || !end_up(m, c, true) || !end_up(m, c, false))
         return false;
     set_state(m, circuit, c->verified ? CIRCUIT_UP : CIRCUIT_UNVERIFIED);
     note_progress(m, model_circuit(m, circuit));
+    return true;
+}
+
+/* The donor's end is to go into reset.  After a restart, and more so after a restore, newer memory may be in use over
+ * its ports: the order goes out once they are known to be the circuit's own, and the donor is woken for it. */
+static bool release_memory_end(struct model *m, uint32_t circuit)
+{
+    const struct circuit *c = model_circuit(m, circuit);
+    bool cuts = c->severed && c->phase < PHASE_LEAVE_MEMORY; /* the compute end is not in reset */
+    if (c->memory_end_known || (!cuts && c->phase < PHASE_LEAVE_MEMORY) || (cuts && lends_unowned(m, c, false)) ||
+        !memory_end_known(m, c))
+        return false;
+    model_touch_circuit(m, circuit)->memory_end_known = true;
+    lifecycle_wake(m, model_adapter(m, c->memory)->node);
     return true;
 }
 
@@ -281,7 +325,7 @@ bool circuit_advance(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     bool wanted = circuit_wanted(m, circuit), has_joins = c->legs[0].n_ports > 2;
-    if (sever_circuit(m, circuit))
+    if (sever_circuit(m, circuit) || release_memory_end(m, circuit))
         return true;
     if (circuit_frozen(m, circuit) && c->severed)
         return false;
@@ -313,13 +357,26 @@ void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node)
         publish(m, circuit, PHASE_CHANNELS);
 }
 
+/* None of its joins is there. */
+static bool all_parted(const struct model *m, const struct circuit *c)
+{
+    for (unsigned k = 0; k < c->channels; k++)
+        for (unsigned i = 1; i + 2 < c->legs[k].n_ports; i += 2)
+            if (!join_read(m, c->legs[k].ports[i], 0) ||
+                model_port(m, c->legs[k].ports[i])->seen_peer == c->legs[k].ports[i + 1])
+                return false;
+    return c->legs[0].n_ports > 2;
+}
+
 void circuit_restored(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
-    if (c->phase == PHASE_LEAVE_MEMORY || c->phase == PHASE_CLEAR)
-        publish(m, circuit, PHASE_LEAVE_COMPUTE);
-    else if (c->phase == PHASE_JOIN && !each_join(m, c, joinable))
+    if (c->phase == PHASE_CLOSED || circuit_wanted(m, circuit))
+        return;
+    if (all_parted(m, c))
         publish(m, circuit, PHASE_CLOSED);
+    else
+        publish(m, circuit, PHASE_LEAVE_COMPUTE);
 }
 
 void circuit_start(struct model *m, uint32_t circuit)

@@ -14,17 +14,20 @@ void lifecycle_wake(struct model *m, uint32_t node);
 
 /* One move of the circuit towards what its attachments want; false: nothing to do now. */
 bool circuit_advance(struct model *m, uint32_t circuit);
-/* Some attachment wants it joined. */
+/* Some attachment wants it joined; a severed one is not joined anew, and is left only once nothing is mapped over it.
+ */
 bool circuit_wanted(const struct model *m, uint32_t circuit);
 /* An end came with a new boot: its channels are in reset and have to come up again. */
 void circuit_rebooted(struct model *m, uint32_t circuit, uint32_t node);
 /* After a restore: steps that touch what others may use by now are taken back, to be published anew when it is proven
- * that nobody does.  Nothing may be mapped over it while its joins are still to be made. */
+ * that nobody does. */
 void circuit_restored(struct model *m, uint32_t circuit);
 /* After loading: the state that the phase and the attachments tell. */
 void circuit_start(struct model *m, uint32_t circuit);
 bool circuit_is_opening(const struct circuit *c); /* or open: a section may lead to it */
 bool circuit_is_open(const struct circuit *c);    /* observed: channels out of reset and settled */
+/* Its switches were read since our start, and said last that it is joined as it should be. */
+bool circuit_joined(const struct model *m, const struct circuit *c);
 /* As reported now, no section that is mapped sends to these ports of a compute adapter (bit p: port p): what is behind
  * them may be in use by memory that nobody here knows of. */
 bool circuit_ports_quiet(const struct model *m, uint32_t compute_adapter, unsigned bits);

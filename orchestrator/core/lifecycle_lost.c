@@ -58,14 +58,47 @@ static bool buffer_missing(const struct model *m, const struct attachment *a)
            lifecycle_fresh(m, a->donor, 0);
 }
 
+/* No block of it is online, but the node has to say so once more, in answer to the tombstone; its section is parked at
+ * once: a new boot does so before any channel comes up. */
+static void undo_from_map(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (a->goal != GOAL_ABSENT || a->undoing <= STEP_MAP)
+        return;
+    model_edit_attachment(m, at)->tombstone_revision = m->revision;
+    lifecycle_park(m, at);
+}
+
+/* The compute node says, in answer to what it was told last, that nothing of it is online or still to be written back,
+ * and it is told to bring nothing online. */
+static bool idle(const struct model *m, const struct attachment *a)
+{
+    return a->state != ATT_PENDING && lifecycle_fresh(m, a->compute_node, a->revision) && !a->blocks_online &&
+           !a->now_overlapped && (a->now_quiesced || !a->now_segment);
+}
+
+/* The buffer is gone, and nobody can read it any more: an old backup knows it still, or somebody took the blocks
+ * offline by hand.  There is nothing to keep in quarantine, and the section is not kept mapped for it. */
+static void lose_idle(struct model *m, uint32_t at, const char *reason)
+{
+    struct attachment *x = model_edit_attachment(m, at);
+    x->quarantined = false;
+    x->compute_gone = true;
+    lose(m, at, reason);
+    undo_from_map(m, at);
+}
+
 bool lifecycle_check_lost(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     enum attachment_state state = a->state;
     enum attachment_goal goal = a->goal;
     bool quarantined = a->quarantined;
-    if (buffer_missing(m, a))
-        lose_donor(m, at, "the donor's lender no longer holds the buffer");
+    const char *gone = "the donor's lender no longer holds the buffer";
+    if (buffer_missing(m, a) && lifecycle_live(m, a) && idle(m, a))
+        lose_idle(m, at, gone);
+    else if (buffer_missing(m, a))
+        lose_donor(m, at, gone);
     else if (model_circuit(m, a->circuit)->severed && a->goal == GOAL_PRESENT)
         lose(m, at, "the circuit is in quarantine");
     else if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
@@ -77,16 +110,6 @@ bool lifecycle_check_lost(struct model *m, uint32_t at)
 
 /* ---- a node came with a new boot ----------------------------------------------------------------------------------
  */
-/* A new boot has no block of it, but has to say so; its section is parked before any channel of it comes up. */
-static void reboot_undo(struct model *m, uint32_t at)
-{
-    const struct attachment *a = model_attachment(m, at);
-    if (a->goal != GOAL_ABSENT || a->undoing <= STEP_MAP)
-        return;
-    model_edit_attachment(m, at)->tombstone_revision = m->revision;
-    lifecycle_park(m, at);
-}
-
 static void borrower_rebooted(struct model *m, uint32_t at)
 {
     if (model_attachment(m, at)->step < STEP_ONLINE)
@@ -96,7 +119,7 @@ static void borrower_rebooted(struct model *m, uint32_t at)
     x->now_segment = x->now_quiesced = false;
     x->blocks_online = 0;
     lose(m, at, "the compute node rebooted");
-    reboot_undo(m, at);
+    undo_from_map(m, at);
 }
 
 static void donor_gone(struct model *m, uint32_t at, const char *reason)

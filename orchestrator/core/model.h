@@ -227,6 +227,8 @@ struct circuit {
     uint64_t revision; /* that published its last opening or closing step */
     bool severed;      /* its donor was lost under live memory: the donor's ports stay in reset, it only ever closes */
     enum circuit_state state;
+    /* volatile; since our start the donor's ports were known to carry nothing else: they may be put in reset */
+    bool memory_end_known;
     /* derived */
     uint32_t first_attachment; /* list: attachment.circuit_next */
 };
@@ -462,6 +464,7 @@ struct reservation {
     struct leg legs[2];
     unsigned section;
     uint64_t offset_bytes;
+    bool only_undone; /* nothing will be used over it: a suspect port is no obstacle */
 };
 MUST_CHECK int model_reserve(struct model *m, const struct reservation *r, uint32_t *out, struct err *e);
 /* The attachment's range, memory and share of the circuit are free again, the row goes.  The last one takes the circuit

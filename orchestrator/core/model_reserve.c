@@ -121,6 +121,11 @@ static void section_remove(struct model *m, uint32_t at)
     }
 }
 
+static bool port_fits(const struct port *p, const struct reservation *r)
+{
+    return p && (r->only_undone ? p->circuit == NONE : model_port_free(p));
+}
+
 static int check_reservation(const struct model *m, const struct reservation *r, struct err *e)
 {
     const struct adapter *ca = model_adapter(m, r->compute_adapter), *ma = model_adapter(m, r->memory_adapter);
@@ -135,7 +140,7 @@ static int check_reservation(const struct model *m, const struct reservation *r,
         return 0;
     for (unsigned k = 0; k < r->channels; k++)
         for (unsigned i = 0; i < r->legs[k].n_ports; i++)
-            if (!model_port(m, r->legs[k].ports[i]) || !model_port_free(model_port(m, r->legs[k].ports[i])))
+            if (!port_fits(model_port(m, r->legs[k].ports[i]), r))
                 return err_set(e, ERR_INTERNAL, "a reservation over a port that is taken");
     return 0;
 }

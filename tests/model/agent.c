@@ -115,6 +115,9 @@ static void do_buffer(struct lab *r, unsigned node, const struct wire_want_buffe
 static void do_segment(struct lab *r, unsigned node, const struct wire_want_segment *w)
 {
     struct agent *a = &r->agents[node];
+    bool known = world_segment(&r->world, node, w->id) != NULL;
+    if (!known && (w->want == WIRE_KEEP || (r->restored && world_range_used(&r->world, node, w))))
+        return; /* the real agent refuses to give a range two names */
     struct segment *s = world_label(&r->world, node, w);
     unsigned total = (unsigned)(w->size_bytes / BLOCK), online = world_blocks_online(&r->world, node, s);
     bool absent = w->want == WIRE_ABSENT;

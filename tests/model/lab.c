@@ -74,6 +74,8 @@ static void follow_events(struct lab *r)
     for (size_t i = 0; i < r->m->n_events; i++) {
         const struct model_event *ev = &r->m->events[i];
         char *told = told_of(r, ev);
+        if (strcmp(ev->type, "node.memory") != 0 && strcmp(ev->type, "node.registered") != 0)
+            world_tell(&r->world, "%s %s: %s -> %s %s", ev->type, ev->object, ev->from, ev->to, ev->reason);
         if (!told)
             continue;
         if (strcmp(told, ev->from) != 0 && !(ev->from[0] == 'n' && !told[0]))

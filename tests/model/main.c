@@ -1,8 +1,9 @@
-/* The model test (F26): model-check [--seeds N] [--first N] [--steps N] [--jobs N] [--no-shrink].
+/* The model test (F26): model-check [--seeds N] [--first N] [--steps N] [--jobs N] [--no-shrink] [--tell].
  *
  * Each seed is a story of random requests, failures and restarts, run in a process of its own with the real core, its
  * real database and simulated machines.  A story that fails is cut down to a short one that still fails in the same
- * way, and printed.  The last line is "N passed, N failed". */
+ * way, and printed; with --tell everything that happens in it is printed too.  The last line is "N passed, N failed".
+ */
 #include "story.h"
 
 #include <errno.h>
@@ -18,7 +19,7 @@
 
 struct options {
     unsigned long seeds, first, steps, jobs;
-    bool shrink;
+    bool shrink, tell;
 };
 
 struct outcome {
@@ -65,7 +66,7 @@ static struct outcome run(const struct move *steps, size_t n)
         dup2(out[1], STDERR_FILENO);
         close(out[0]);
         alarm(300);
-        story_run(steps, n, dir, shared_at);
+        story_run(steps, n, dir, shared_at, false);
         _exit(0);
     }
     close(out[1]);
@@ -94,6 +95,27 @@ static struct outcome run(const struct move *steps, size_t n)
         snprintf(o.why + strlen(o.why), sizeof o.why - strlen(o.why), " (signal %d)", WTERMSIG(status));
     remove_dir(dir);
     return o;
+}
+
+/* Once more, with all that happens in it. */
+static void tell(const struct move *steps, size_t n)
+{
+    int status;
+    char dir[] = "/dev/shm/memlane-model-XXXXXX";
+    if (!mkdtemp(dir)) {
+        perror("model-check");
+        exit(2);
+    }
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        story_run(steps, n, dir, shared_at, true);
+        _exit(0);
+    }
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    printf("\n");
+    remove_dir(dir);
 }
 
 /* The same kind of failure: the words without names and numbers. */
@@ -157,8 +179,11 @@ static bool run_seed(const struct options *o, unsigned long seed)
             n = shrink(steps, n, r.why);
             r = run(steps, n);
             printf("      %zu steps are enough: %s\n", n, r.why);
-            story_print(steps, n);
         }
+        if (o->tell)
+            tell(steps, n);
+        else if (o->shrink)
+            story_print(steps, n);
     }
     fflush(stdout);
     free(steps);
@@ -181,6 +206,8 @@ static void parse(struct options *o, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--no-shrink"))
             o->shrink = false;
+        else if (!strcmp(argv[i], "--tell"))
+            o->tell = true;
         else if (!strcmp(argv[i], "--seeds"))
             o->seeds = number(argv[++i]);
         else if (!strcmp(argv[i], "--first"))
@@ -190,7 +217,8 @@ static void parse(struct options *o, int argc, char **argv)
         else if (!strcmp(argv[i], "--jobs"))
             o->jobs = number(argv[++i]);
         else {
-            fprintf(stderr, "usage: model-check [--seeds N] [--first N] [--steps N] [--jobs N] [--no-shrink]\n");
+            fprintf(stderr,
+                    "usage: model-check [--seeds N] [--first N] [--steps N] [--jobs N] [--no-shrink] [--tell]\n");
             exit(2);
         }
     }

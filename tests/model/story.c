@@ -336,10 +336,15 @@ void story_make(struct move *steps, size_t n, uint64_t seed)
     }
 }
 
+static void print_step(size_t i, struct move s)
+{
+    printf("      %3zu  %-12s %u %u %u\n", i + 1, kinds[s.what].name, s.a, s.b, s.c);
+}
+
 void story_print(const struct move *steps, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        printf("      %3zu  %-12s %u %u %u\n", i + 1, kinds[steps[i].what].name, steps[i].a, steps[i].b, steps[i].c);
+        print_step(i, steps[i]);
 }
 
 /* ---- peace --------------------------------------------------------------------------------------------------------
@@ -503,12 +508,15 @@ static void peace(struct lab *r)
     expect_rest(r);
 }
 
-void story_run(const struct move *steps, size_t n, const char *dir, volatile size_t *at)
+void story_run(const struct move *steps, size_t n, const char *dir, volatile size_t *at, bool tell)
 {
     static struct lab r;
     next_id = 0;
     lab_start(&r, dir);
+    r.world.tell = tell;
     for (*at = 0; *at < n; (*at)++) {
+        if (tell)
+            print_step(*at, steps[*at]);
         kinds[steps[*at].what].run(&r, steps[*at]);
         world_check(&r.world);
     }

@@ -16,6 +16,18 @@ void world_fail(const char *format, ...)
     _exit(3);
 }
 
+void world_tell(const struct world *w, const char *format, ...)
+{
+    va_list args;
+    if (!w->tell)
+        return;
+    va_start(args, format);
+    printf("           ");
+    vprintf(format, args);
+    printf("\n");
+    va_end(args);
+}
+
 void world_start(struct world *w)
 {
     memset(w, 0, sizeof *w);
@@ -44,6 +56,7 @@ void world_power(struct world *w, unsigned node, bool on)
     if (m->power == on)
         return;
     m->power = on;
+    world_tell(w, "n%u: power %s", node + 1, on ? "on" : "off");
     if (on) {
         m->boot++;
         m->lender++;
@@ -61,6 +74,7 @@ void world_kill_lender(struct world *w, unsigned node)
     struct machine *m = &w->machines[node];
     drop_buffers(m);
     m->lender++;
+    world_tell(w, "n%u: its lender dies", node + 1);
 }
 
 /* ---- where an access ends -----------------------------------------------------------------------------------------
@@ -148,13 +162,21 @@ static bool excused(const struct world *w, unsigned node, const struct segment *
     return !d->power || d->boot != s->donor_boot || d->lender != s->donor_lender || !cables;
 }
 
+static uint32_t hash_id(const char *id)
+{
+    uint32_t h = 2166136261u;
+    for (; *id; id++)
+        h = (h ^ (unsigned char)*id) * 16777619u;
+    return h;
+}
+
 static struct segment *owner_of(const struct world *w, unsigned node, unsigned section, unsigned block)
 {
     const struct machine *m = &w->machines[node];
     for (size_t i = 0; i < m->n_segments; i++) {
         const struct segment *s = &m->segments[i];
         if (s->section == section && block * BLOCK >= s->offset_bytes &&
-            block * BLOCK < s->offset_bytes + s->size_bytes)
+            block * BLOCK < s->offset_bytes + s->size_bytes && m->owner[section][block] == hash_id(s->id))
             return (struct segment *)s;
     }
     return NULL;
@@ -188,10 +210,7 @@ void world_check(const struct world *w)
 
 static uint32_t mark_of(unsigned node, const char *id, unsigned block)
 {
-    uint32_t h = 2166136261u + node * 77 + block;
-    for (; *id; id++)
-        h = (h ^ (unsigned char)*id) * 16777619u;
-    return h | 1;
+    return (hash_id(id) + node * 77 + block) | 1;
 }
 
 void world_use(struct world *w, unsigned node)
@@ -225,6 +244,8 @@ void world_set_register(struct world *w, unsigned node, unsigned section, uint64
         if (m->online[section][b])
             world_fail("n%u: section %u is changed while block %u is online", node + 1, section, b);
     m->registers[section] = value;
+    world_tell(w, "n%u: section %u %s", node + 1, section,
+               wire_section_is_parked(value, section) ? "parked" : "mapped");
 }
 
 void world_set_channel(struct world *w, unsigned node, bool memory, unsigned port, bool up)
@@ -240,6 +261,7 @@ void world_set_channel(struct world *w, unsigned node, bool memory, unsigned por
         else if (!up && value && !wire_section_is_parked(value, s) && (ports_of(value) & bit))
             world_fail("n%u: channel %u is reset while section %u uses it", node + 1, port, s);
     }
+    world_tell(w, "n%u: afu%d/%u %s reset", node + 1, memory, port, up ? "out of" : "in");
     m->channels[memory] = up ? m->channels[memory] | bit : m->channels[memory] & ~bit;
 }
 
@@ -251,6 +273,7 @@ void world_join(struct world *w, unsigned a, unsigned b, bool connected)
         world_fail("port %u or %u of the switch is joined already", a, b);
     if (!connected && w->joins[a] != b)
         return;
+    world_tell(w, "ocs1: %u and %u %s", a, b, connected ? "joined" : "parted");
     w->joins[a] = connected ? b : 0;
     w->joins[b] = connected ? a : 0;
 }
@@ -281,6 +304,7 @@ bool world_lend(struct world *w, unsigned node, const struct wire_want_buffer *o
                           .base = *base,
                           .written = calloc((size_t)(o->size_bytes / BLOCK), sizeof *b->written) };
     memcpy(b->id, o->id, sizeof b->id);
+    world_tell(w, "n%u: lends %s to n%u, section %u", node + 1, b->id, peer + 1, b->section);
     return true;
 }
 
@@ -307,6 +331,7 @@ void world_release(struct world *w, unsigned node, const char *id)
     if (!others && value && !wire_section_is_parked(value, b->section) &&
         value == wire_section_value(b->base, b->section, value & 0x3f))
         world_fail("n%u releases %s while section %u of n%u still leads there", node + 1, id, b->section, b->peer + 1);
+    world_tell(w, "n%u: releases %s", node + 1, id);
     free(b->written);
     m->buffers[at] = m->buffers[--m->n_buffers];
 }
@@ -338,12 +363,22 @@ struct segment *world_label(struct world *w, unsigned node, const struct wire_wa
     return s;
 }
 
+bool world_range_used(const struct world *w, unsigned node, const struct wire_want_segment *o)
+{
+    const struct machine *m = &w->machines[node];
+    unsigned first = (unsigned)(o->offset_bytes / BLOCK);
+    for (unsigned b = first; b < first + o->size_bytes / BLOCK; b++)
+        if (m->online[o->section][b] && m->owner[o->section][b] != hash_id(o->id))
+            return true;
+    return false;
+}
+
 unsigned world_blocks_online(const struct world *w, unsigned node, const struct segment *s)
 {
     const struct machine *m = &w->machines[node];
     unsigned n = 0, first = (unsigned)(s->offset_bytes / BLOCK);
     for (unsigned b = first; b < first + s->size_bytes / BLOCK; b++)
-        n += m->online[s->section][b];
+        n += m->online[s->section][b] && m->owner[s->section][b] == hash_id(s->id);
     return n;
 }
 
@@ -355,8 +390,10 @@ void world_online(struct world *w, unsigned node, struct segment *s)
         world_fail("n%u: %s lies beyond what is looked at", node + 1, s->id);
     for (unsigned b = first; b < first + n; b++) {
         struct end end = follow(w, node, s->section, b);
-        if (m->online[s->section][b])
+        if (m->online[s->section][b] && m->owner[s->section][b] == hash_id(s->id))
             continue;
+        if (m->online[s->section][b])
+            world_fail("n%u is told to bring %s online over the blocks of another", node + 1, s->id);
         if (!end.buffer) { /* the touch of the first block kills the machine, unless it is the story's doing */
             if (end.node == NODES)
                 world_fail("n%u onlines %s, but %s", node + 1, s->id, end.why);
@@ -372,9 +409,11 @@ void world_online(struct world *w, unsigned node, struct segment *s)
         s->donor_boot = w->machines[end.node].boot;
         s->donor_lender = w->machines[end.node].lender;
         m->online[s->section][b] = true;
+        m->owner[s->section][b] = hash_id(s->id);
         m->wrote[s->section][b] = found;
     }
     s->quiesced = false;
+    world_tell(w, "n%u: %s online", node + 1, s->id);
 }
 
 void world_offline(struct world *w, unsigned node, struct segment *s, unsigned keep)
@@ -383,12 +422,15 @@ void world_offline(struct world *w, unsigned node, struct segment *s, unsigned k
     unsigned first = (unsigned)(s->offset_bytes / BLOCK), n = (unsigned)(s->size_bytes / BLOCK);
     for (unsigned b = first + n; b-- > first + keep;) {
         struct end end;
+        if (m->online[s->section][b] && m->owner[s->section][b] != hash_id(s->id))
+            world_fail("n%u takes blocks of another offline with %s", node + 1, s->id);
         if (m->online[s->section][b] && !check_block(w, node, s->section, b, &end)) {
             world_power(w, node, false); /* pages are read while they are moved */
             return;
         }
         m->online[s->section][b] = false;
     }
+    world_tell(w, "n%u: %s offline but for %u blocks", node + 1, s->id, world_blocks_online(w, node, s));
 }
 
 void world_check_empty(const struct world *w)

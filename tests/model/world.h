@@ -47,6 +47,7 @@ struct machine {
     unsigned channels[2]; /* of afu0 (compute), afu1 (memory) */
     bool adapter_error[2];
     bool online[SECTIONS][SECTION_BLOCKS];
+    uint32_t owner[SECTIONS][SECTION_BLOCKS]; /* of a block that is online: the hash of the id that it belongs to */
     uint32_t wrote[SECTIONS][SECTION_BLOCKS]; /* what the borrower believes to be there */
     size_t n_segments, n_buffers;
     struct segment segments[OBJECTS];
@@ -59,12 +60,14 @@ struct world {
     struct machine machines[NODES];
     unsigned joins[SWITCH_PORTS + 1]; /* port -> port; 0: none */
     uint64_t next_base;
+    bool tell; /* what happens to the machines is printed */
 };
 
 /* Ends the process with a message for whoever runs the story. */
 _Noreturn void world_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void world_start(struct world *w);
+void world_tell(const struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void world_done(struct world *w);
 void world_power(struct world *w, unsigned node, bool on);
 void world_kill_lender(struct world *w, unsigned node);
@@ -78,6 +81,8 @@ bool world_lend(struct world *w, unsigned node, const struct wire_want_buffer *o
 void world_release(struct world *w, unsigned node, const char *id);
 struct segment *world_segment(struct world *w, unsigned node, const char *id); /* NULL: no label */
 struct segment *world_label(struct world *w, unsigned node, const struct wire_want_segment *order);
+/* Blocks of another segment are online in the range. */
+bool world_range_used(const struct world *w, unsigned node, const struct wire_want_segment *order);
 void world_online(struct world *w, unsigned node, struct segment *s);
 void world_offline(struct world *w, unsigned node, struct segment *s, unsigned keep); /* 'keep' blocks refuse */
 unsigned world_blocks_online(const struct world *w, unsigned node, const struct segment *s);

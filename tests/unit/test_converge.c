@@ -337,6 +337,23 @@ START_TEST(detach_goes_backwards_in_one_pass)
 }
 END_TEST
 
+START_TEST(blocks_of_another_are_not_taken_away_by_an_order_for_their_range)
+{
+    attach();
+    struct wire_want_segment own = segment;
+    strcpy(segment.id, "a2"); /* of an old database, which knows nothing of a1 */
+    segment.want = WIRE_ABSENT;
+    apply(true);
+    ck_assert_uint_eq(node.n_segments, 1);
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    segment.want = WIRE_CREATE;
+    segment.offset_bytes = 3 * BLOCK;
+    apply(true);
+    ck_assert_uint_eq(node.n_segments, 1);
+    segment = own;
+}
+END_TEST
+
 START_TEST(tombstone_of_what_never_was_is_reported_quiesced)
 {
     segment.want = WIRE_ABSENT;
@@ -740,6 +757,7 @@ int main(void)
     tcase_add_test(t, no_block_is_probed_behind_a_parked_section_or_a_channel_in_reset);
     tcase_add_test(t, section_is_not_changed_while_memory_behind_it_is_online);
     tcase_add_test(t, detach_goes_backwards_in_one_pass);
+    tcase_add_test(t, blocks_of_another_are_not_taken_away_by_an_order_for_their_range);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
     tcase_add_test(t, order_that_hangs_holds_up_only_what_needs_the_hotplug_too);

@@ -1,0 +1,188 @@
+/* links: memlane-core memlane-sim */
+/* An old database meets a newer rack: what it does not know is not touched, and what is over there ends here. */
+#include "core/adopt.h"
+#include "sim_rack.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GIB4 (UINT64_C(4) << 30)
+
+static struct sim s;
+static struct err e;
+
+static void setup(void)
+{
+    sim_star(&s, 3);
+}
+
+static void teardown(void)
+{
+    sim_done(&s);
+}
+
+static const struct attachment *at(uint32_t i)
+{
+    return model_attachment(s.m, i);
+}
+
+static uint32_t attached(void)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    ck_assert_uint_ne(a, NONE);
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
+    return a;
+}
+
+/* The orders for n2 that put a port of it in reset. */
+static unsigned resets_of_n2(void)
+{
+    struct wire_desired d;
+    unsigned n = 0;
+    ck_assert_int_eq(desired_build(s.m, model_find_node(s.m, "n2"), &d, &e), 0);
+    for (size_t i = 0; i < d.n_channels; i++)
+        n += !d.channels[i].up;
+    wire_desired_done(&d);
+    return n;
+}
+
+/* What a start of the orchestrator forgets of switches and circuits. */
+static void restart(void)
+{
+    sim_begin(&s);
+    lifecycle_start(s.m);
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_SWITCH); i++)
+        model_touch_switch(s.m, i)->seen = false;
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_CIRCUIT); i++)
+        if (model_circuit(s.m, i))
+            model_touch_circuit(s.m, i)->memory_end_known = false;
+    for (uint32_t i = 0; i < model_count(s.m, MODEL_NODE); i++) {
+        struct node *n = model_touch_node(s.m, i);
+        n->session[0] = '\0';
+        n->reported = false;
+    }
+    sim_commit(&s);
+    for (size_t i = 0; i < s.n_nodes; i++)
+        s.nodes[i].alive = false;
+}
+
+static void come_back(size_t node)
+{
+    s.nodes[node].alive = true;
+    sim_register(&s, node);
+}
+
+START_TEST(a_donors_port_is_not_reset_before_its_joins_are_read)
+{
+    attached();
+    sim_kill_lender(&s, 1);
+    sim_settle(&s);
+    ck_assert_uint_eq(resets_of_n2(), 1);
+    struct sim_buffer newer = { .id = "x", .peer = "n3", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = newer;
+    restart();
+    ck_assert_uint_eq(resets_of_n2(), 0);
+    come_back(1);
+    sim_agent(&s, 1, true);
+    ck_assert_uint_eq(resets_of_n2(), 0); /* over which of its ports "x" is reached is not known */
+    come_back(3);
+    uint64_t before = model_node(s.m, model_find_node(s.m, "n2"))->desired_revision;
+    sim_agent(&s, 3, true);
+    ck_assert_uint_eq(resets_of_n2(), 1);
+    ck_assert_uint_gt(model_node(s.m, model_find_node(s.m, "n2"))->desired_revision, before);
+}
+END_TEST
+
+START_TEST(a_circuit_over_which_newer_memory_is_used_is_not_cut)
+{
+    uint32_t a = attached();
+    s.nodes[1].n_buffers = 0; /* it ended, and another one came */
+    struct sim_buffer newer = {
+        .id = "x", .peer = "n1", .section = 1, .size_bytes = GIB4, .base = UINT64_C(0x700000000000)
+    };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = newer;
+    unsigned channels = s.nodes[1].channels[1];
+    s.nodes[0].alive = false;
+    sim_agent(&s, 1, true);
+    sim_agent(&s, 1, true);
+    ck_assert(at(a)->quarantined);
+    ck_assert(!model_circuit(s.m, at(a)->circuit)->severed);
+    ck_assert_uint_eq(s.nodes[1].channels[1], channels);
+}
+END_TEST
+
+START_TEST(quarantine_ends_when_the_borrower_says_that_nothing_is_online)
+{
+    uint32_t a = attached();
+    s.nodes[1].n_buffers = 0;
+    sim_agent(&s, 1, true);
+    ck_assert(at(a)->quarantined);
+    s.nodes[0].n_segments = 0;
+    sim_settle(&s);
+    ck_assert_ptr_null(at(a));
+}
+END_TEST
+
+/* Whatever became of it after the backup was made: nothing more is made of it. */
+START_TEST(what_was_half_made_in_the_backup_is_taken_back)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    struct adoption done;
+    for (size_t i = 0; i < 4; i++)
+        sim_agent(&s, i, true);
+    ck_assert_int_eq(at(a)->state, ATT_PENDING);
+    ck_assert_uint_eq(s.nodes[1].n_buffers, 1);
+    sim_begin(&s);
+    s.m->recovering = true;
+    ck_assert_int_eq(adopt_all(s.m, NULL, 0, &done, &e), 0);
+    sim_commit(&s);
+    ck_assert_int_eq(at(a)->goal, GOAL_ABSENT);
+    ck_assert_int_eq(at(a)->step, STEP_ONLINE); /* as if all of it had been published */
+    for (size_t i = 0; i < s.n_nodes; i++)
+        sim_register(&s, i);
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+}
+END_TEST
+
+/* It may have been attached since: nothing is made, and nothing taken away, before its node says what there is. */
+START_TEST(what_a_silent_borrower_may_use_is_kept)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    struct adoption done;
+    const char *without[] = { "n1" };
+    for (size_t i = 0; i < 4; i++)
+        sim_agent(&s, i, true);
+    sim_begin(&s);
+    s.m->recovering = true;
+    model_touch_node(s.m, model_find_node(s.m, "n1"))->session[0] = '\0';
+    ck_assert_int_eq(adopt_all(s.m, without, 1, &done, &e), 0);
+    sim_commit(&s);
+    ck_assert_int_eq(at(a)->goal, GOAL_PRESENT);
+    struct wire_desired d;
+    ck_assert_int_eq(desired_build(s.m, model_find_node(s.m, "n1"), &d, &e), 0);
+    ck_assert_uint_eq(d.n_segments, 1);
+    ck_assert_int_eq(d.segments[0].want, WIRE_KEEP);
+    wire_desired_done(&d);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("restore");
+    TCase *t = tcase_create("old database");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_donors_port_is_not_reset_before_its_joins_are_read);
+    tcase_add_test(t, a_circuit_over_which_newer_memory_is_used_is_not_cut);
+    tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
+    tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
+    tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
+    suite_add_tcase(suite, t);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
