@@ -26,6 +26,9 @@
 #define ENDED_KEPT 20000
 #define AUDIT_KEPT 100000
 #define KEYS_KEPT 50000
+#define EPOCHS_KEPT 10000
+#define PRUNE_ROWS 500  /* looked at, at least */
+#define PRUNE_AFTER 250 /* events written */
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------
@@ -467,48 +470,60 @@ int store_recover(struct store *s, uint64_t revision, bool *committed, struct er
  */
 /* What is kept by count and by age.  A row is old when it and all before it are ("latest" runs along): where the clock
  * was set back for a while, what was written then looks old, and is not.  An ended attachment stays as long as an event
- * of it. Looks at the oldest few rows only, so that it costs the writer no more than a commit. */
-static int prune_rows(struct store *s, int64_t wall_ms, struct err *e)
+ * of it.  Looks at the oldest 'n' rows only, so that it costs the writer no more than the commits that wrote as many.
+ */
+static int prune_rows(struct store *s, int64_t wall_ms, int64_t n, struct err *e)
 {
     struct db *d = &s->db;
     if (db_run(d, e,
                "DELETE FROM events WHERE id IN"
                " (SELECT id FROM (SELECT id, max(at_ms) OVER (ORDER BY id) AS latest FROM"
-               " (SELECT id, at_ms FROM events ORDER BY id LIMIT 500))"
+               " (SELECT id, at_ms FROM events ORDER BY id LIMIT ?3))"
                " WHERE id <= ?1 OR latest < ?2)",
-               "ii", (int64_t)s->at.last_event - EVENTS_KEPT, wall_ms - 90 * DAY_MS) < 0)
+               "iii", (int64_t)s->at.last_event - EVENTS_KEPT, wall_ms - 90 * DAY_MS, n) < 0)
         return -1;
+    s->prune_left = sqlite3_changes64(d->handle) >= n;
     if (db_run(d, e,
                "DELETE FROM ended_attachments WHERE seq IN"
-               " (SELECT seq FROM (SELECT seq, id, ended_ms FROM ended_attachments ORDER BY seq LIMIT 200) x"
+               " (SELECT seq FROM (SELECT seq, id, ended_ms FROM ended_attachments ORDER BY seq LIMIT ?3) x"
                " WHERE seq <= (SELECT max(seq) FROM ended_attachments) - ?1 OR (ended_ms < ?2"
                " AND NOT EXISTS (SELECT 1 FROM events WHERE object = 'attachment/' || x.id)))",
-               "ii", (int64_t)ENDED_KEPT, wall_ms - 90 * DAY_MS) < 0)
+               "iii", (int64_t)ENDED_KEPT, wall_ms - 90 * DAY_MS, n) < 0)
         return -1;
     if (db_run(d, e,
                "DELETE FROM audit WHERE id IN"
                " (SELECT id FROM (SELECT id, max(at_ms) OVER (ORDER BY id) AS latest FROM"
-               " (SELECT id, at_ms FROM audit ORDER BY id LIMIT 500))"
+               " (SELECT id, at_ms FROM audit ORDER BY id LIMIT ?3))"
                " WHERE id <= (SELECT max(id) FROM audit) - ?1 OR latest < ?2)",
-               "ii", (int64_t)AUDIT_KEPT, wall_ms - 365 * DAY_MS) < 0)
+               "iii", (int64_t)AUDIT_KEPT, wall_ms - 365 * DAY_MS, n) < 0)
         return -1;
-    return db_run(d, e,
-                  "DELETE FROM idempotency WHERE seq IN"
-                  " (SELECT seq FROM"
-                  " (SELECT seq, max(created_ms) OVER (ORDER BY seq) AS latest FROM"
-                  " (SELECT seq, created_ms FROM idempotency ORDER BY seq LIMIT 500))"
-                  " WHERE seq <= (SELECT max(seq) FROM idempotency) - ?1 OR latest < ?2)",
-                  "ii", (int64_t)KEYS_KEPT, wall_ms - DAY_MS);
+    if (db_run(d, e,
+               "DELETE FROM idempotency WHERE seq IN"
+               " (SELECT seq FROM"
+               " (SELECT seq, max(created_ms) OVER (ORDER BY seq) AS latest FROM"
+               " (SELECT seq, created_ms FROM idempotency ORDER BY seq LIMIT ?3))"
+               " WHERE seq <= (SELECT max(seq) FROM idempotency) - ?1 OR latest < ?2)",
+               "iii", (int64_t)KEYS_KEPT, wall_ms - DAY_MS, n) < 0)
+        return -1;
+    return db_run(d, e, "DELETE FROM epochs WHERE epoch <= ?1", "i", (int64_t)s->at.epoch - EPOCHS_KEPT);
 }
 
 int store_prune(struct store *s, int64_t wall_ms, struct err *e)
 {
     if (store_begin(s, e) < 0)
         return -1;
-    if (prune_rows(s, wall_ms, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0) {
+    uint64_t written = s->pruned_event ? s->at.last_event - s->pruned_event : 0; /* 0: just started */
+    int64_t n = PRUNE_ROWS + 2 * (int64_t)written;
+    if (prune_rows(s, wall_ms, n, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0) {
         store_rollback(s);
         return -1;
     }
     s->in_batch = false;
+    s->pruned_event = s->at.last_event;
     return 0;
+}
+
+bool store_prune_due(const struct store *s)
+{
+    return s->prune_left || s->at.last_event - s->pruned_event >= PRUNE_AFTER;
 }

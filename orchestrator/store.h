@@ -85,9 +85,11 @@ struct idem {
 MUST_CHECK int store_idem_find(struct store *s, const char *actor, const char *key, struct idem *out, bool *found,
                                struct err *e);
 MUST_CHECK int store_idem_add(struct store *s, const struct idem *i, struct err *e);
-/* Deletes events, ended attachments, keys and audit rows beyond their count or age; a little at a time.  Own
- * transaction. */
+/* Deletes events, ended attachments, keys, audit rows and epochs beyond their count or age: twice what was written
+ * since the last time, and a little more.  Own transaction. */
 MUST_CHECK int store_prune(struct store *s, int64_t wall_ms, struct err *e);
+/* So much was written since, or left over, that it should be called again, idle or not. */
+bool store_prune_due(const struct store *s);
 
 /* ---- the history worker ---- */
 MUST_CHECK int store_reader_open(struct store_reader **out, const char *path, struct err *e);

@@ -25,6 +25,8 @@ struct store {
     bool is_ahead;                /* the file has a commit that was reported as failed */
     bool in_batch, state_changed; /* state_changed: 'next' by the batch itself */
     int64_t changes_before;       /* sqlite3_total_changes64() at store_begin() */
+    uint64_t pruned_event;        /* the last event when old rows were deleted last */
+    bool prune_left;              /* there may be more that is old */
     struct row_sql *row_sql;
 };
 

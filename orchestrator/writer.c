@@ -302,6 +302,19 @@ static int64_t steady_wall_ms(const struct writer *w)
     return steady < w->model->wall_ms ? steady : w->model->wall_ms;
 }
 
+/* In proportion to what is written, or what is old would pile up under a load that never pauses; now and then when
+ * there is nothing to do, for what only became old. */
+static void prune(struct writer *w, bool idle)
+{
+    struct err e;
+    bool due = w->model->now_ms >= w->prune_at_ms;
+    if (writer_read_only(w) ? !idle || !due : !store_prune_due(w->store) && !(idle && due))
+        return;
+    if (store_prune(w->store, steady_wall_ms(w), &e) < 0)
+        log_warn("writer.prune", "%s", e.detail);
+    w->prune_at_ms = w->model->now_ms + PRUNE_EVERY_MS;
+}
+
 static void *writer_main(void *arg)
 {
     struct writer *w = arg;
@@ -312,12 +325,7 @@ static void *writer_main(void *arg)
             return NULL;
         run_batch(w, n);
         atomic_fetch_add(&w->turns_taken, 1);
-        if (n == 0 && w->model->now_ms >= w->prune_at_ms) {
-            struct err e;
-            if (store_prune(w->store, steady_wall_ms(w), &e) < 0)
-                log_warn("writer.prune", "%s", e.detail);
-            w->prune_at_ms = w->model->now_ms + PRUNE_EVERY_MS;
-        }
+        prune(w, n == 0);
     }
 }
 

@@ -86,6 +86,32 @@ static void teardown(void)
     ck_assert_int_eq(system(command), 0);
 }
 
+/* 110,000 events are there, 100,000 are kept; under load they go as fast as they come, and faster. */
+START_TEST(old_events_go_under_load_too)
+{
+    struct writer_options o = { .time_scale = 1.0 };
+    int64_t n = 0;
+    char name[16];
+    writer_stop(writer);
+    ck_assert_int_eq(db_exec(&store->db,
+                             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 110000)"
+                             " INSERT INTO events SELECT i, 4000000000000, 'x', 'x', '', '', '', '' FROM n",
+                             &e),
+                     0);
+    store->at.last_event = store->next.last_event = 110000;
+    ck_assert_int_eq(writer_start(&writer, store, events, &o, &e), 0);
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        ck_assert_int_eq(add(name), 0);
+    }
+    writer_stop(writer);
+    ck_assert_int_eq(db_read_int(&store->db, "SELECT count(*) FROM events", &n, &e), 0);
+    ck_assert_int_le(n, 100500);
+    ck_assert_int_ge(n, 100000);
+    ck_assert_int_eq(writer_start(&writer, store, events, &o, &e), 0);
+}
+END_TEST
+
 static void limit_files(rlim_t bytes)
 {
     struct rlimit limit = { bytes, RLIM_INFINITY };
@@ -123,6 +149,7 @@ int main(void)
     Suite *suite = suite_create("writer");
     TCase *t = tcase_create("commit");
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, old_events_go_under_load_too);
     tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
     tcase_add_test(t, a_commit_waits_for_the_disk);
     suite_add_tcase(suite, t);
