@@ -6,7 +6,7 @@ import { computed, signal } from '@preact/signals';
 import { bytes } from '../format.js';
 import { nodeAddress } from '../route.js';
 import { circuits, nodes, topology } from '../state.js';
-import { known, linkStates, nodeStates } from '../words.js';
+import { known, linkStates, nodeStates, problemsOf } from '../words.js';
 import { cable, joins, layout } from './layout.js';
 import { Hatch, MemoryBar, memorySentence } from './memory.js';
 
@@ -144,11 +144,14 @@ function Switch({ sw, ports, live }) {
 
 const portCount = (sw) => (Array.isArray(sw.ports) ? sw.ports.length : sw.ports);
 
+const graveOf = (node) => problemsOf(node).find((f) => f.severity === 'error');
+
 function nodeLabel(node, name) {
     if (!node)
         return `${name}, not registered`;
     const cordon = node.cordoned ? ', cordoned' : '';
-    return `${name}, ${known(nodeStates, node.state).title}${cordon}: ${memorySentence(node)}`;
+    const grave = graveOf(node);
+    return `${name}, ${known(nodeStates, node.state).title}${cordon}: ${memorySentence(node)}${grave ? `; ${grave.detail}` : ''}`;
 }
 
 // The words are for the eye; the link that lies over them says the same in one sentence.
@@ -156,7 +159,7 @@ function Node({ place, dense }) {
     const node = nodes.value.get(place.name);
     const { x, y, width, height } = place;
     const pad = dense ? 6 : 12;
-    const tone = node ? known(nodeStates, node.state).tone : 'quiet';
+    const tone = !node ? 'quiet' : graveOf(node) && node.state === 'ready' ? 'bad' : known(nodeStates, node.state).tone;
     const label = nodeLabel(node, place.name);
     return html`<g class="node ${tone} ${node?.cordoned ? 'cordoned' : ''}">
         <g aria-hidden="true">
@@ -185,6 +188,8 @@ function sideFact(node) {
         return '';
     if (node.state !== 'ready')
         return known(nodeStates, node.state).title;
+    if (graveOf(node))
+        return 'has a problem';
     return node.cordoned ? 'cordoned' : bytes(node.memory_bytes);
 }
 

@@ -25,13 +25,14 @@ export function AttachmentView({ id }) {
         </div>
         ${a.reason && html`<p class="problem">${sentence(a.reason)}</p>`}
         ${worryOf(a) && html`<p class="problem">${worryOf(a)}.</p>`}
+        ${a.state === 'stuck' && html`<p>It is tried again by itself, until it succeeds or is given up.</p>`}
         ${a.state === 'lost' &&
         a.holds?.includes(a.compute_node) &&
         html`<p>What it still holds comes free by itself when ${a.compute_node} has rebooted or was fenced.</p>`}
         <div class="columns">
             <section class="card" aria-labelledby="facts-title"><h2 id="facts-title">Facts</h2><${Facts} a=${a} /></section>
             <section class="card" aria-labelledby="steps-title">
-                <h2 id="steps-title">${a.goal === 'absent' ? 'Giving it back' : 'Borrowing it'}</h2>
+                <h2 id="steps-title">${a.state === 'failed' ? 'What was undone' : a.state === 'lost' && !hasEnded(a) ? 'What waits to be taken back' : a.goal === 'absent' ? 'Giving it back' : 'Borrowing it'}</h2>
                 <${Steps} a=${a} />
                 <h2>What happened</h2>
                 <${Timeline} list=${(a.timeline ?? []).filter((e) => e.type !== 'attachment.progress')} />

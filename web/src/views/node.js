@@ -89,7 +89,7 @@ function Findings({ list }) {
         <h2 id="findings-title">${count(list.length, 'finding')}</h2>
         <ul>
             ${list.map(
-                (f, i) => html`<li key=${f.code ?? i} class=${f.severity}>
+                (f, i) => html`<li key=${i} class=${f.severity}>
                     <b>${sentence(f.text ?? f.detail ?? f.title ?? f.code)}</b>
                     ${f.advice && html` <span>${sentence(f.advice)}</span>`}
                 </li>`,

@@ -4,7 +4,7 @@ import { html } from 'htm/preact';
 import { bytes, count, natural } from '../format.js';
 import { lendableNow, nodes } from '../state.js';
 import { problemsOf } from '../words.js';
-import { Empty, NodeLink, NodeState } from '../ui/bits.js';
+import { Empty, NodeLink, NodeState, sentence } from '../ui/bits.js';
 
 export function NodesView() {
     const list = [...(nodes.value?.values() ?? [])].sort((a, b) => natural.compare(a.name, b.name));
@@ -16,6 +16,14 @@ export function NodesView() {
                 : html`<${Empty}>No node has registered. An agent needs the orchestrator’s address and a join token.<//>`
         }
     `;
+}
+
+// The gravest one in words: an operator who sees only a count has to open the page to learn whether it matters.
+function findingWords(list) {
+    const first = list.find((f) => f.severity === 'error') ?? list[0];
+    if (!first)
+        return '–';
+    return html`<small>${sentence(first.detail)}${list.length > 1 && ` And ${count(list.length - 1, 'more finding')}.`}</small>`;
 }
 
 function Table({ list }) {
@@ -39,7 +47,7 @@ function Table({ list }) {
                     <td class="num">${bytes(lendableNow(n))}</td>
                     <td class="num">${n.lent_bytes ? bytes(n.lent_bytes) : '–'}</td>
                     <td class="num">${n.borrowed_bytes ? bytes(n.borrowed_bytes) : '–'}</td>
-                    <td>${problemsOf(n).length ? count(problemsOf(n).length, 'finding') : '–'}</td>
+                    <td>${findingWords(problemsOf(n))}</td>
                 </tr>`,
             )}
         </tbody>
