@@ -227,6 +227,14 @@ static int find_route(struct request *rq, struct err *e)
     return err_set(e, ERR_NOT_FOUND, "nothing at %.120s", rq->target.raw);
 }
 
+/* What a node with as many objects as a report may name needs; an agent with its credential is no stranger. */
+#define AGENT_BODY_MAX (8u << 20)
+
+static unsigned body_max(const struct request *rq)
+{
+    return rq->match.route && rq->match.route->access == ACCESS_AGENT ? AGENT_BODY_MAX : JSON_BODY_MAX;
+}
+
 static int check_head(struct request *rq, const struct gate *g, const char *version, bool *framing, struct err *e)
 {
     if (gate_check(g, rq->method, version, framing, e) < 0) {
@@ -239,8 +247,8 @@ static int check_head(struct request *rq, const struct gate *g, const char *vers
     }
     if (find_route(rq, e) < 0 || access_check(rq, e) < 0 || request_check_query(rq, e) < 0)
         return -1;
-    if (g->length > JSON_BODY_MAX)
-        return err_set(e, ERR_TOO_LARGE, "the body has more than %u bytes", JSON_BODY_MAX);
+    if (g->length > body_max(rq))
+        return err_set(e, ERR_TOO_LARGE, "the body has more than %u bytes", body_max(rq));
     return 0;
 }
 
@@ -298,8 +306,8 @@ static bool take_body(struct request *rq, const char *data, size_t len)
 {
     struct err e;
     bool dropping = rq->reply.status != 0;
-    if (!dropping && rq->n_text + len > JSON_BODY_MAX) {
-        (void)!err_set(&e, ERR_TOO_LARGE, "the body has more than %u bytes", JSON_BODY_MAX);
+    if (!dropping && rq->n_text + len > body_max(rq)) {
+        (void)!err_set(&e, ERR_TOO_LARGE, "the body has more than %u bytes", body_max(rq));
         reply_err(rq, &e);
         dropping = true;
     }
@@ -311,7 +319,7 @@ static bool take_body(struct request *rq, const char *data, size_t len)
         rq->text = NULL;
         rq->cap_text = 0;
     }
-    return rq->n_text <= BODY_SWALLOW_MAX;
+    return !dropping || rq->n_text <= BODY_SWALLOW_MAX;
 }
 
 static int parse_body(struct request *rq, struct err *e)

@@ -1,4 +1,5 @@
 """What agents say to the orchestrator and hear from it: sessions, long polls, reports, boots, fences, epochs, losses."""
+import json
 import concurrent.futures
 import re
 import time
@@ -94,6 +95,22 @@ class Agents(Rack):
         self.refused(self.admin.post("/v1/nodes/mute/fence", {"boot_id": agent.boot_id}), 409, "conflict")  # it is heard
         self.assertEqual(agent.report().status, 204)
         self.assertEqual((node()["state"], node()["findings"]), ("ready", []))
+        agent.stop()
+
+
+    def test_a_node_with_all_the_buffers_that_its_lender_can_have_reports(self):
+        agent = FakeAgent(self.server, "n" + "7" * 60, self.join)
+        self.assertEqual(agent.register().status, 200)
+        many = [{"id": f"a{i:05}" + "f" * 24, "present": True, "attempt": 0, "adapter": "afu1", "compute_node": "m" * 60,
+                 "compute_adapter": "afu0", "section": i % 8, "offset_bytes": i << 28, "size_bytes": 1 << 28,
+                 "effective_addr": hex(0x7000_0000_0000 + (i << 28)), "lender_id": "lender-1"} for i in range(4096)]
+        body = {**agent.observed(), "buffers": many}
+        self.assertGreater(len(json.dumps(body)), 1 << 20)
+        put = lambda size: self.admin.request("PUT", f"/v1/agents/{agent.name}/observed", raw=size, token=agent.token,
+                                              headers={"Content-Type": "application/json"})
+        self.assertEqual(put(json.dumps(body).encode()).status, 204)
+        self.assertEqual(self.admin.get(f"/v1/nodes/{agent.name}").json["state"], "ready")
+        self.assertEqual(agent.report().status, 204)
         agent.stop()
 
 
