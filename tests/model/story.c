@@ -307,7 +307,7 @@ static const struct {
     { "fail", on_fail, 12 },         { "link", on_link, 8 },          { "adapter", on_adapter, 5 },
     { "hand", on_hand, 3 },          { "use", on_use, 50 },           { "restart", on_restart, 3 },
     { "pass", on_pass, 60 },         { "wait", on_wait, 2 },          { "forget", on_forget, 6 },
-    { "backup", on_backup, 1 },      { "restore", on_restore, 0 },    { "late", on_late, 24 },
+    { "backup", on_backup, 1 },      { "restore", on_restore, 1 },    { "late", on_late, 24 },
 };
 #define N_KINDS (sizeof kinds / sizeof *kinds)
 
