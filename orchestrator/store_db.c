@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BUSY_MS 5000
+
 /* Small on purpose: memlaned has a budget, and the working set is the few hundred rows of one rack. */
 static const char writer_settings[] = "PRAGMA journal_mode=WAL;"
                                       "PRAGMA synchronous=FULL;"
@@ -63,7 +65,7 @@ int db_open(struct db *d, const char *path, enum db_mode mode, struct err *e)
     int rc = sqlite3_open_v2(path, &d->handle, flags, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_extended_result_codes(d->handle, 1);
-        sqlite3_busy_timeout(d->handle, 5000);
+        sqlite3_busy_timeout(d->handle, BUSY_MS);
         sqlite3_db_config(d->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
         rc = sqlite3_exec(d->handle, mode == DB_WRITER ? writer_settings : reader_settings, NULL, NULL, NULL);
     }

@@ -1,7 +1,8 @@
-/* test_limits.c - every time limit of the agent is written down: what it is called, and what happens when it is over.
- */
+/* test_limits.c - every time limit of the programs is written down: what it is called, and what happens when it is
+ * over. */
 #include <check.h>
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,43 +19,77 @@ static char *read_file(const char *path)
     return text;
 }
 
-/* Each "#define NAME_MS value" of the file has its NAME_MS in the table. */
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), len = strlen(end);
+    return n > len && strcmp(text + n - len, end) == 0;
+}
+
+static bool is_named(const char *table, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = table; (at = strstr(at, name)) != NULL; at += len)
+        if (strchr("(, ", at[-1]) && strchr("),", at[len]))
+            return true;
+    return false;
+}
+
+/* Each "#define NAME_MS value", or NAME_S, of the file has its name in the table. */
 static unsigned check_file(const char *path, const char *table)
 {
     char *text = read_file(path), name[64];
     unsigned n = 0;
     for (const char *at = text; (at = strstr(at, "#define ")) != NULL; at++) {
-        if (sscanf(at, "#define %63[A-Z0-9_] ", name) != 1)
+        if (sscanf(at, "#define %63[A-Z0-9_] ", name) != 1 || (!ends_with(name, "_MS") && !ends_with(name, "_S")))
             continue;
-        size_t len = strlen(name);
-        if (len < 4 || strcmp(name + len - 3, "_MS") != 0)
-            continue;
-        ck_assert_msg(strstr(table, name) != NULL, "%s: %s is not in the manual's table of time limits", path, name);
+        ck_assert_msg(is_named(table, name), "%s: %s is not in the manual's table of time limits", path, name);
         n++;
     }
     free(text);
     return n;
 }
 
-START_TEST(every_limit_of_the_agent_is_in_its_manual)
+static unsigned check_folder(const char *folder, const char *page)
 {
-    char *manual = read_file(MEMLANE_SOURCE_DIR "/deploy/man/memlane-agent.8");
-    const char *table = strstr(manual, ".Sh TIME LIMITS");
-    unsigned n = 0;
-    DIR *dir = opendir(MEMLANE_SOURCE_DIR "/agent");
-    ck_assert_ptr_nonnull(table);
+    char path[1024];
+    snprintf(path, sizeof path, MEMLANE_SOURCE_DIR "/deploy/man/%s", page);
+    char *manual = read_file(path), *table = strstr(manual, "\n.Sh TIME LIMITS");
+    ck_assert_msg(table != NULL, "%s has no table of time limits", page);
+    char *end = strstr(table, "\n.El");
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    snprintf(path, sizeof path, MEMLANE_SOURCE_DIR "/%s", folder);
+    DIR *dir = opendir(path);
     ck_assert_ptr_nonnull(dir);
+    unsigned n = 0;
     for (struct dirent *d; (d = readdir(dir)) != NULL;) {
-        const char *dot = strrchr(d->d_name, '.');
-        char path[1024];
-        if (!dot || d->d_name[0] == '.' || (strcmp(dot, ".c") != 0 && strcmp(dot, ".h") != 0))
+        if (d->d_name[0] == '.' || (!ends_with(d->d_name, ".c") && !ends_with(d->d_name, ".h")))
             continue;
-        snprintf(path, sizeof path, MEMLANE_SOURCE_DIR "/agent/%s", d->d_name);
+        snprintf(path, sizeof path, MEMLANE_SOURCE_DIR "/%s/%s", folder, d->d_name);
         n += check_file(path, table);
     }
     closedir(dir);
     free(manual);
-    ck_assert_uint_gt(n, 30);
+    return n;
+}
+
+START_TEST(every_limit_of_the_agent_is_in_its_manual)
+{
+    ck_assert_uint_gt(check_folder("agent", "memlane-agent.8"), 30);
+}
+END_TEST
+
+START_TEST(every_limit_of_the_orchestrator_is_in_its_manual)
+{
+    ck_assert_uint_gt(check_folder("orchestrator", "memlaned.8"), 3);
+    ck_assert_uint_gt(check_folder("orchestrator/api", "memlaned.8"), 10);
+    ck_assert_uint_gt(check_folder("orchestrator/core", "memlaned.8"), 10);
+}
+END_TEST
+
+START_TEST(every_limit_of_the_command_line_is_in_its_manual)
+{
+    ck_assert_uint_gt(check_folder("orchestrator/cli", "memlane.1"), 5);
 }
 END_TEST
 
@@ -63,6 +98,8 @@ int main(void)
     Suite *s = suite_create("limits");
     TCase *t = tcase_create("limits");
     tcase_add_test(t, every_limit_of_the_agent_is_in_its_manual);
+    tcase_add_test(t, every_limit_of_the_orchestrator_is_in_its_manual);
+    tcase_add_test(t, every_limit_of_the_command_line_is_in_its_manual);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_NORMAL);
