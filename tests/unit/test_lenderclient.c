@@ -3,6 +3,7 @@
 #include "lender/protocol.h"
 #include "lenderclient.h"
 #include "registers.h"
+#include "sanitized.h"
 
 #include <check.h>
 #include <errno.h>
@@ -26,18 +27,6 @@
 #define BLOCK (256 * MIB)
 #define RESTART_MS 100
 #define BATCH 8 /* hostile messages sent before their answers are read */
-
-/* AddressSanitizer keeps shadow memory of its own. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 static char dir[64], program[512], library[512], device[128] = "/dev/ocxl/fake";
 static struct lender *lender;
