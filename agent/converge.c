@@ -35,6 +35,24 @@ static struct node_adapter *find_compute(struct node *n, const char *name)
 
 /* ---- sections -----------------------------------------------------------------------------------------------------
  */
+/* Before a section that led somewhere is parked: what caches hold of it is written back, unless all that was in it was
+ * quiesced already.  A late write-back to a parked section stops the machine. */
+static int quiesce_section(struct node *n, const struct node_adapter *a, unsigned section, struct err *e)
+{
+    bool known = false, all = true;
+    for (size_t i = 0; i < n->n_segments; i++)
+        if (&n->adapters[n->segments[i].adapter] == a && n->segments[i].label.section == section) {
+            known = true;
+            all &= n->segments[i].quiesced;
+        }
+    if (known && all)
+        return 0;
+    pid_t wedged = children_wedged(&n->children);
+    if (wedged)
+        return err_set(e, ERR_BUSY, "process %d hangs in the kernel: nothing is quiesced before its end", (int)wedged);
+    return n->platform.ops->quiesce(&n->platform, &n->children, a->config->wire.name, e);
+}
+
 static int write_section(struct node *n, struct node_adapter *a, unsigned section, uint64_t value, struct err *e)
 {
     const struct afu_ops *ops = afu_ops(a->afu);
@@ -46,6 +64,8 @@ static int write_section(struct node *n, struct node_adapter *a, unsigned sectio
     if (segments_online_in(n, a, section))
         return err_set(e, ERR_BUSY, "section %u of %s is not changed: memory behind it is online", section,
                        a->config->wire.name);
+    if (wire_section_is_parked(value, section) && now != 0 && quiesce_section(n, a, section, e) < 0)
+        return -1;
     FAULT_POINT("%s.before", wire_section_is_parked(value, section) ? "park" : "map");
     if (ops->write_section(a->afu, section, value, e) < 0)
         return -1;

@@ -320,6 +320,33 @@ START_TEST(section_is_not_changed_while_memory_behind_it_is_online)
 }
 END_TEST
 
+/* Nobody has a name for what was in it: its caches are written back all the same. */
+START_TEST(a_section_that_led_somewhere_is_quiesced_before_it_is_parked)
+{
+    struct stat st;
+    char path[256];
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    apply(false);
+    ck_assert_uint_eq(reg(0), VALUE);
+    snprintf(path, sizeof path, "%s/emulator/quiesce", fixture_dir);
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_eq(st.st_size, 0);
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    ck_assert_int_eq(unlink(path), 0);
+    apply(false);
+    ck_assert_uint_eq(reg(0), VALUE); /* it cannot be */
+    ck_assert(node.incomplete);
+    fixture_put("emulator/quiesce", "");
+    apply(false);
+    ck_assert(wire_section_is_parked(reg(0), 0));
+    ck_assert_int_eq(stat(path, &st), 0);
+    ck_assert_int_gt(st.st_size, 0);
+}
+END_TEST
+
 START_TEST(detach_goes_backwards_in_one_pass)
 {
     attach();
@@ -758,6 +785,7 @@ int main(void)
     tcase_add_test(t, section_is_not_changed_while_memory_behind_it_is_online);
     tcase_add_test(t, detach_goes_backwards_in_one_pass);
     tcase_add_test(t, blocks_of_another_are_not_taken_away_by_an_order_for_their_range);
+    tcase_add_test(t, a_section_that_led_somewhere_is_quiesced_before_it_is_parked);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
     tcase_add_test(t, order_that_hangs_holds_up_only_what_needs_the_hotplug_too);
