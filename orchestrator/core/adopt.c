@@ -537,8 +537,29 @@ static bool find_quiet_legs(const struct model *m, struct find *f)
     return false;
 }
 
+/* The section leads out of these ports, and behind them the switch joins nothing: what the register says is over, and
+ * no block of the section is online.  It is parked as one that leads elsewhere. */
+static bool leads_nowhere(const struct model *m, const struct find *f, unsigned mask)
+{
+    const struct node *n = model_node(m, f->compute_node);
+    const struct adapter *ca = model_adapter(m, f->compute_adapter);
+    for (unsigned i = 0; i < n->n_unowned; i++)
+        if (is_kind(&n->unowned[i], "segment") && !strcmp(n->unowned[i].adapter, ca->name) &&
+            n->unowned[i].section == f->buffer->section)
+            return false;
+    for (unsigned p = 0; p < ca->n_ports; p++) {
+        const struct port *peer = model_port(m, model_port_peer(m, ca->ports[p]));
+        const struct sw *s = peer ? model_switch(m, peer->sw) : NULL;
+        if (mask & 1u << p &&
+            (!s || !s->seen || !lifecycle_fresh(m, model_find_node(m, s->managed_by), 0) || peer->seen_peer != NONE))
+            return false;
+    }
+    return f->mapped;
+}
+
 void adopt_collect(struct model *m)
 {
+    adopt_park_idle(m, lifecycle_scaled(m, GRACE_MS));
     for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
         const struct node *n = model_node(m, i);
         for (unsigned k = 0; n && k < n->n_unowned; k++) {
@@ -549,6 +570,8 @@ void adopt_collect(struct model *m)
                 !examine(m, i, u, &f, &mask) || f.segment || !lifecycle_fresh(m, f.compute_node, 0) ||
                 !ways_known(m, f.compute_adapter))
                 continue; /* memory that somebody may be using is kept and shown: an operator adopts it */
+            if (leads_nowhere(m, &f, mask))
+                f.mapped = false;
             f.joined = find_quiet_legs(m, &f);
             if ((f.joined || find_legs(m, &f, mask, !f.mapped)) && adopt_orphan(m, &f))
                 break; /* the list is as the agent reported it: the next one at the next tick */

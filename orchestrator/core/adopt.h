@@ -5,7 +5,9 @@
  * attachment as before; attachments that neither side holds any more are over; the rest is kept and shown.  And after a
  * grace of ten minutes a buffer that nobody owns is collected (rule 9): it becomes an attachment that is being
  * detached, so that the normal undo gives it back with the normal proof; one with blocks online in its range on the
- * compute node, under its name, another or none, is kept and shown.  Pure: no thread, no I/O, the model's clock.
+ * compute node, under its name, another or none, is kept and shown.  A section that leads somewhere, has nothing in it
+ * and was never named by us is collected, too: it is parked (adopt_idle.c).  Pure: no thread, no I/O, the model's
+ * clock.
  */
 #ifndef MEMLANE_ADOPT_H
 #define MEMLANE_ADOPT_H
@@ -22,5 +24,7 @@ struct adoption {
 MUST_CHECK int adopt_all(struct model *m, const char *const *without, size_t n_without, struct adoption *out,
                          struct err *e);
 void adopt_collect(struct model *m);
+/* Of adopt_collect(): sections that lead somewhere and were nobody's for so long are parked. */
+void adopt_park_idle(struct model *m, int64_t grace_ms);
 
 #endif

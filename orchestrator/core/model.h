@@ -142,6 +142,7 @@ struct section {
     uint64_t base;             /* durable; the arena's base; 0: not known yet */
     uint64_t park_revision;    /* durable; the revision that published its parking; 0: not parked by us */
     uint64_t seen_value;       /* volatile; the register as reported */
+    int64_t idle_since_ms;     /* volatile; it leads somewhere and is nobody's (adopt_idle.c); 0: it does not */
     uint32_t n_unowned; /* derived from the nodes' lists: buffers and segments of nobody in it; nothing is placed */
     /* durable; a range of it ended in quarantine or by fencing: not used again before both sides rebooted
      * (model_section_barred).  The boots are hashed; 0: not barred; BARRED_FOR_EVER: the compute side is forgotten. */

@@ -169,6 +169,103 @@ START_TEST(what_a_silent_borrower_may_use_is_kept)
 }
 END_TEST
 
+static void collect(void)
+{
+    sim_begin(&s);
+    adopt_collect(s.m);
+    sim_commit(&s);
+    sim_settle(&s);
+}
+
+/* Section 1 of n1 leads to where the arena of a buffer was that this database never knew. */
+static void lead_away(void)
+{
+    s.nodes[0].registers[1] = wire_section_value(UINT64_C(0x700000000000), 1, WIRE_NETID_PORT0);
+    sim_settle(&s);
+    collect(); /* from here on it is known */
+}
+
+static bool still_leads(void)
+{
+    return !wire_section_is_parked(s.nodes[0].registers[1], 1);
+}
+
+START_TEST(a_section_of_nobody_is_parked_after_its_grace)
+{
+    lead_away();
+    sim_pass(&s, 500000);
+    sim_settle(&s);
+    collect();
+    ck_assert(still_leads()); /* too early */
+    s.nodes[2].alive = false;
+    sim_pass(&s, 200000);
+    sim_settle(&s);
+    collect();
+    ck_assert(still_leads()); /* n3 is silent: it may lend what is behind it */
+    s.nodes[2].alive = true;
+    sim_settle(&s);
+    collect();
+    ck_assert(!still_leads());
+    sim_expect_nothing(&s);
+}
+END_TEST
+
+START_TEST(a_section_of_nobody_is_kept_while_its_node_is_silent)
+{
+    lead_away();
+    s.nodes[0].alive = false;
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    collect();
+    s.nodes[0].alive = true;
+    sim_register(&s, 0);
+    collect();
+    ck_assert(!model_adapter(s.m, model_find_adapter(s.m, model_find_node(s.m, "n1"), "afu0"))->sections[1].used);
+    sim_settle(&s);
+    collect();
+    ck_assert(!still_leads());
+}
+END_TEST
+
+/* As if n1 had reported blocks of nobody that are online in the section. */
+START_TEST(a_section_with_memory_of_nobody_is_not_parked)
+{
+    struct unowned used = {
+        .kind = "segment", .adapter = "afu0", .section = 1, .blocks_online = 1, .blocks_total = 16
+    };
+    lead_away();
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    sim_begin(&s);
+    ck_assert_int_eq(model_set_unowned(s.m, model_find_node(s.m, "n1"), &used, 1, &e), 0);
+    adopt_collect(s.m);
+    sim_commit(&s);
+    sim_settle(&s); /* it is gone */
+    collect();
+    ck_assert(still_leads()); /* its grace begins here */
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    collect();
+    ck_assert(!still_leads());
+}
+END_TEST
+
+/* Its section still leads to the donor, but the join is gone. */
+START_TEST(a_buffer_of_nobody_behind_a_parted_join_is_collected)
+{
+    struct sim_buffer b = {
+        .id = "x", .peer = "n1", .section = 1, .size_bytes = GIB4, .base = UINT64_C(0x700000000000)
+    };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    lead_away();
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    collect();
+    ck_assert(!still_leads());
+    sim_expect_nothing(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("restore");
@@ -179,6 +276,10 @@ int main(void)
     tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
+    tcase_add_test(t, a_section_of_nobody_is_parked_after_its_grace);
+    tcase_add_test(t, a_section_of_nobody_is_kept_while_its_node_is_silent);
+    tcase_add_test(t, a_section_with_memory_of_nobody_is_not_parked);
+    tcase_add_test(t, a_buffer_of_nobody_behind_a_parted_join_is_collected);
     suite_add_tcase(suite, t);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);
