@@ -43,10 +43,15 @@ struct agent {
     struct shot *last;           /* job thread: what it published last */
     int64_t progress_at_ms;
     bool hurried; /* job thread: it left a report out for the next order */
-    pthread_t threads[3];
-    unsigned n_threads;
+    struct runner {
+        struct agent *agent;
+        void (*main)(struct agent *a);
+        pthread_t thread;
+    } runners[3];
+    unsigned n_runners;
     pthread_mutex_t lock; /* for all below */
-    pthread_cond_t changed[N_SLEEPERS];
+    pthread_cond_t changed[N_SLEEPERS], ended;
+    unsigned n_ended;             /* of the threads */
     bool stop, rescan, ready;     /* ready: 'registration' is filled */
     struct wire_desired *desired; /* mailbox to the job thread */
     struct shot *shot;            /* mailbox to the report thread; stays for heartbeats */
@@ -229,9 +234,8 @@ static void first_look(struct agent *a)
     pthread_mutex_unlock(&a->lock);
 }
 
-static void *job_main(void *arg)
+static void job_main(struct agent *a)
 {
-    struct agent *a = arg;
     int64_t beat_at = 0, all_at = time_monotonic_ms() + ALL_MS, retry_at = INT64_MAX, prepare_at = 0, revive_at = 0;
     first_look(a);
     for (;;) {
@@ -259,7 +263,7 @@ static void *job_main(void *arg)
         pthread_mutex_unlock(&a->lock);
         if (stop) {
             desired_free(fresh);
-            return NULL;
+            return;
         }
         int64_t now = time_monotonic_ms();
         if (orders_tend(&a->node, 0))
@@ -352,9 +356,8 @@ static int report_stuck(struct agent *a, const struct shot *s, const char *what,
     return rc;
 }
 
-static void *report_main(void *arg)
+static void report_main(struct agent *a)
 {
-    struct agent *a = arg;
     uint64_t sent = 0;
     int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0), told_stuck_ms = 0;
     for (;;) {
@@ -378,7 +381,7 @@ static void *report_main(void *arg)
         int64_t stuck_ms = stop || number != sent ? 0 : stuck_since_ms(a, &what);
         pthread_mutex_unlock(&a->lock);
         if (stop)
-            return NULL;
+            return;
         struct err e = { 0 };
         int rc = 0;
         if (!stuck_ms)
@@ -487,9 +490,8 @@ static int ask_desired(struct agent *a, const struct session_info *info, uint64_
     }
 }
 
-static void *poll_main(void *arg)
+static void poll_main(struct agent *a)
 {
-    struct agent *a = arg;
     int64_t backoff_ms = next_backoff_ms(a, 0);
     uint64_t revision = 0, number = 0;
     pthread_mutex_lock(&a->lock);
@@ -518,7 +520,7 @@ static void *poll_main(void *arg)
         /* Somewhere in the upper half of the time, so that the nodes of a rack do not come all at once. */
         int64_t ms = wait ? backoff_ms / 2 + time_monotonic_ns() / 1000 % (backoff_ms / 2) : 0;
         if (!rest(a, ms))
-            return NULL;
+            return;
         if (wait)
             backoff_ms = next_backoff_ms(a, backoff_ms);
     }
@@ -539,6 +541,7 @@ int agent_new(struct agent **out, const struct agent_config *c, int lock_fd, str
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     for (unsigned i = 0; i < N_SLEEPERS; i++)
         pthread_cond_init(&a->changed[i], &attr);
+    pthread_cond_init(&a->ended, &attr);
     pthread_condattr_destroy(&attr);
     if (session_new(&a->session, c, e) < 0 || node_init(&a->node, c, lock_fd, e) < 0) {
         agent_free(a);
@@ -550,16 +553,28 @@ int agent_new(struct agent **out, const struct agent_config *c, int lock_fd, str
     return 0;
 }
 
+static void *run(void *arg)
+{
+    struct runner *r = arg;
+    r->main(r->agent);
+    pthread_mutex_lock(&r->agent->lock);
+    r->agent->n_ended++;
+    pthread_cond_signal(&r->agent->ended);
+    pthread_mutex_unlock(&r->agent->lock);
+    return NULL;
+}
+
 int agent_start(struct agent *a, struct err *e)
 {
-    static void *(*const mains[])(void *) = { job_main, report_main, poll_main };
+    static void (*const mains[])(struct agent *) = { job_main, report_main, poll_main };
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(mains); i++) {
-        rc = pthread_create(&a->threads[i], &attr, mains[i], a);
-        a->n_threads += rc == 0;
+        a->runners[i] = (struct runner){ .agent = a, .main = mains[i] };
+        rc = pthread_create(&a->runners[i].thread, &attr, run, &a->runners[i]);
+        a->n_runners += rc == 0;
     }
     pthread_attr_destroy(&attr);
     return rc == 0 ? 0 : err_set(e, ERR_INTERNAL, "cannot start a thread: %s", strerror(rc));
@@ -567,17 +582,19 @@ int agent_start(struct agent *a, struct err *e)
 
 bool agent_stop(struct agent *a, long wait_ms)
 {
+    int64_t until = time_monotonic_ms() + wait_ms;
+    struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
     session_stop(a->session);
     pthread_mutex_lock(&a->lock);
     a->stop = true;
     for (unsigned i = 0; i < N_SLEEPERS; i++)
         wake(a, i);
+    while (a->n_ended < a->n_runners && pthread_cond_timedwait(&a->ended, &a->lock, &ts) == 0)
+        ;
+    bool ended = a->n_ended == a->n_runners;
     pthread_mutex_unlock(&a->lock);
-    int64_t until = time_monotonic_ms() + wait_ms;
-    struct timespec ts = { .tv_sec = until / 1000, .tv_nsec = until % 1000 * 1000000 };
-    bool ended = true;
-    for (unsigned i = 0; i < a->n_threads; i++)
-        ended = pthread_clockjoin_np(a->threads[i], NULL, CLOCK_MONOTONIC, &ts) == 0 && ended;
+    for (unsigned i = 0; ended && i < a->n_runners; i++)
+        pthread_join(a->runners[i].thread, NULL);
     return ended;
 }
 
@@ -593,6 +610,7 @@ void agent_free(struct agent *a)
     shot_unref(a->last);
     for (unsigned i = 0; i < N_SLEEPERS; i++)
         pthread_cond_destroy(&a->changed[i]);
+    pthread_cond_destroy(&a->ended);
     pthread_mutex_destroy(&a->lock);
     free(a);
 }
