@@ -1,8 +1,10 @@
 /* route_metrics.c - GET /metrics: Prometheus text 0.0.4, base units, no label that grows without bound but the
  * adapter's. */
 #include "api/context.h"
+#include "api/health.h"
 #include "api/http.h"
 #include "api/routes.h"
+#include "api/views.h"
 #include "units.h"
 
 #include <stdarg.h>
@@ -75,6 +77,27 @@ static void rack_totals(struct page *p, const struct model *m)
     single(p, "memlane_memory_bytes", "gauge", "Memory of all nodes.", memory);
     single(p, "memlane_lent_bytes", "gauge", "Memory that attachments hold or reserve.", lent);
     single(p, "memlane_lendable_bytes", "gauge", "Memory that ready nodes could lend.", lendable);
+}
+
+static void health_numbers(struct page *p, const struct model *m)
+{
+    struct health h;
+    health_count(&h, m);
+    single(p, "memlane_circuits_in_danger", "gauge", "Circuits with a link down or an adapter in error.",
+           h.circuits_in_danger);
+    single(p, "memlane_attachments_in_danger", "gauge", "Attachments over circuits in danger.",
+           h.attachments_in_danger);
+    single(p, "memlane_quarantined_attachments", "gauge", "Attachments whose donor is lost under a live borrower.",
+           h.quarantined_attachments);
+    single(p, "memlane_unowned_objects", "gauge", "Buffers and segments that agents hold for nobody we know.",
+           h.unowned_objects);
+    by_state(p, "memlane_adapters", "Adapters by state.", adapter_state_names, h.adapters, ADAPTER_ERROR + 1);
+    by_state(p, "memlane_links", "Links by state.", link_state_names, h.links, LINK_DOWN + 1);
+    head(p, "memlane_findings", "gauge", "Findings of all nodes by severity.");
+    for (unsigned s = 0; s <= WIRE_ERROR; s++)
+        line(p, "memlane_findings{severity=\"%s\"} %u", severity_names[s], h.findings[s]);
+    single(p, "memlane_lenders_lost_total", "counter",
+           "Lenders that died with what they had lent, of the adapters here.", h.lenders_lost);
 }
 
 static void each_adapter(struct page *p, const struct model *m, const char *name, const char *help, size_t offset)
@@ -151,6 +174,7 @@ void route_metrics(struct request *rq)
     writer_numbers(&p, rq->api->writer);
     const struct model *m = writer_read_lock(rq->api->writer);
     rack_totals(&p, m);
+    health_numbers(&p, m);
     adapters(&p, m);
     writer_read_unlock(rq->api->writer);
     if (fclose(p.out) != 0) {

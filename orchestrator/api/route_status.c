@@ -1,8 +1,10 @@
 /* route_status.c - what there is and whether it is well: index, status, health, the API's description, error codes. */
 #include "api/context.h"
 #include "api/embedded.h"
+#include "api/health.h"
 #include "api/problem.h"
 #include "api/routes.h"
+#include "api/views.h"
 #include "units.h"
 
 #include <stdlib.h>
@@ -28,6 +30,7 @@ struct totals {
     json_t *nodes, *attachments;
     uint64_t memory_bytes, lendable_bytes, lent_bytes;
     uint32_t n_circuits;
+    struct health health;
 };
 
 static void add_up(struct totals *t, const struct model *m)
@@ -48,6 +51,27 @@ static void add_up(struct totals *t, const struct model *m)
         if (model_attachment(m, i))
             count(t->attachments, attachment_state_names[model_attachment(m, i)->state]);
     t->n_circuits = m->tables[MODEL_CIRCUIT].n_live;
+    health_count(&t->health, m);
+}
+
+static json_t *counts_json(const char *const *names, const unsigned *counts, unsigned n)
+{
+    json_t *j = json_object();
+    for (unsigned i = 0; i < n; i++)
+        json_object_set_new(j, names[i], json_integer(counts[i]));
+    return j;
+}
+
+static void put_health(json_t *j, const struct health *h)
+{
+    json_object_set_new(j, "circuits_in_danger", json_integer(h->circuits_in_danger));
+    json_object_set_new(j, "attachments_in_danger", json_integer(h->attachments_in_danger));
+    json_object_set_new(j, "quarantined_attachments", json_integer(h->quarantined_attachments));
+    json_object_set_new(j, "unowned_objects", json_integer(h->unowned_objects));
+    json_object_set_new(j, "adapters", counts_json(adapter_state_names, h->adapters, ADAPTER_ERROR + 1));
+    json_object_set_new(j, "links", counts_json(link_state_names, h->links, LINK_DOWN + 1));
+    json_object_set_new(j, "findings", counts_json(severity_names, h->findings, WIRE_ERROR + 1));
+    json_object_set_new(j, "lenders_lost", json_u64(h->lenders_lost));
 }
 
 void route_status(struct request *rq)
@@ -71,6 +95,7 @@ void route_status(struct request *rq)
         json_object_set_new(j, "memory_bytes", json_u64(t.memory_bytes));
         json_object_set_new(j, "lendable_bytes", json_u64(t.lendable_bytes));
         json_object_set_new(j, "lent_bytes", json_u64(t.lent_bytes));
+        put_health(j, &t.health);
         json_object_set_new(j, "as_of", json_u64(as_of));
     }
     reply_json(rq, 200, j);

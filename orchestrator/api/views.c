@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const char *const role_names[] = { "compute", "memory" };
-static const char *const severity_names[] = { "info", "warning", "error" };
+const char *const severity_names[] = { "info", "warning", "error" };
 
 static void put(json_t *j, const char *key, json_t *value)
 {
@@ -193,6 +193,19 @@ static json_t *findings_of(const struct model *m, const struct node *n)
                                                                           : "an operator refused this node",
                                         "advice", "memlane enrolment approve NODE, or refuse NODE"));
     return list;
+}
+
+void view_count_findings(const struct model *m, const struct node *n, unsigned counts[WIRE_ERROR + 1])
+{
+    CLEANUP(json_freep) json_t *list = findings_of(m, n);
+    const json_t *one;
+    size_t i;
+    json_array_foreach(list, i, one)
+    {
+        const char *severity = json_string_value(json_object_get(one, "severity"));
+        for (unsigned s = 0; severity && s <= WIRE_ERROR; s++)
+            counts[s] += !strcmp(severity, severity_names[s]);
+    }
 }
 
 static void put_attachments(json_t *j, const struct model *m, uint32_t node)

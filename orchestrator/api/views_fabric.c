@@ -129,7 +129,7 @@ static void put_load(json_t *j, const struct model *m, const struct link *l)
     json_object_set_new(j, "circuit", c ? json_string(c->id) : json_null());
     json_object_set_new(j, "reserved_gbps", json_integer(c ? (json_int_t)c->reserved_gbps : 0));
     json_object_set_new(j, "down", json_boolean(l->down));
-    json_object_set_new(j, "in_danger", json_boolean(c && model_circuit_broken(m, c, NONE) != NONE));
+    json_object_set_new(j, "in_danger", json_boolean(c && model_circuit_in_danger(m, c)));
     json_object_set_new(j, "blast_radius", c ? view_carried(m, p->circuit) : json_null());
 }
 

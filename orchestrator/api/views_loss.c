@@ -1,4 +1,5 @@
 /* views_loss.c - whose memory dies with what, and what is in danger already. */
+#include "api/request.h"
 #include "api/views.h"
 #include "core/topology.h"
 #include "json.h"
@@ -98,23 +99,34 @@ json_t *view_carried(const struct model *m, uint32_t circuit)
     return j;
 }
 
+static void add_failed(json_t *list, const struct model *m, uint32_t adapter)
+{
+    const struct adapter *a = model_adapter(m, adapter);
+    if (a && a->failed)
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "node", model_node(m, a->node)->name, "adapter",
+                                              a->name, "error", json_safe(a->error)));
+}
+
 json_t *view_danger(const struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     char a[PORT_NAME_SIZE], b[PORT_NAME_SIZE];
-    if (model_circuit_broken(m, c, NONE) == NONE)
+    if (!model_circuit_in_danger(m, c))
         return json_null();
-    json_t *links = json_array(), *j = view_carried(m, circuit);
+    json_t *links = json_array(), *adapters = json_array(), *j = view_carried(m, circuit);
     for (uint32_t i = NONE; (i = model_circuit_broken(m, c, i)) != NONE;) {
         const struct link *l = model_link(m, i);
         json_array_append_new(
             links, json_pack("{s:s, s:s}", "a", model_port_name(m, l->a, a), "b", model_port_name(m, l->b, b)));
     }
+    add_failed(adapters, m, c->compute);
+    add_failed(adapters, m, c->memory);
     if (!json_is_object(j)) {
         struct loss nothing = { .attachments = json_array(), .compute_nodes = json_array() };
         json_decref(j);
         j = loss_json(&nothing);
     }
     json_object_set_new(j, "links", links);
+    json_object_set_new(j, "adapters", adapters);
     return j;
 }

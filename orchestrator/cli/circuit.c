@@ -33,7 +33,7 @@ int command_circuit_list(struct cli *c)
 static void print_danger(const json_t *danger)
 {
     char size[UNITS_SIZE_MAX];
-    const json_t *link;
+    const json_t *link, *adapter;
     size_t i;
     if (!json_is_object(danger))
         return;
@@ -41,6 +41,9 @@ static void print_danger(const json_t *danger)
     printf("\nin danger: %s of %s\n", size_of(danger, "size_bytes", size), *nodes ? nodes : "nobody");
     json_array_foreach(json_object_get(danger, "links"), i, link)
         printf("  %s - %s is down\n", text_of(link, "a"), text_of(link, "b"));
+    json_array_foreach(json_object_get(danger, "adapters"), i, adapter)
+        printf("  adapter %s/%s is in error%s%s\n", text_of(adapter, "node"), text_of(adapter, "adapter"),
+               *text_of(adapter, "error") ? ": " : "", text_of(adapter, "error"));
 }
 
 static void print_circuit(const struct cli *c, const json_t *circuit)

@@ -20,6 +20,32 @@ static void print_counts(const char *title, const json_t *counts)
     puts(any ? "" : "none");
 }
 
+static void print_one(uint64_t n, const char *one, const char *many, bool *any)
+{
+    if (n)
+        printf("%s%" PRIu64 " %s", *any ? ", " : "", n, n == 1 ? one : many);
+    *any |= n != 0;
+}
+
+/* What somebody should look at, or that there is nothing. */
+static void print_attention(const json_t *status)
+{
+    const json_t *adapters = json_object_get(status, "adapters"), *links = json_object_get(status, "links");
+    const json_t *findings = json_object_get(status, "findings");
+    bool any = false;
+    printf("%-12s ", "attention");
+    print_one(number_of(status, "circuits_in_danger"), "circuit in danger", "circuits in danger", &any);
+    print_one(number_of(status, "attachments_in_danger"), "attachment in danger", "attachments in danger", &any);
+    print_one(number_of(status, "quarantined_attachments"), "attachment in quarantine", "attachments in quarantine",
+              &any);
+    print_one(number_of(adapters, "error"), "adapter in error", "adapters in error", &any);
+    print_one(number_of(links, "down"), "link down", "links down", &any);
+    print_one(number_of(status, "unowned_objects"), "object of nobody", "objects of nobody", &any);
+    print_one(number_of(findings, "error"), "error found", "errors found", &any);
+    print_one(number_of(findings, "warning"), "warning", "warnings", &any);
+    puts(any ? "" : "nothing");
+}
+
 /* Whether one of the list's items is called so. */
 static int is_listed(struct cli *c, const char *path, const char *field, bool *found)
 {
@@ -64,5 +90,6 @@ int command_status(struct cli *c)
     print_counts("attachments", json_object_get(status, "attachments"));
     printf("%-12s %s lendable, %s lent\n", "memory", size_of(status, "lendable_bytes", lendable),
            size_of(status, "lent_bytes", lent));
+    print_attention(status);
     return EXIT_DONE;
 }

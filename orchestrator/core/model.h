@@ -168,7 +168,8 @@ struct adapter {
     char error[WIRE_TEXT];
     unsigned seen_channels, seen_settled;
     uint64_t error_capture;
-    char lender_id[ID_SIZE];
+    char lender_id[ID_SIZE]; /* that answered last in this boot */
+    unsigned lenders_lost;   /* since our start */
     uint64_t flits_sent, flits_received, latency_cycles, latency_samples;
     bool emulated;
 };
@@ -414,7 +415,9 @@ uint32_t model_port_peer(const struct model *m, uint32_t port); /* the port at t
 /* Down: an operator said so, a switch sees no signal, or the adapter at one of its ends captured an error. */
 enum link_state model_link_state(const struct model *m, const struct link *l);
 bool model_link_usable(const struct model *m, const struct link *l);
-/* A circuit is in danger while one of its links is down.  The first of them, or the next behind 'after'; NONE. */
+/* A circuit is in danger while one of its links is down, or the adapter at one of its ends is in error. */
+bool model_circuit_in_danger(const struct model *m, const struct circuit *c);
+/* The first of its links that is down, or the next behind 'after'; NONE. */
 uint32_t model_circuit_broken(const struct model *m, const struct circuit *c, uint32_t after);
 /* Attachments over a circuit, one after the other: the first for NONE; NONE at the end. */
 uint32_t model_circuit_next(const struct model *m, uint32_t circuit, uint32_t attachment);
@@ -455,6 +458,12 @@ void model_set_switch_fenced(struct model *m, uint32_t sw, bool fenced);
 /* After a port's signal or its adapter's error capture changed: 'before' is the link's state before; emits link.state
  * and circuit.danger, and raises topology_version, as needed. */
 void model_link_changed(struct model *m, uint32_t link, enum link_state before);
+/* The adapter fails, or is well again: emits adapter.state, which says 'why' and whose memory is affected, and
+ * circuit.danger, as needed. */
+void model_set_adapter_failed(struct model *m, uint32_t adapter, bool failed, const char *why);
+/* Who answered as the adapter's lender; "": nobody.  Another one than before: emits lender.lost with what that one had
+ * lent. */
+void model_set_lender(struct model *m, uint32_t adapter, const char *id);
 
 /* Reservations: placement's answer made real.  A circuit that joins the pair already is used, else one is made. */
 struct reservation {

@@ -49,14 +49,15 @@ static int check_identity(const struct model *m, const struct node *n, const str
     return 0;
 }
 
-static void forget_reports(struct model *m, uint32_t node)
+static void forget_reports(struct model *m, uint32_t node, bool rebooted)
 {
     const struct node *n = model_node(m, node);
     for (unsigned i = 0; i < n->n_adapters; i++) {
         struct adapter *a = model_touch_adapter(m, n->adapters[i]);
         a->seen = a->ok = false;
         a->seen_channels = a->seen_settled = 0;
-        memset(a->lender_id, 0, sizeof a->lender_id);
+        if (rebooted) /* its lenders are gone with it; else another one than before is a loss */
+            memset(a->lender_id, 0, sizeof a->lender_id);
         for (unsigned k = 0; k < WIRE_SECTIONS; k++)
             a->sections[k].seen_value = 0;
     }
@@ -133,7 +134,7 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     if (!again)
         n->last_seen_ms = m->now_ms; /* else only a report is a heartbeat */
     n->desired_revision = m->revision;
-    forget_reports(m, at);
+    forget_reports(m, at, rebooted);
     forget_switches(m, at, r);
     if (!told)
         model_emit(m, "node.registered", node_object(model_node(m, at), object), "",
@@ -184,30 +185,22 @@ static void take_adapter(struct model *m, uint32_t node, const struct wire_seen_
     a->seen_settled = s->settled;
     for (unsigned k = 0; k < WIRE_SECTIONS; k++)
         a->sections[k].seen_value = s->sections[k];
-    memcpy(a->lender_id, s->lender_id, sizeof a->lender_id);
     a->flits_sent = s->flits_sent;
     a->flits_received = s->flits_received;
     a->latency_cycles = s->latency_cycles;
     a->latency_samples = s->latency_samples;
     a->emulated = s->emulated;
+    model_set_lender(m, at, s->lender_id);
     take_error(m, at, s->error_capture);
 }
 
-/* An adapter that fails, or is well again, is an event; so is what it means for the memory that is reached over it. */
-static void note_adapter(struct model *m, uint32_t node, uint32_t at)
+static void note_adapter(struct model *m, uint32_t at)
 {
     const struct adapter *a = model_adapter(m, at);
-    const struct node *n = model_node(m, node);
-    char object[2 * NAME_SIZE + 12];
-    bool failed = !a->ok;
-    if (a->failed == failed)
-        return;
-    model_edit_adapter(m, at)->failed = failed;
-    snprintf(object, sizeof object, "adapter/%s/%s", n->name, a->name);
-    model_emit(m, "adapter.state", object, failed ? "ok" : "error", failed ? "error" : "ok",
-               !failed   ? ""
-               : a->seen ? a->error
-                         : "the node does not report it");
+    char captured[64], why[WIRE_TEXT];
+    snprintf(captured, sizeof captured, "it captured error 0x%" PRIx64, a->error_capture);
+    snprintf(why, sizeof why, "%s", !a->seen ? "the node does not report it" : !a->ok ? a->error : captured);
+    model_set_adapter_failed(m, at, !a->ok || a->error_capture, why);
 }
 
 static void take_adapters(struct model *m, uint32_t node, const struct wire_observed *o)
@@ -220,7 +213,7 @@ static void take_adapters(struct model *m, uint32_t node, const struct wire_obse
     for (size_t i = 0; i < o->n_adapters; i++)
         take_adapter(m, node, &o->adapters[i]);
     for (unsigned i = 0; i < model_node(m, node)->n_adapters; i++)
-        note_adapter(m, node, model_node(m, node)->adapters[i]);
+        note_adapter(m, model_node(m, node)->adapters[i]);
 }
 
 /* What this node may say of an attachment is forgotten, to be said again. */

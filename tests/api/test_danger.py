@@ -17,7 +17,7 @@ class Agent(FakeAgent):
 
     def __init__(self, *args):
         super().__init__(*args)
-        self.signals, self.captures, self.pairs = {}, {}, {}
+        self.signals, self.captures, self.pairs, self.errors, self.found = {}, {}, {}, {}, []
 
     def adapters(self):
         return [] if self.name == "mgmt" else super().adapters()
@@ -31,6 +31,9 @@ class Agent(FakeAgent):
             o["adapters"] = []
         for a in o["adapters"]:
             a["error_capture"] = self.captures.get(a["name"], "0x0")
+            if a["name"] in self.errors:
+                a.update(ok=False, error=self.errors[a["name"]])
+        o["findings"] = self.found
         o["crossconnects"] = [{"switch": "ocs1", "port_a": a, "port_b": b} for a, b in self.pairs]
         o["signals"] = [{"switch": "ocs1", "port": p, "signal": s} for p, s in self.signals.items()]
         return o
@@ -155,6 +158,56 @@ class Danger(Rack):
         self.addCleanup(self.nodes["n1"].captures.clear)
         self.goes_down_and_comes_back(*[lambda v=v: self.nodes["n1"].captures.update(afu0=v) for v in ("0x4", "0x0")], "no_path",
                                       "no path")
+
+    def metrics(self):
+        lines = [line for line in self.admin.get("/metrics").body.decode().splitlines() if not line.startswith("#")]
+        return {name.removeprefix("memlane_"): int(float(value)) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def test_an_adapter_in_error_is_danger_and_everything_is_counted(self):
+        ids = sorted([self.one["id"], self.two["id"]])
+        n2, before = self.nodes["n2"], self.admin.get("/v1/status").json
+        self.addCleanup(n2.found.clear)
+        self.addCleanup(n2.errors.clear)
+        self.assertEqual((before["circuits_in_danger"], before["attachments_in_danger"], before["adapters"]["error"]), (0, 0, 0))
+        n2.errors["afu1"] = "cannot read register 0x0"
+        n2.found.append({"code": "x_test", "severity": "error", "detail": "it is a test", "advice": "none"})
+        danger = self.wait_for(lambda: self.circuit()["danger"])
+        self.assertEqual((sorted(danger["attachments"]), danger["links"]), (ids, []))
+        self.assertEqual(danger["adapters"], [{"node": "n2", "adapter": "afu1", "error": "cannot read register 0x0"}])
+        self.assertEqual([x["in_danger"] for x in self.admin.get("/v1/topology").json["links"] if x["circuit"]], [True] * 2)
+        now, m = self.admin.get("/v1/status").json, self.metrics()
+        self.assertEqual((now["circuits_in_danger"], m["circuits_in_danger"]), (1, 1))
+        self.assertEqual((now["attachments_in_danger"], m["attachments_in_danger"]), (2, 2))
+        self.assertEqual((now["adapters"]["error"], m['adapters{state="error"}']), (1, 1))
+        self.assertEqual(now["findings"]["error"], before["findings"]["error"] + 1)
+        for name in ("info", "warning", "error"):
+            self.assertEqual(m[f'findings{{severity="{name}"}}'], now["findings"][name])
+        for name in ("unknown", "up", "down"):
+            self.assertEqual(m[f'links{{state="{name}"}}'], now["links"][name])
+        self.assertEqual(sum(now["links"].values()), len(LINKS))
+        for name in ("quarantined_attachments", "unowned_objects"):
+            self.assertEqual((now[name], m[name]), (0, 0))
+        self.assertEqual(m["lenders_lost_total"], now["lenders_lost"])
+        told = self.memlane("status")
+        self.assertRegex(told, r"attention +1 circuit in danger, 2 attachments in danger, 1 adapter in error, 1 error found")
+        self.assertIn("adapter n2/afu1 is in error: cannot read register 0x0\n", self.memlane("circuit", "show", self.one["circuit"]))
+        n2.errors.clear()
+        n2.found.clear()
+        self.wait_for(lambda: self.circuit()["danger"] is None)
+        self.wait_for(lambda: "attention    nothing\n" in self.memlane("status"))
+        self.assertEqual([d["to"] for d in self.dangers()], ["in_danger", "safe"])
+        failed, well = [e for e in self.admin.get(f"/v1/events?after={self.after}&limit=1000").json["items"] if e["type"] == "adapter.state"]
+        self.assertEqual((failed["object"], failed["to"], well["to"]), ("adapter/n2/afu1", "error", "ok"))
+        self.assertTrue(failed["reason"].startswith("cannot read register 0x0; n1 borrows over it: "), failed)
+        for one in ids:
+            self.assertIn(one, failed["reason"])
+
+    def test_a_link_that_is_down_is_counted(self):
+        down = lambda d: self.admin.patch("/v1/links", {"a": self.path[0], "b": self.path[1], "down": d})
+        down(True)
+        self.addCleanup(down, False)
+        self.assertEqual((self.admin.get("/v1/status").json["links"]["down"], self.metrics()['links{state="down"}']), (1, 1))
+        self.assertIn("1 link down", self.memlane("status"))
 
     def test_a_second_failure_on_a_circuit_in_danger_is_no_second_event(self):
         ends = [self.link(0), self.link(1)]

@@ -70,7 +70,9 @@ class Description(Rack):
     def test_metrics_are_in_prometheus_form(self):
         text = self.admin.get("/metrics").body.decode()
         for name in ("memlane_nodes", "memlane_attachments", "memlane_commits_total", "memlane_http_requests_total",
-                     "memlane_lendable_bytes", "memlane_http_connections"):
+                     "memlane_lendable_bytes", "memlane_http_connections", "memlane_circuits_in_danger",
+                     "memlane_attachments_in_danger", "memlane_quarantined_attachments", "memlane_unowned_objects",
+                     "memlane_adapters", "memlane_links", "memlane_findings", "memlane_lenders_lost_total"):
             self.assertIn(f"# TYPE {name} ", text)
         self.assertNotRegex(text, r'memlane_attachments\{state="(detached|failed)"')  # they are not live
         for line in text.splitlines():

@@ -1,7 +1,11 @@
-"""A cable of a live circuit fails and comes back: the switch sees it, the orchestrator says whose memory is in danger."""
+"""A cable of a live circuit fails and comes back: an adapter stops answering; a lender hangs, or dies: what
+the rack sees, and whose memory the orchestrator says is in danger."""
+import os
+import signal
 import unittest
 
 from harness import GIB, Rack, eventually
+from test_lender import lender_pid
 
 
 class Danger(unittest.TestCase):
@@ -31,6 +35,70 @@ class Danger(unittest.TestCase):
             told = [e["to"] for e in api.items("/v1/events?after=0") if e["type"] == "circuit.danger"]
             self.assertEqual(told, ["in_danger", "safe"])
             self.rack.assert_clean()
+
+    def told(self, kind):
+        return [e for e in self.rack.api.items("/v1/events?after=0") if e["type"] == kind]
+
+    def status(self):
+        return self.rack.api.call("GET", "/v1/status")
+
+    def endangered(self, a, name, cause):
+        """The adapter's error is the danger of the circuit, is counted, and its event says whose memory it is."""
+        danger = eventually("the circuit is in danger", lambda: self.circuit(a)["danger"], 30)
+        self.assertEqual((danger["attachments"], danger["compute_nodes"], danger["size_bytes"]), ([a["id"]], ["a"], GIB))
+        self.assertEqual([f"{x['node']}/{x['adapter']}" for x in danger["adapters"]], [name])
+        status = self.status()
+        self.assertEqual((status["circuits_in_danger"], status["attachments_in_danger"], status["adapters"]["error"]), (1, 1, 1))
+        event = self.told("adapter.state")[-1]
+        self.assertEqual((event["object"], event["to"]), (f"adapter/{name}", "error"))
+        self.assertIn(cause, event["reason"])
+        self.assertTrue(event["reason"].endswith(f"; a borrows over it: {a['id']}"), event)
+
+    def safe(self, a):
+        eventually("the circuit is safe again", lambda: self.circuit(a)["danger"] is None, 40)
+        self.assertEqual(self.told("adapter.state")[-1]["to"], "ok")
+        self.assertEqual([self.status()[x] for x in ("circuits_in_danger", "attachments_in_danger")], [0, 0])
+
+    def test_an_adapter_in_error_under_a_circuit(self):
+        with Rack("pair") as self.rack:
+            a = self.rack.attach("a", GIB)
+            for name in ("b/afu1", "a/afu0"):
+                self.rack.ctl("adapter", name, "error")
+                self.endangered(a, name, "")
+                self.rack.ctl("adapter", name, "ok")
+                self.safe(a)
+            self.assertEqual([e["to"] for e in self.told("circuit.danger")], ["in_danger", "safe"] * 2)
+            self.rack.detach(a["id"])
+            self.rack.assert_clean()
+
+    def test_a_lender_that_hangs_under_a_circuit(self):
+        with Rack("pair") as self.rack:
+            a = self.rack.attach("a", GIB)
+            pid = lender_pid(self.rack, "b")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                self.endangered(a, "b/afu1", "does not answer")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            self.safe(a)
+            self.assertEqual(self.told("lender.lost"), [])
+            self.rack.detach(a["id"])
+            self.rack.assert_clean()
+
+    def test_a_lender_that_dies_is_one_event(self):
+        with Rack("pair", check_trace=False) as self.rack:
+            both = [self.rack.attach("a", GIB) for _ in range(2)]
+            os.kill(lender_pid(self.rack, "b"), signal.SIGKILL)
+            for a in both:
+                eventually("lost", lambda: self.rack.attachment(a["id"])["state"] == "lost", 30)
+            [event] = self.told("lender.lost")
+            self.assertEqual((event["object"], event["to"]), ("adapter/b/afu1", "lost"))
+            self.assertIn("a borrows over it:", event["reason"])
+            for a in both:
+                self.assertIn(a["id"], event["reason"])
+            status = self.status()
+            self.assertEqual((status["lenders_lost"], status["quarantined_attachments"]), (1, 2))
+            self.assertGreater(status["findings"]["error"], 0)
 
 
 if __name__ == "__main__":

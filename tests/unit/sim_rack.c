@@ -349,6 +349,8 @@ static void send_report(struct sim *s, struct sim_node *n, const struct wire_des
 {
     struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1" } };
     adapters[1].ok = !n->memory_in_error;
+    if (n->memory_in_error)
+        snprintf(adapters[1].error, sizeof adapters[1].error, "no answer");
     struct wire_seen_buffer *buffers = calloc(2 * SIM_OBJECTS_MAX, sizeof *buffers);
     struct wire_seen_segment *segments = calloc(SIM_OBJECTS_MAX, sizeof *segments);
     struct wire_seen_pair pairs[64];

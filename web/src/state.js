@@ -37,13 +37,20 @@ export function hasEnded(a) {
     return a.state === 'detached' || a.state === 'failed' || (a.state === 'lost' && !a.holds?.length);
 }
 
-/* What endangers memory that is borrowed, in a few words: a node that does not report, a link that is down under it. */
+/* What a circuit's danger comes from, each in a few words. */
+export const dangerCauses = (danger) => [
+    ...danger.adapters.map((x) => `adapter ${x.node}/${x.adapter} is in error`),
+    ...danger.links.map((l) => `${l.a} – ${l.b} is down`),
+];
+
+/* What endangers memory that is borrowed, in a few words: a node that does not report, a link that is down or an adapter
+ * in error under it. */
 export function worryOf(a) {
     if (hasEnded(a))
         return '';
     const away = [a.compute_node, a.donor].map((name) => nodes.value?.get(name)).find((n) => n && n.state !== 'ready');
     const danger = circuits.value.find((c) => c.id === a.circuit)?.danger;
-    return away ? `${away.name} is ${away.state}` : danger ? `${danger.links[0].a} – ${danger.links[0].b} is down` : '';
+    return away ? `${away.name} is ${away.state}` : danger ? dangerCauses(danger)[0] : '';
 }
 
 function byAge(a, b) {
@@ -180,7 +187,7 @@ function onEvent(event) {
     addEvents([event]);
     if (kind === 'attachment')
         refreshAttachment(rest.join('/'));
-    if (kind === 'node' || event.type === 'attachment.state')
+    if (kind === 'node' || kind === 'adapter' || event.type === 'attachment.state')
         read.nodes();
     if (event.type === 'node.memory' || event.type === 'attachment.progress')
         return;

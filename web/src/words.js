@@ -77,6 +77,8 @@ const eventNames = {
     'node.changed': 'changed',
     'node.memory': 'reported its memory',
     'link.state': 'is now',
+    'adapter.state': 'is now',
+    'lender.lost': 'The lender is',
     'topology.changed': 'Cabling changed',
     'circuit.state': 'is now',
     'circuit.danger': 'is now',

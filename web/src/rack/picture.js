@@ -5,7 +5,7 @@ import { computed, signal } from '@preact/signals';
 
 import { bytes } from '../format.js';
 import { nodeAddress } from '../route.js';
-import { circuits, nodes, topology } from '../state.js';
+import { circuits, dangerCauses, nodes, topology } from '../state.js';
 import { known, linkStates, nodeStates, problemsOf } from '../words.js';
 import { cable, joins, layout } from './layout.js';
 import { Hatch, MemoryBar, memorySentence } from './memory.js';
@@ -71,7 +71,7 @@ const circuitTitle = (c) =>
     `Circuit ${c.id}: ${c.compute.join(', ')} borrows over it from ${c.memory.join(', ')}, ${c.state}${dangerWords(c.danger)}`;
 
 const dangerWords = (danger) =>
-    danger ? `; in danger: ${danger.links.map((l) => `${l.a} – ${l.b}`).join(', ')} is down under ${bytes(danger.size_bytes)}` : '';
+    danger ? `; in danger: ${dangerCauses(danger).join(', ')} under ${bytes(danger.size_bytes)}` : '';
 
 const cableKey = (a, b) => [a, b].sort().join(' ');
 

@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 
 import { bytes, count } from '../format.js';
-import { circuits, lendableNow, liveAttachments, mayWrite, nodes } from '../state.js';
+import { circuits, lendableNow, liveAttachments, mayWrite, nodes, topology } from '../state.js';
 import { problemsOf } from '../words.js';
 import { AttachmentTable } from '../ui/attachmenttable.js';
 import { Figure } from '../ui/bits.js';
@@ -49,20 +49,28 @@ function Summary() {
     </dl>`;
 }
 
-// What somebody should look at: nodes that are away, attachments that cannot go on, what agents found.
+const inError = (adapter) => adapter.error || Number(adapter.error_capture ?? 0) !== 0;
+
+// What somebody should look at: nodes that are away, attachments that cannot go on, what fails under them, what
+// agents found.
 function Attention({ all, live }) {
     const away = all.filter((n) => n.state !== 'ready' && n.state !== 'new').length;
     const stopped = live.filter((a) => a.state === 'stuck' || a.state === 'lost').length;
     const findings = all.reduce((total, n) => total + problemsOf(n).length, 0);
+    const broken = all.flatMap((n) => n.adapters ?? []).filter(inError).length;
     const endangered = circuits.value.filter((c) => c.danger).length;
+    const down = (topology.value?.links ?? []).filter((l) => l.state === 'down').length;
     const parts = [
         away && count(away, 'node'),
         stopped && count(stopped, 'attachment'),
         endangered && `${count(endangered, 'circuit')} in danger`,
+        broken && `${count(broken, 'adapter')} in error`,
+        down && `${count(down, 'link')} down`,
         findings && count(findings, 'finding'),
     ];
-    const total = away + stopped + endangered + findings;
+    const failed = away + stopped + endangered + broken + down;
+    const total = failed + findings;
     return html`<${Figure} title="Needs attention" note=${parts.filter(Boolean).join(', ')}>
-        <span class=${away + stopped + endangered ? 'bad' : total ? 'busy' : ''}>${total || 'nothing'}</span>
+        <span class=${failed ? 'bad' : total ? 'busy' : ''}>${total || 'nothing'}</span>
     <//>`;
 }
