@@ -122,8 +122,8 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
         }
         if (rc == 0)
             forget_failed(n, w->id);
-        else if (e.code == ERR_TIMEOUT)
-            n->incomplete = true; /* the lender is still at it */
+        else if (e.code == ERR_TIMEOUT || (e.code == ERR_UNREACHABLE && want == WIRE_ABSENT))
+            n->incomplete = true; /* the lender is still at it; or it is dead, and the next one will tell */
         else
             remember_failed(n, w, &e);
     }

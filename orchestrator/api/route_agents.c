@@ -162,13 +162,22 @@ static int check_past(struct request *rq, struct change *ch, struct err *e)
     return 0;
 }
 
+static bool knows_nodes(const struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++)
+        if (model_node(m, i) && model_node(m, i)->enrolment == ENROLMENT_APPROVED)
+            return true;
+    return false;
+}
+
 /* Only a node of this rack shows that an old database was restored: its name, machine and credential were looked at by
  * now.  Whoever is new may come from another rack, or be anybody with a join token: it waits until an operator knows
- * it. While recovering, what it holds has to be seen, too. */
+ * it. While recovering, what it holds has to be seen, too.  An orchestrator that knows no node at all has lost its
+ * database: whoever comes first and is ahead shows it. */
 static bool is_stranger(const struct enrolling *x, const struct model *m)
 {
     const struct node *n = model_node(m, model_find_node(m, x->registration.name));
-    return x->ahead && !m->recovering && (!n || n->enrolment != ENROLMENT_APPROVED);
+    return x->ahead && !m->recovering && knows_nodes(m) && (!n || n->enrolment != ENROLMENT_APPROVED);
 }
 
 static int take_in_or_recover(struct request *rq, struct change *ch, struct err *e)

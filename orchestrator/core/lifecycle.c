@@ -134,8 +134,10 @@ static bool publish_undo(struct model *m, uint32_t at, enum step step)
     a->retry_at_ms = 0;
     if (step == STEP_ONLINE)
         a->tombstone_revision = m->revision;
-    if (step == STEP_LEND)
+    if (step == STEP_LEND) {
         a->release_published = true;
+        a->attempt++; /* why it could not be made is no reason of the release */
+    }
     if (a->state == ATT_STUCK) {
         a->reason[0] = '\0';
         lifecycle_set_state(m, a, ATT_DETACHING);
@@ -454,13 +456,19 @@ static bool undo_connect(struct model *m, uint32_t at)
     return publish_undo(m, at, STEP_LEND);
 }
 
+/* Another lender serves the adapter than the one that had the buffer: it is gone, whatever the order came to. */
+static bool died_with_its_lender(const struct attachment *a, const struct adapter *ma)
+{
+    return a->lender_id[0] && ma->lender_id[0] && strcmp(a->lender_id, ma->lender_id) != 0;
+}
+
 static bool undo_lend(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
     bool fresh = lifecycle_fresh(m, a->donor, a->revision) && ma->ok;
     /* What could not be released is held, whether or not the lender's list shows it. */
-    bool failed = a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt;
+    bool failed = a->buffer_fault[0] && a->buffer_fault_attempt == a->attempt && !died_with_its_lender(a, ma);
     if ((fresh && !failed && !a->now_buffer && !a->now_id_held) || lifecycle_fenced(m, a->donor)) {
         if (!circuit_left(m, at))
             return false;

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 os.environ.setdefault("MEMLANE_BUILD", str(HERE.parent.parent / "build-faults"))
@@ -66,6 +67,7 @@ class Shimmed(Memlaned):
     def start(self):
         self.environment = {**self.environment, "SHIM_PREFIX": f"{self.dir}/"}
         super().start()
+        self.started_at = time.monotonic()
 
     def log_end(self, characters=4000):
         return (self.dir / "log").read_text(errors="replace")[-characters:]

@@ -97,7 +97,7 @@ class LostDonors(unittest.TestCase):
         else:
             a = a | {"id": self.rack.post_somehow("n1", SIZE, donor="n2")}
         eventually("it hangs", lambda: self.rack.ctl("status")["hanging_writes"] == 1)
-        self.kill_lender("n2")
+        self.rack.kill_lender("n2")
         self.in_quarantine(a)
         before = eventually("the order is ended", lambda: self.rack.ctl("status")["hanging_writes"] == 0 and self.blocks_online(a))
         self.rack.ctl("block", "n1", block, "ok")
