@@ -143,7 +143,7 @@ class FailingMemory(unittest.TestCase):
         self.each("on every way", 4 if MODE == "tenth" else 1, every_way)
 
     def test_every_nth(self):
-        random, stride = dice("F12"), {"tenth": 64, "ci": 32, "long": 1}[MODE]
+        random, stride = dice("F12"), {"tenth": 256, "ci": 128, "long": 1}[MODE]
 
         def every_nth(ops, name):
             cases = 0
