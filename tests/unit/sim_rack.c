@@ -39,34 +39,61 @@ static struct sim_node *find_node(struct sim *s, const char *name)
     return NULL;
 }
 
+/* A server with two adapters. */
+static struct wire_registration registration(const char *name, const char *machine, const char *boot)
+{
+    struct wire_registration r = { .protocol_min = 1, .protocol_max = 1, .block_bytes = SIM_BLOCK, .n_adapters = 2 };
+    snprintf(r.name, sizeof r.name, "%s", name);
+    snprintf(r.machine_id, sizeof r.machine_id, "%s", machine);
+    snprintf(r.boot_id, sizeof r.boot_id, "%s", boot);
+    r.memory_bytes = r.free_bytes = SIM_FREE;
+    r.adapters[0] = (struct wire_adapter){ .name = "afu0",
+                                           .role = WIRE_COMPUTE,
+                                           .ports = 2,
+                                           .window_addr = UINT64_C(1) << 49,
+                                           .window_bytes = 4 * SECTION_BYTES };
+    r.adapters[1] = (struct wire_adapter){ .name = "afu1", .role = WIRE_MEMORY, .ports = 2 };
+    return r;
+}
+
+/* What was begun is committed, or, if 'rc' says that it was refused, left out of the commit. */
+static int finish(struct sim *s, int rc)
+{
+    if (rc < 0)
+        model_rollback(s->m);
+    sim_commit(s);
+    return rc;
+}
+
+static int send_registration(struct sim *s, const struct wire_registration *r, const char *session, struct err *e)
+{
+    uint32_t out;
+    sim_begin(s);
+    return finish(s, observed_register(s->m, r, session, &out, e));
+}
+
 void sim_register(struct sim *s, size_t at)
 {
     struct sim_node *n = &s->nodes[at];
-    struct wire_registration r = { .protocol_min = 1, .protocol_max = 1, .block_bytes = SIM_BLOCK };
     struct err e = { 0 };
-    char session[ID_SIZE];
-    uint32_t out;
-    snprintf(r.name, sizeof r.name, "%s", n->name);
-    snprintf(r.machine_id, sizeof r.machine_id, "machine-%.20s", n->name);
-    snprintf(r.boot_id, sizeof r.boot_id, "boot-%u", n->boot);
-    r.memory_bytes = r.free_bytes = SIM_FREE;
-    if (!s->has_switch || at + 1 < s->n_nodes) {
-        r.n_adapters = 2;
-        r.adapters[0] = (struct wire_adapter){ .name = "afu0",
-                                               .role = WIRE_COMPUTE,
-                                               .ports = 2,
-                                               .window_addr = UINT64_C(1) << 49,
-                                               .window_bytes = 4 * SECTION_BYTES };
-        r.adapters[1] = (struct wire_adapter){ .name = "afu1", .role = WIRE_MEMORY, .ports = 2 };
-    }
-    if (s->has_switch && at + 1 == s->n_nodes)
+    char machine[ID_SIZE], boot[ID_SIZE], session[ID_SIZE];
+    snprintf(machine, sizeof machine, "machine-%.20s", n->name);
+    snprintf(boot, sizeof boot, "boot-%u", n->boot);
+    struct wire_registration r = registration(n->name, machine, boot);
+    if (s->has_switch && at + 1 == s->n_nodes) {
+        r.n_adapters = 0;
         snprintf(r.switches[r.n_switches++], NAME_SIZE, "ocs1");
+    }
     snprintf(session, sizeof session, "s-%.20s-%u", n->name, ++n->session);
     n->sequence = 0;
     n->revision = 0;
-    sim_begin(s);
-    ck_assert_msg(observed_register(s->m, &r, session, &out, &e) == 0, "%s", e.detail);
-    sim_commit(s);
+    ck_assert_msg(send_registration(s, &r, session, &e) == 0, "%s", e.detail);
+}
+
+int sim_claim(struct sim *s, const char *name, const char *machine, const char *boot, struct err *e)
+{
+    struct wire_registration r = registration(name, machine, boot);
+    return send_registration(s, &r, "claimed", e);
 }
 
 int sim_cable(struct sim *s, const char *manager, struct err *e)
@@ -87,11 +114,7 @@ int sim_cable(struct sim *s, const char *manager, struct err *e)
             l->gbps = 100;
         }
     sim_begin(s);
-    int rc = model_declare(s->m, &r, e);
-    if (rc < 0)
-        model_rollback(s->m);
-    sim_commit(s);
-    return rc;
+    return finish(s, model_declare(s->m, &r, e));
 }
 
 void sim_star(struct sim *s, size_t n_servers)
@@ -345,8 +368,22 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
     }
 }
 
-static void send_report(struct sim *s, struct sim_node *n, const struct wire_desired *d)
+int sim_report(struct sim *s, size_t at, struct wire_observed *o, struct err *e)
 {
+    struct sim_node *n = &s->nodes[at];
+    bool changed;
+    snprintf(o->session, sizeof o->session, "s-%.20s-%u", n->name, n->session);
+    if (!o->boot_id[0])
+        snprintf(o->boot_id, sizeof o->boot_id, "boot-%u", n->boot);
+    if (!o->sequence)
+        o->sequence = ++n->sequence;
+    sim_begin(s);
+    return finish(s, observed_report(s->m, model_find_node(s->m, n->name), o, &changed, e));
+}
+
+static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
+{
+    struct sim_node *n = &s->nodes[at];
     struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1" } };
     adapters[1].ok = !n->memory_in_error;
     if (n->memory_in_error)
@@ -363,10 +400,6 @@ static void send_report(struct sim *s, struct sim_node *n, const struct wire_des
                                .segments = segments,
                                .pairs = pairs };
     struct err e = { 0 };
-    bool changed;
-    snprintf(o.session, sizeof o.session, "s-%.20s-%u", n->name, n->session);
-    snprintf(o.boot_id, sizeof o.boot_id, "boot-%u", n->boot);
-    o.sequence = ++n->sequence;
     report_objects(n, d, &o);
     o.free_bytes = SIM_FREE - o.locked_bytes;
     for (int k = 0; k < 2; k++)
@@ -379,9 +412,7 @@ static void send_report(struct sim *s, struct sim_node *n, const struct wire_des
             pairs[o.n_pairs] = (struct wire_seen_pair){ .port_a = p, .port_b = n->joins[p] };
             snprintf(pairs[o.n_pairs++].name, NAME_SIZE, "ocs1");
         }
-    sim_begin(s);
-    ck_assert_msg(observed_report(s->m, model_find_node(s->m, n->name), &o, &changed, &e) == 0, "%s", e.detail);
-    sim_commit(s);
+    ck_assert_msg(sim_report(s, at, &o, &e) == 0, "%s", e.detail);
     free(buffers);
     free(segments);
 }
@@ -397,7 +428,7 @@ void sim_agent(struct sim *s, size_t at, bool report)
     act(s, n, &d);
     n->revision = s->m->revision;
     if (report)
-        send_report(s, n, &d);
+        send_report(s, at, &d);
     wire_desired_done(&d);
 }
 
@@ -432,11 +463,7 @@ void sim_reboot(struct sim *s, size_t at)
 int sim_fence(struct sim *s, size_t at, const char *boot_id, struct err *e)
 {
     sim_begin(s);
-    int rc = lifecycle_fence(s->m, model_find_node(s->m, s->nodes[at].name), boot_id, e);
-    if (rc < 0)
-        model_rollback(s->m);
-    sim_commit(s);
-    return rc;
+    return finish(s, lifecycle_fence(s->m, model_find_node(s->m, s->nodes[at].name), boot_id, e));
 }
 
 void sim_kill_lender(struct sim *s, size_t at)
@@ -461,12 +488,7 @@ uint32_t sim_attach(struct sim *s, size_t at, uint64_t size_bytes, const char *d
         r.donor = model_find_node(s->m, donor);
     snprintf(id, sizeof id, "a%05u", s->next_id++);
     sim_begin(s);
-    if (lifecycle_attach(s->m, s->t, &r, id, &out, &e) < 0) {
-        model_rollback(s->m);
-        out = NONE;
-    }
-    sim_commit(s);
-    return out;
+    return finish(s, lifecycle_attach(s->m, s->t, &r, id, &out, &e)) < 0 ? NONE : out;
 }
 
 void sim_detach(struct sim *s, uint32_t attachment)

@@ -73,8 +73,13 @@ void sim_begin(struct sim *s);                 /* a transaction */
 void sim_commit(struct sim *s);                /* with model_check() */
 extern void (*sim_on_commit)(struct model *m); /* unless NULL: called before the journal is forgotten */
 void sim_register(struct sim *s, size_t node);
+/* Somebody else registers, with the adapters of a server; -1 when that is refused. */
+int sim_claim(struct sim *s, const char *name, const char *machine, const char *boot, struct err *e);
 /* One round of one agent: reads its desired state, acts, reports.  'report' false: the report is lost. */
 void sim_agent(struct sim *s, size_t node, bool report);
+/* A report that the test made up; -1 when it is refused.  Fills in the session, and the next sequence number and the
+ * node's boot where they are not given. */
+int sim_report(struct sim *s, size_t node, struct wire_observed *o, struct err *e);
 void sim_settle(struct sim *s); /* rounds until nothing moves any more */
 /* Its cables and "ocs1", which 'manager' drives, as PUT /v1/topology declares them; -1 when that is refused. */
 int sim_cable(struct sim *s, const char *manager, struct err *e);

@@ -1,47 +1,14 @@
 /* links: memlane-core memlane-sim */
 /* An old database meets a newer rack: what it does not know is not touched, and what is over there ends here. */
 #include "core/adopt.h"
-#include "sim_rack.h"
-
-#include <check.h>
-#include <stdio.h>
-#include <string.h>
-
-#define GIB4 (UINT64_C(4) << 30)
-
-static struct sim s;
-static struct err e;
-
-static void setup(void)
-{
-    sim_star(&s, 3);
-}
-
-static void teardown(void)
-{
-    sim_done(&s);
-}
-
-static const struct attachment *at(uint32_t i)
-{
-    return model_attachment(s.m, i);
-}
-
-static uint32_t attached(void)
-{
-    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
-    ck_assert_uint_ne(a, NONE);
-    sim_settle(&s);
-    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
-    return a;
-}
+#include "sim_story.h"
 
 /* The orders for n2 that put a port of it in reset. */
 static unsigned resets_of_n2(void)
 {
     struct wire_desired d;
     unsigned n = 0;
-    ck_assert_int_eq(desired_build(s.m, model_find_node(s.m, "n2"), &d, &e), 0);
+    ck_assert_int_eq(desired_build(s.m, row("n2"), &d, &e), 0);
     for (size_t i = 0; i < d.n_channels; i++)
         n += !d.channels[i].up;
     wire_desired_done(&d);
@@ -76,7 +43,7 @@ static void come_back(size_t node)
 
 START_TEST(a_donors_port_is_not_reset_before_its_joins_are_read)
 {
-    attached();
+    attached(0, "n2");
     sim_kill_lender(&s, 1);
     sim_settle(&s);
     ck_assert_uint_eq(resets_of_n2(), 1);
@@ -88,16 +55,16 @@ START_TEST(a_donors_port_is_not_reset_before_its_joins_are_read)
     sim_agent(&s, 1, true);
     ck_assert_uint_eq(resets_of_n2(), 0); /* over which of its ports "x" is reached is not known */
     come_back(3);
-    uint64_t before = model_node(s.m, model_find_node(s.m, "n2"))->desired_revision;
+    uint64_t before = model_node(s.m, row("n2"))->desired_revision;
     sim_agent(&s, 3, true);
     ck_assert_uint_eq(resets_of_n2(), 1);
-    ck_assert_uint_gt(model_node(s.m, model_find_node(s.m, "n2"))->desired_revision, before);
+    ck_assert_uint_gt(model_node(s.m, row("n2"))->desired_revision, before);
 }
 END_TEST
 
 START_TEST(a_circuit_over_which_newer_memory_is_used_is_not_cut)
 {
-    uint32_t a = attached();
+    uint32_t a = attached(0, "n2");
     s.nodes[1].n_buffers = 0; /* it ended, and another one came */
     struct sim_buffer newer = {
         .id = "x", .peer = "n1", .section = 1, .size_bytes = GIB4, .base = UINT64_C(0x700000000000)
@@ -115,7 +82,7 @@ END_TEST
 
 START_TEST(quarantine_ends_when_the_borrower_says_that_nothing_is_online)
 {
-    uint32_t a = attached();
+    uint32_t a = attached(0, "n2");
     s.nodes[1].n_buffers = 0;
     sim_agent(&s, 1, true);
     ck_assert(at(a)->quarantined);
@@ -157,112 +124,15 @@ START_TEST(what_a_silent_borrower_may_use_is_kept)
         sim_agent(&s, i, true);
     sim_begin(&s);
     s.m->recovering = true;
-    model_touch_node(s.m, model_find_node(s.m, "n1"))->session[0] = '\0';
+    model_touch_node(s.m, row("n1"))->session[0] = '\0';
     ck_assert_int_eq(adopt_all(s.m, without, 1, &done, &e), 0);
     sim_commit(&s);
     ck_assert_int_eq(at(a)->goal, GOAL_PRESENT);
     struct wire_desired d;
-    ck_assert_int_eq(desired_build(s.m, model_find_node(s.m, "n1"), &d, &e), 0);
+    ck_assert_int_eq(desired_build(s.m, row("n1"), &d, &e), 0);
     ck_assert_uint_eq(d.n_segments, 1);
     ck_assert_int_eq(d.segments[0].want, WIRE_KEEP);
     wire_desired_done(&d);
-}
-END_TEST
-
-static void collect(void)
-{
-    sim_begin(&s);
-    adopt_collect(s.m);
-    sim_commit(&s);
-    sim_settle(&s);
-}
-
-/* Section 1 of n1 leads to where the arena of a buffer was that this database never knew. */
-static void lead_away(void)
-{
-    s.nodes[0].registers[1] = wire_section_value(UINT64_C(0x700000000000), 1, WIRE_NETID_PORT0);
-    sim_settle(&s);
-    collect(); /* from here on it is known */
-}
-
-static bool still_leads(void)
-{
-    return !wire_section_is_parked(s.nodes[0].registers[1], 1);
-}
-
-START_TEST(a_section_of_nobody_is_parked_after_its_grace)
-{
-    lead_away();
-    sim_pass(&s, 500000);
-    sim_settle(&s);
-    collect();
-    ck_assert(still_leads()); /* too early */
-    s.nodes[2].alive = false;
-    sim_pass(&s, 200000);
-    sim_settle(&s);
-    collect();
-    ck_assert(still_leads()); /* n3 is silent: it may lend what is behind it */
-    s.nodes[2].alive = true;
-    sim_settle(&s);
-    collect();
-    ck_assert(!still_leads());
-    sim_expect_nothing(&s);
-}
-END_TEST
-
-START_TEST(a_section_of_nobody_is_kept_while_its_node_is_silent)
-{
-    lead_away();
-    s.nodes[0].alive = false;
-    sim_pass(&s, 700000);
-    sim_settle(&s);
-    collect();
-    s.nodes[0].alive = true;
-    sim_register(&s, 0);
-    collect();
-    ck_assert(!model_adapter(s.m, model_find_adapter(s.m, model_find_node(s.m, "n1"), "afu0"))->sections[1].used);
-    sim_settle(&s);
-    collect();
-    ck_assert(!still_leads());
-}
-END_TEST
-
-/* As if n1 had reported blocks of nobody that are online in the section. */
-START_TEST(a_section_with_memory_of_nobody_is_not_parked)
-{
-    struct unowned used = {
-        .kind = "segment", .adapter = "afu0", .section = 1, .blocks_online = 1, .blocks_total = 16
-    };
-    lead_away();
-    sim_pass(&s, 700000);
-    sim_settle(&s);
-    sim_begin(&s);
-    ck_assert_int_eq(model_set_unowned(s.m, model_find_node(s.m, "n1"), &used, 1, &e), 0);
-    adopt_collect(s.m);
-    sim_commit(&s);
-    sim_settle(&s); /* it is gone */
-    collect();
-    ck_assert(still_leads()); /* its grace begins here */
-    sim_pass(&s, 700000);
-    sim_settle(&s);
-    collect();
-    ck_assert(!still_leads());
-}
-END_TEST
-
-/* Its section still leads to the donor, but the join is gone. */
-START_TEST(a_buffer_of_nobody_behind_a_parted_join_is_collected)
-{
-    struct sim_buffer b = {
-        .id = "x", .peer = "n1", .section = 1, .size_bytes = GIB4, .base = UINT64_C(0x700000000000)
-    };
-    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
-    lead_away();
-    sim_pass(&s, 700000);
-    sim_settle(&s);
-    collect();
-    ck_assert(!still_leads());
-    sim_expect_nothing(&s);
 }
 END_TEST
 
@@ -276,14 +146,10 @@ int main(void)
     tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
-    tcase_add_test(t, a_section_of_nobody_is_parked_after_its_grace);
-    tcase_add_test(t, a_section_of_nobody_is_kept_while_its_node_is_silent);
-    tcase_add_test(t, a_section_with_memory_of_nobody_is_not_parked);
-    tcase_add_test(t, a_buffer_of_nobody_behind_a_parted_join_is_collected);
     suite_add_tcase(suite, t);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
     return failed != 0;
 }

@@ -1,0 +1,46 @@
+/* sim_story.h - a simulated rack for each test: three servers and the manager of a switch, ready to borrow.  Include it
+ * once in a test. */
+#ifndef MEMLANE_SIM_STORY_H
+#define MEMLANE_SIM_STORY_H
+
+#include "sim_rack.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GIB4 (UINT64_C(4) << 30)
+
+static struct sim s;
+static struct err e;
+
+static void setup(void)
+{
+    sim_star(&s, 3);
+}
+
+static void teardown(void)
+{
+    sim_done(&s);
+}
+
+static UNUSED const struct attachment *at(uint32_t i)
+{
+    return model_attachment(s.m, i);
+}
+
+static UNUSED uint32_t attached(size_t node, const char *donor)
+{
+    uint32_t a = sim_attach(&s, node, GIB4, donor);
+    ck_assert_uint_ne(a, NONE);
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
+    return a;
+}
+
+static UNUSED uint32_t row(const char *name)
+{
+    return model_find_node(s.m, name);
+}
+
+#endif
