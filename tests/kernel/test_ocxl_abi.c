@@ -2,12 +2,12 @@
  * libocxl.so.1, loaded the way the agent loads it. */
 #include "ocxl.h"
 
+#include "unit_main.h"
 #include "units.h"
 
 #include <check.h>
 #include <libocxl.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SAME_VALUE(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #theirs)
@@ -95,9 +95,5 @@ int main(void)
     tcase_add_test(t, the_real_library_is_loaded_and_answers);
     tcase_add_test(t, a_missing_device_is_an_error_that_says_so);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return unit_main(s);
 }

@@ -48,13 +48,4 @@ static inline void fixture_remove(void)
     nftw(fixture_dir, fixture_remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static inline int fixture_run(Suite *s)
-{
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
-}
-
 #endif

@@ -1,6 +1,7 @@
 /* links: memlane-orchestrator */
 /* Tokens in memory: looked up by hash, ended by time and revocation; codes; the brake. */
 #include "api/auth.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -138,9 +139,5 @@ int main(void)
     tcase_add_test(c, failures_brake_one_address_for_a_minute);
     tcase_add_test(c, secrets_are_long_and_differ);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

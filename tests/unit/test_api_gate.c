@@ -3,6 +3,7 @@
 #include "api/gate.h"
 #include "api/router.h"
 #include "api/target.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -185,9 +186,5 @@ int main(void)
     tcase_add_test(c, doubled_credentials_and_strange_methods_are_refused);
     tcase_add_test(c, paths_find_their_routes);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

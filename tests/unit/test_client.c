@@ -1,6 +1,7 @@
 /* links: memlane-client */
 /* The HTTP client against a small server in a thread, which answers what the test tells it to, byte for byte. */
 #include "client.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <arpa/inet.h>
@@ -265,9 +266,5 @@ int main(void)
     tcase_add_test(t, a_stream_that_is_refused_says_why);
     tcase_add_test(t, other_schemes_and_broken_tokens_are_refused);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* What agents have and nobody owns: it keeps its place, and is collected after its grace, with proof. */
 #include "core/adopt.h"
 #include "sim_story.h"
+#include "unit_main.h"
 
 START_TEST(nothing_is_placed_where_something_of_nobody_is)
 {
@@ -285,9 +286,5 @@ int main(void)
     tcase_add_test(t, a_section_with_memory_of_nobody_is_not_parked);
     tcase_add_test(t, a_buffer_of_nobody_behind_a_parted_join_is_collected);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

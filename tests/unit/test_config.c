@@ -1,5 +1,6 @@
 /* config: a strict reader says file and line. */
 #include "config.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <string.h>
@@ -80,9 +81,5 @@ int main(void)
     tcase_add_test(tc, values_are_found_by_section_and_name);
     tcase_add_test(tc, mistakes_are_named_with_their_line);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* links: memlane-agent-core */
 #include "converge_fixture.h"
 #include "observe.h"
+#include "unit_main.h"
 
 #include <dlfcn.h>
 
@@ -393,5 +394,5 @@ int main(void)
     tcase_add_test(t, heartbeat_reads_little_and_foreign_changes_are_seen_by_a_complete_reading);
     tcase_add_test(t, netid_says_which_ports_a_section_uses);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

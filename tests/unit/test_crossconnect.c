@@ -5,6 +5,7 @@
 #include "units.h"
 
 #include "agent_fixture.h"
+#include "unit_main.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -182,5 +183,5 @@ int main(void)
     tcase_add_test(t, nonsense_is_an_error);
     tcase_add_test(t, program_may_be_the_switch);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

@@ -1,6 +1,7 @@
 /* links: memlane-core memlane-sim */
 /* Adapters in error, and lenders that died: whose memory that is, said once each. */
 #include "sim_rack.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -198,9 +199,5 @@ int main(void)
     tcase_add_test(t, a_lender_that_died_while_nobody_listened_is_told_of_too);
     tcase_add_test(t, a_lender_that_had_lent_nothing_is_told_of_and_one_that_ends_with_its_node_is_not);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* test_emulator_adapter.c - the emulated registers against the table in hardware terms: what clears, sticks, pops,
  * refuses. */
 #include "adapter.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -146,9 +147,6 @@ int main(void)
 {
     Suite *s = suite_create("emulator_adapter");
     TCase *t = tcase_create("registers");
-    SRunner *r;
-    int failed;
-
     tcase_add_checked_fixture(t, fresh, NULL);
     tcase_add_test(t, reset_values_are_those_of_the_hardware);
     tcase_add_test(t, what_is_written_is_read_back);
@@ -160,9 +158,5 @@ int main(void)
     tcase_add_test(t, translation_does_not_strip_the_section_bits);
     tcase_add_test(t, netid_names_ports);
     suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed;
+    return unit_main(s);
 }

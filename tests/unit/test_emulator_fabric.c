@@ -7,6 +7,7 @@
 #include "fabric.h"
 #include "json.h"
 #include "systree.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <errno.h>
@@ -252,9 +253,6 @@ int main(void)
 {
     Suite *s = suite_create("emulator_fabric");
     TCase *t = tcase_create("fabric");
-    SRunner *r;
-    int failed;
-
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_transaction_goes_where_the_switch_leads_be_it_the_wrong_donor);
     tcase_add_test(t, a_dead_part_anywhere_kills_the_circuit);
@@ -265,9 +263,5 @@ int main(void)
     tcase_add_test(t, blocks_answer_as_linux_does);
     tcase_add_test(t, the_tree_lists_every_name_once_and_finds_it_again);
     suite_add_tcase(s, t);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed;
+    return unit_main(s);
 }

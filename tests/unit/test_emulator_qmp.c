@@ -3,6 +3,7 @@
 #include "qmp.h"
 
 #include "fake_qemu.h"
+#include "unit_main.h"
 
 static struct qmp *qmp;
 static struct {
@@ -226,9 +227,5 @@ int main(void)
     tcase_add_test(tc, a_refused_negotiation_is_tried_again);
     tcase_add_test(tc, one_that_says_nothing_is_not_up_and_holds_up_nobody);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -3,6 +3,7 @@
 #include "trace.h"
 
 #include "agent_fixture.h"
+#include "unit_main.h"
 
 static char path[128];
 
@@ -54,5 +55,5 @@ int main(void)
     tcase_add_checked_fixture(t, setup, fixture_remove);
     tcase_add_test(t, a_full_file_steps_aside_and_the_numbers_go_on);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

@@ -7,6 +7,7 @@
 #include "fake_qemu.h"
 #include "json.h"
 #include "power.h"
+#include "unit_main.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -331,9 +332,5 @@ int main(void)
     tcase_add_checked_fixture(tc, setup_window, teardown);
     tcase_add_test(tc, a_section_leads_only_to_the_windows_own_file_in_one_piece);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -1,6 +1,7 @@
 /* links: memlane-orchestrator */
 /* The live end of the event log: order, gaps, wake-ups. */
 #include "orchestrator/events.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -124,9 +125,5 @@ int main(void)
     tcase_add_test(tc, an_append_wakes_who_waits);
     tcase_add_test(tc, an_event_as_json_says_null_for_what_is_empty);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* Who is off, and who is only not known yet: fencing of nodes and switches, what stays refused when a node is
  * forgotten, boots that are over. */
 #include "sim_story.h"
+#include "unit_main.h"
 
 static void fence(size_t node)
 {
@@ -298,9 +299,5 @@ int main(void)
     tcase_add_test(t, a_node_that_only_registers_is_unreachable_and_told_of_once);
     tcase_add_test(t, a_new_node_that_never_reports_is_unreachable_too);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -4,6 +4,7 @@
 
 #include "agent_fixture.h"
 #include "block.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <sched.h>
@@ -485,5 +486,5 @@ int main(void)
     tcase_add_test(t, an_agent_that_cannot_enrol_or_write_is_told);
     tcase_add_test(t, command_lines_are_taken_word_by_word);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

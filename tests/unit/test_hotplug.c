@@ -3,6 +3,7 @@
  * directory. */
 /* links: memlane-agent-core */
 #include "hotplug.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <errno.h>
@@ -471,9 +472,5 @@ int main(void)
     tcase_add_test(f, offline_is_read_back_and_absent_is_fine);
     suite_add_tcase(s, t);
     suite_add_tcase(s, f);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

@@ -6,6 +6,7 @@
 #include "core/placement.h"
 #include "rackfile.h"
 #include "two_tier.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -446,9 +447,5 @@ int main(void)
     tcase_add_loop_test(c, kept_index_equals_one_from_nothing, 0, 4);
     tcase_add_test(c, nothing_is_lost_when_nobody_looked_for_long);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

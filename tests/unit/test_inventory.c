@@ -3,6 +3,7 @@
 #include "inventory.h"
 
 #include "agent_fixture.h"
+#include "unit_main.h"
 #include "units.h"
 
 static struct sysfs sys;
@@ -199,5 +200,5 @@ int main(void)
     tcase_add_test(t, sets_are_parsed_strictly);
     tcase_add_test(t, huge_pages_of_all_nodes_are_counted);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

@@ -3,6 +3,7 @@
 #include "labels.h"
 
 #include "agent_fixture.h"
+#include "unit_main.h"
 
 static struct labels *labels;
 static struct label seen[8];
@@ -112,5 +113,5 @@ int main(void)
     tcase_add_test(t, damaged_labels_are_dropped_and_the_others_read);
     tcase_add_test(t, removing_what_is_not_there_is_fine);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

@@ -2,6 +2,7 @@
 /* links: memlane-lender-core */
 #include "arena.h"
 #include "pages.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -544,9 +545,5 @@ int main(void)
         tcase_add_test(tc, an_empty_arena_makes_room_when_address_space_runs_out);
     }
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -4,6 +4,7 @@
 #include "lenderclient.h"
 #include "registers.h"
 #include "sanitized.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <errno.h>
@@ -667,9 +668,5 @@ int main(void)
     tcase_add_test(tc, it_takes_little_memory_and_the_oom_killer_passes_it_by);
     tcase_add_test(tc, without_a_program_a_missing_lender_is_said);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

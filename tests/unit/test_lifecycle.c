@@ -2,6 +2,7 @@
 /* The life cycle against simulated agents: what an attach and a detach do, and that no order of events, no loss of a
  * report, no reboot makes it release memory that can still be reached. */
 #include "sim_rack.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -480,9 +481,5 @@ int main(void)
     tcase_add_loop_test(many, random_stories_with_faults_never_release_reachable_memory, 0, 4);
     suite_add_tcase(suite, one);
     suite_add_tcase(suite, many);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

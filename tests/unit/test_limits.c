@@ -1,5 +1,7 @@
 /* test_limits.c - every time limit of the programs is written down: what it is called, and what happens when it is
  * over. */
+#include "unit_main.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <stdbool.h>
@@ -101,9 +103,5 @@ int main(void)
     tcase_add_test(t, every_limit_of_the_orchestrator_is_in_its_manual);
     tcase_add_test(t, every_limit_of_the_command_line_is_in_its_manual);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

@@ -2,6 +2,7 @@
 /* memlaned --place-only, from rack file and request lines to answer lines. */
 #include "json.h"
 #include "offline.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -231,9 +232,5 @@ int main(void)
     tcase_add_test(c, a_refused_commit_leaves_nothing_behind_and_is_counted);
     tcase_add_loop_test(c, a_bad_line_is_named_and_the_next_one_read, 0, (int)(sizeof bad / sizeof bad[0]));
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

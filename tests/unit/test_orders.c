@@ -4,6 +4,7 @@
 #include "converge_fixture.h"
 #include "observe.h"
 #include "orders.h"
+#include "unit_main.h"
 
 #include <signal.h>
 
@@ -258,5 +259,5 @@ int main(void)
     tcase_add_test(t, withdrawn_attach_ends_between_two_blocks);
     tcase_add_test(t, withdrawn_detach_ends_between_two_blocks);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

@@ -3,6 +3,7 @@
 #include "core/placement.h"
 #include "json.h"
 #include "rackfile.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <check.h>
@@ -561,9 +562,5 @@ int main(void)
     tcase_add_test(c, policies_order_the_same_donors_differently);
     tcase_add_test(c, a_loss_names_the_attachments_and_who_uses_them);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

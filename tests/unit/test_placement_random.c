@@ -8,6 +8,7 @@
 #include "core/placement.h"
 #include "json.h"
 #include "rackfile.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <check.h>
@@ -977,9 +978,5 @@ int main(void)
     tcase_set_timeout(c, 60);
     tcase_add_loop_test(c, engine_equals_reference, 0, 6);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

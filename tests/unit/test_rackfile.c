@@ -1,6 +1,7 @@
 /* Rack files: what is taken, and how what is not taken is named. */
 #include "json.h"
 #include "rackfile.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <check.h>
@@ -182,9 +183,5 @@ int main(void)
     tcase_add_test(c, an_error_in_a_file_names_its_line);
     tcase_add_loop_test(c, the_rack_files_of_the_project_are_good, 0, 4);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

@@ -2,6 +2,7 @@
 /* An old database meets a newer rack: what it does not know is not touched, and what is over there ends here. */
 #include "core/adopt.h"
 #include "sim_story.h"
+#include "unit_main.h"
 
 /* The orders for n2 that put a port of it in reset. */
 static unsigned resets_of_n2(void)
@@ -147,9 +148,5 @@ int main(void)
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -3,6 +3,7 @@
  * from another epoch or from what was not read; quarantine; what is not used again; joins; clocks.  Fencing is in
  * test_fencing.c, what nobody owns in test_collection.c.  tests/README.md has the table. */
 #include "sim_story.h"
+#include "unit_main.h"
 
 /* A report of n1 with nothing on it, as if every order had been carried out. */
 static int report_nothing(uint64_t epoch, uint64_t revision, uint64_t sequence, const char *boot)
@@ -454,9 +455,5 @@ int main(void)
     tcase_add_test(t, a_release_that_failed_is_not_done_though_nothing_is_listed);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* Input of the simulator that is damaged in every way that a seed finds, and the generator's promise. */
 #include "json.h"
 #include "simulate.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <math.h>
@@ -182,9 +183,5 @@ int main(void)
     tcase_add_test(c, a_seed_means_the_same_requests_everywhere);
     tcase_add_loop_test(c, every_policy_lends_nothing_twice_and_gives_all_back, 0, CHOOSERS);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

@@ -3,6 +3,7 @@
 #include "state.h"
 
 #include "agent_fixture.h"
+#include "unit_main.h"
 
 static struct state state;
 
@@ -127,5 +128,5 @@ int main(void)
     tcase_add_test(t, epoch_that_cannot_be_written_is_not_obeyed);
     tcase_add_test(t, credential_is_kept_and_a_damaged_one_is_refused);
     suite_add_tcase(s, t);
-    return fixture_run(s);
+    return unit_main(s);
 }

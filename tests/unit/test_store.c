@@ -3,6 +3,7 @@
  * newer or busy file is refused; what would be given twice is refused by the tables themselves. */
 #include "orchestrator/attachment_json.h"
 #include "store_same.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -682,9 +683,5 @@ int main(void)
     tcase_add_test(tc, a_backup_is_restored_where_nothing_is);
     tcase_add_test(tc, what_cannot_be_restored_leaves_nothing_behind);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -2,6 +2,7 @@
 /* Damaged databases (F13): a byte changed in every page and anywhere, files cut short, logs that are empty, half or of
  * noise.  Each is refused with a clear message, or what it serves is what was written; nothing in between. */
 #include "store_same.h"
+#include "unit_main.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -241,9 +242,5 @@ int main(void)
     tcase_add_test(tc, a_file_cut_short_is_refused);
     tcase_add_test(tc, a_damaged_log_leaves_an_earlier_commit);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

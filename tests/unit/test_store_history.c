@@ -1,6 +1,7 @@
 /* links: memlane-orchestrator memlane-sim */
 /* Tokens, idempotency keys, events and ended attachments: what is written with a change and read by others later. */
 #include "store_fixture.h"
+#include "unit_main.h"
 
 /* ---- tokens, keys, history ----------------------------------------------------------------------------------------
  */
@@ -178,9 +179,5 @@ int main(void)
     tcase_add_test(tc, what_was_written_while_the_clock_was_set_back_is_not_old);
     tcase_add_test(tc, ended_attachments_are_listed_newest_first_by_pages);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

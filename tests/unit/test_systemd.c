@@ -1,4 +1,6 @@
 /* What the units promise to servers whose memory is lent, read from the files themselves. */
+#include "unit_main.h"
+
 #include <check.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -74,9 +76,5 @@ int main(void)
     tcase_add_test(tc, a_lender_may_lock_what_it_lends_and_leaves_no_core);
     tcase_add_test(tc, an_agent_that_stops_takes_no_child_with_it);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

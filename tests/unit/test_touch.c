@@ -3,6 +3,7 @@
 #include "touch.h"
 
 #include "sanitized.h"
+#include "unit_main.h"
 #include "units.h"
 
 #include <check.h>
@@ -144,9 +145,5 @@ int main(void)
     tcase_add_test(t, a_kernel_that_does_not_tell_is_asked_once);
     tcase_add_test(t, the_kernel_is_asked_where_pages_are);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return unit_main(s);
 }

@@ -1,5 +1,6 @@
 /* wire: what goes in comes out, and what a peer should not send is refused. */
 #include "json.h"
+#include "unit_main.h"
 #include "wire.h"
 
 #include <check.h>
@@ -419,9 +420,5 @@ int main(void)
     tcase_add_test(tc, section_values_are_those_of_the_hardware);
     tcase_add_test(tc, cursors_are_strict);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

@@ -1,6 +1,7 @@
 /* links: memlane-orchestrator */
 /* The one writer: nobody sees what is not committed, and a commit is on the disk. */
 #include "orchestrator/store_internal.h"
+#include "unit_main.h"
 #include "writer.h"
 
 #include <check.h>
@@ -153,9 +154,5 @@ int main(void)
     tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
     tcase_add_test(t, a_commit_waits_for_the_disk);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }
