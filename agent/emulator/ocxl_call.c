@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -66,10 +67,8 @@ static int dial(const char *address)
         fd = connect_unix(copy + 5);
     else if (strncmp(copy, "tcp:", 4) == 0)
         fd = connect_tcp(copy + 4);
-    if (fd >= 0) {
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof deadline);
+    if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof deadline);
-    }
     return fd;
 }
 
@@ -98,28 +97,6 @@ static int64_t now_ns(void)
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* A register answers at once: the caller looks for the answer a little while before it sleeps. */
-static bool receive_all(int fd, void *data, size_t len)
-{
-    char *p = data;
-    int64_t spin_until = now_ns() + SPIN_NS;
-
-    while (len > 0) {
-        bool spin = now_ns() < spin_until;
-        ssize_t n = recv(fd, p, len, spin ? MSG_DONTWAIT : 0);
-
-        if (n < 0 && (errno == EINTR || (spin && errno == EAGAIN))) {
-            sched_yield();
-            continue;
-        }
-        if (n <= 0)
-            return false;
-        p += n;
-        len -= (size_t)n;
-    }
-    return true;
-}
-
 void ocxl_call_hang_up(struct ocxl_afu *afu)
 {
     if (afu->fd >= 0)
@@ -127,8 +104,57 @@ void ocxl_call_hang_up(struct ocxl_afu *afu)
     afu->fd = -1;
 }
 
-/* One request and its answer.  The connection is given up when either is lost: an answer that comes late is nobody's.
- */
+static int64_t to_ms(int64_t ns)
+{
+    return ns > 0 ? (ns + 999999) / 1000000 : 0;
+}
+
+/* How much of an answer arrived by the deadline; -1: the connection is over.  A register answers at once: the caller
+ * looks for it a little while before it sleeps. */
+static ssize_t receive(int fd, struct link_answer *answer, int64_t until_ns)
+{
+    int64_t spin_until = now_ns() + SPIN_NS;
+    size_t have = 0;
+
+    while (have < sizeof *answer) {
+        ssize_t n = recv(fd, (char *)answer + have, sizeof *answer - have, MSG_DONTWAIT);
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        int64_t now;
+
+        if (n > 0) {
+            have += (size_t)n;
+        } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+            return -1;
+        } else if ((now = now_ns()) < spin_until) {
+            sched_yield();
+        } else if (now >= until_ns) {
+            break;
+        } else {
+            poll(&p, 1, (int)to_ms(until_ns - now));
+        }
+    }
+    return (ssize_t)have;
+}
+
+/* Takes the answer to the request 'tag'; those to earlier ones, that came too late, are nobody's. */
+static bool receive_answer(struct ocxl_afu *afu, struct link_answer *answer)
+{
+    int64_t until_ns = now_ns() + DEADLINE_S * INT64_C(1000000000);
+    ssize_t n;
+
+    do {
+        n = receive(afu->fd, answer, until_ns);
+        if (n == 0 && afu->attached)
+            return false; /* it is late, that is all */
+        if (n != (ssize_t)sizeof *answer) {
+            ocxl_call_hang_up(afu);
+            return false;
+        }
+    } while (le32toh(answer->tag) != afu->tag);
+    return true;
+}
+
+/* One request and its answer. */
 static ocxl_err exchange(struct ocxl_afu *afu, enum link_op op, uint64_t offset, uint64_t value,
                          struct link_answer *answer)
 {
@@ -145,11 +171,12 @@ static ocxl_err exchange(struct ocxl_afu *afu, enum link_op op, uint64_t offset,
         memcpy(message.names[1], afu->adapter, LINK_NAME_BYTES);
         len = sizeof message;
     }
-    if (!send_all(afu->fd, &message, len) || !receive_all(afu->fd, answer, sizeof *answer) ||
-        le32toh(answer->tag) != afu->tag) {
+    if (!send_all(afu->fd, &message, len)) {
         ocxl_call_hang_up(afu);
         return LINK_NO_DEV;
     }
+    if (!receive_answer(afu, answer))
+        return LINK_NO_DEV;
     answer->value = le64toh(answer->value);
     answer->more = le64toh(answer->more);
     return (int32_t)le32toh((uint32_t)answer->status);
@@ -177,17 +204,12 @@ ocxl_err ocxl_call_open(struct ocxl_afu *afu)
 
 ocxl_err ocxl_call_open_translator(struct ocxl_afu *afu)
 {
-    struct timeval forever = { 0 };
     struct link_answer answer;
-    ocxl_err rc;
 
     afu->fd = dial(afu->address);
     if (afu->fd < 0)
         return LINK_NO_DEV;
-    rc = exchange(afu, LINK_TRANSLATOR, LINK_VERSION, LINK_MAGIC, &answer);
-    if (rc == LINK_OK)
-        setsockopt(afu->fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
-    return rc;
+    return exchange(afu, LINK_TRANSLATOR, LINK_VERSION, LINK_MAGIC, &answer);
 }
 
 /* A request on a connection that may have died since the last one: then on a new one, once. */

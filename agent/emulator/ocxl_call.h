@@ -1,7 +1,8 @@
 /* ocxl_call.h - the drop-in's connection to the emulator: one request and its answer at a time (linkproto.h).
  *
  * Every call ends within 2 s.  A connection that failed is made again, and attached again, at the next call, so that an
- * emulator may be restarted under a lender.  The caller holds the handle's mutex. */
+ * emulator may be restarted under a lender.  One that is attached outlives a late answer: the context goes with it, and
+ * with that the memory that others borrow.  The caller holds the handle's mutex. */
 #ifndef MEMLANE_EMULATOR_OCXL_CALL_H
 #define MEMLANE_EMULATOR_OCXL_CALL_H
 

@@ -354,6 +354,19 @@ class Emulator(unittest.TestCase):
         self.ctl("link", "a/afu0/0", "b/afu1/0", "down")
         until("it is off", lambda: not self.ctl("status")["nodes"][0]["on"])
 
+    def test_late_answers_do_not_end_a_context(self):
+        """Registers that answer late, or not at all for a while: the lender's memory is there all the time."""
+        _, memory, base = self.mapped(ports=3)
+        self.online()
+        ctypes.memmove(base, b"mine", 4)
+        self.ctl("slow", "b", 3000)
+        self.assertEqual(ctypes.c_int32(memory.read(0)).value, -2)  # given up after 2 s
+        holder = self.ctl("status")["nodes"][1]["adapters"][1]["pid"]
+        self.assertEqual(holder, os.getpid())
+        self.assertEqual(self.ctl("peek", "a", hex(WINDOW))["data"][:8], b"mine".hex())
+        self.ctl("slow", "b", 0)
+        self.assertEqual(memory.read(0x78), 3)  # not what the first question was answered, late
+
     def test_context_is_free_at_once_after_its_holder_was_killed(self):
         for _ in range(20):
             ready, tell = os.pipe()
