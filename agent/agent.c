@@ -443,13 +443,13 @@ static int enrol(struct agent *a, struct err *e)
     return 0;
 }
 
-static void deliver(struct agent *a, struct wire_desired *d)
+static int deliver(struct agent *a, struct wire_desired *d)
 {
     struct wire_desired *box = malloc(sizeof *box);
     if (!box) {
         log_error("desired.lost", "out of memory");
         wire_desired_done(d);
-        return;
+        return -1;
     }
     *box = *d;
     pthread_mutex_lock(&a->lock);
@@ -457,6 +457,7 @@ static void deliver(struct agent *a, struct wire_desired *d)
     a->desired = box;
     wake(a, JOB);
     pthread_mutex_unlock(&a->lock);
+    return 0;
 }
 
 /* One long poll; moves the cursor.  -1: rest a while. */
@@ -466,13 +467,12 @@ static int ask_desired(struct agent *a, const struct session_info *info, uint64_
     struct err e = { 0 };
     bool fresh = false;
     if (session_poll(a->session, info->epoch, *revision, &fresh, &d, &e) == 0) {
-        if (!fresh)
-            return 0;
-        *revision = d.revision;
-        if (info->obeyed)
-            deliver(a, &d);
-        else
+        uint64_t got = fresh ? d.revision : *revision;
+        if (fresh && !info->obeyed)
             wire_desired_done(&d);
+        else if (fresh && deliver(a, &d) < 0)
+            return -1; /* it is asked for again */
+        *revision = got;
         return 0;
     }
     switch (e.code) {

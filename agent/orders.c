@@ -34,8 +34,10 @@ static void remember_failed(struct node *n, const struct wire_want_buffer *w, co
     struct failed_buffer *f = find_failed(n, w->id);
     if (!f) {
         struct failed_buffer *more = realloc(n->failed, (n->n_failed + 1) * sizeof *more);
-        if (!more)
-            return; /* tried again at the next pass */
+        if (!more) {
+            n->incomplete = true; /* tried again at the next pass */
+            return;
+        }
         n->failed = more;
         f = &n->failed[n->n_failed++];
     }

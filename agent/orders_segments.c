@@ -276,7 +276,8 @@ static void do_segment(struct node *n, const struct wire_want_segment *w)
 {
     struct segment *s;
     struct err e = { 0 };
-    if (segments_get(n, w, &s, &e) < 0) {
+    if (segments_get(n, w, &s, &e) < 0) { /* there is nothing that could be said to have failed */
+        n->incomplete |= e.code != ERR_CONFLICT && e.code != ERR_FIELD_INVALID;
         log_warn("segment.refused", "%s", e.detail);
         return;
     }

@@ -7,7 +7,6 @@
 #include "state.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +24,13 @@ struct session {
     struct client *poll, *report; /* one thread each */
     uint64_t reported_number;     /* report thread: the session that its credential and sequence belong to */
     uint64_t sequence;
-    pthread_mutex_t lock; /* for what follows */
+    /* For what follows, and for when 'poll' is interrupted and resumed: an interrupt that came after the registration
+     * that answers to it would leave a session that never asks for its orders. */
+    pthread_mutex_t lock;
     struct session_info info;
     char id[ID_SIZE];
     char credential[STATE_TOKEN_SIZE];
-    atomic_bool stopped;
+    bool stopped;
 };
 
 static int new_client(struct client **out, const struct agent_config *c, struct err *e)
@@ -83,18 +84,20 @@ void session_lost(struct session *s, uint64_t number)
 {
     pthread_mutex_lock(&s->lock);
     bool mine = s->info.registered && s->info.number == number;
-    if (mine)
+    if (mine) {
         s->info.registered = false;
-    pthread_mutex_unlock(&s->lock);
-    if (mine)
         client_interrupt(s->poll);
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 void session_stop(struct session *s)
 {
-    atomic_store(&s->stopped, true);
+    pthread_mutex_lock(&s->lock);
+    s->stopped = true;
     client_interrupt(s->poll);
     client_interrupt(s->report);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- registration -------------------------------------------------------------------------------------------------
@@ -174,9 +177,9 @@ int session_register(struct session *s, struct wire_registration *r, struct err 
     struct wire_registered answer;
     pthread_mutex_lock(&s->lock);
     s->info.registered = false;
-    pthread_mutex_unlock(&s->lock);
-    if (!atomic_load(&s->stopped))
+    if (!s->stopped)
         client_resume(s->poll);
+    pthread_mutex_unlock(&s->lock);
     r->known_epoch = s->state.epoch;
     memcpy(r->known_instance, s->state.instance, sizeof r->known_instance);
     r->known_revision = s->state.revision;

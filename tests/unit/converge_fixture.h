@@ -20,14 +20,15 @@
 
 static struct kernel {
     enum block_state state[8];
-    bool refuses, hangs;
+    bool refuses, hangs, unreadable;
     unsigned n_orders, hangs_from; /* so many orders are carried out before one hangs */
 } * kernel;
 
 static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
 {
     (void)fs;
-    (void)e;
+    if (kernel->unreadable)
+        return err_set(e, ERR_IO, "memory%llu: unreadable", (unsigned long long)block);
     *state = block - FIRST < 8 ? kernel->state[block - FIRST] : BLOCK_ABSENT;
     *movable = *state == BLOCK_ONLINE;
     return 0;
