@@ -12,7 +12,19 @@ unsigned rng_below(struct rng *g, unsigned n);               /* 0 .. n-1 */
 unsigned rng_between(struct rng *g, unsigned a, unsigned b); /* a .. b */
 bool rng_percent(struct rng *g, unsigned percent);
 
-enum rack_kind { PAIR, RING, STAR, MANY_ADAPTERS, TREE, DRAGONFLY, TORUS, BLOCK_DESIGN, TWO_TIERS, N_RACK_KINDS };
+enum rack_kind {
+    PAIR,
+    RING,
+    STAR,
+    MANY_ADAPTERS,
+    TREE,
+    DRAGONFLY,
+    TORUS,
+    BLOCK_DESIGN,
+    TWO_TIERS,
+    NO_SHAPE,
+    N_RACK_KINDS
+};
 extern const char *const rack_kind_names[N_RACK_KINDS];
 
 json_t *generate_rack(struct rng *g, enum rack_kind kind); /* the caller owns it */

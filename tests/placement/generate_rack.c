@@ -1,4 +1,5 @@
-/* generate_rack.c - racks of every shape that the design names, with equal latencies often, so that exact ties happen.
+/* generate_rack.c - racks of every shape that the design names and of none, with equal latencies often, so that exact
+ * ties happen.
  */
 #include "generate.h"
 
@@ -11,7 +12,7 @@
 #define SWITCH_PORTS 64
 
 const char *const rack_kind_names[N_RACK_KINDS] = { "pair",      "ring",  "star",         "many adapters", "tree",
-                                                    "dragonfly", "torus", "block design", "two tiers" };
+                                                    "dragonfly", "torus", "block design", "two tiers",     "no shape" };
 
 /* ---- random numbers (splitmix64) */
 
@@ -365,6 +366,45 @@ static void build_block_design(struct builder *b)
         }
 }
 
+struct free_ports {
+    json_t *names[8 * 4 * 2];
+    unsigned n;
+};
+
+static json_t *take_any(struct builder *b, struct free_ports *f)
+{
+    unsigned i = f->n ? rng_below(b->g, f->n) : 0;
+    json_t *name = f->n ? f->names[i] : NULL;
+    if (name)
+        f->names[i] = f->names[--f->n];
+    return name;
+}
+
+/* What nobody would plan: any adapters, and any port cabled to any other, or to none: two compute adapters, two ports
+ * of one adapter or of one switch.  Windows that end within a section. */
+static void build_no_shape(struct builder *b)
+{
+    static const uint64_t windows[] = { 4 * TIB, 4 * GIB, TIB + 2 * GIB };
+    struct free_ports f = { 0 };
+    unsigned n_sw = rng_below(b->g, 6), n = rng_between(b->g, 3, 8);
+    b->window = windows[rng_below(b->g, 3)];
+    for (unsigned i = 0; i < n_sw; i++)
+        add_switch(b);
+    while (n--) {
+        unsigned n_compute = rng_below(b->g, 3), n_memory = rng_below(b->g, 3), ports = rng_percent(b->g, 90) ? 2 : 1;
+        int node = add_node(b, n_compute, n_memory, ports);
+        for (unsigned i = 0; i < (n_compute + n_memory) * ports; i++)
+            f.names[f.n++] = adapter_port(b, node, i / ports, i % ports);
+    }
+    for (unsigned i = n_sw ? rng_below(b->g, 22) : 0; i; i--)
+        trunks(b, (int)rng_below(b->g, n_sw), (int)rng_below(b->g, n_sw), 1);
+    for (json_t *port; (port = take_any(b, &f)) != NULL;)
+        if (n_sw && rng_percent(b->g, 85))
+            cable(b, port, switch_port(b, (int)rng_below(b->g, n_sw)));
+        else
+            cable(b, port, rng_percent(b->g, 80) ? take_any(b, &f) : NULL);
+}
+
 static void build(struct builder *b, enum rack_kind kind)
 {
     switch (kind) {
@@ -391,6 +431,9 @@ static void build(struct builder *b, enum rack_kind kind)
         break;
     case TWO_TIERS:
         build_two_tiers(b);
+        break;
+    case NO_SHAPE:
+        build_no_shape(b);
         break;
     default:
         build_block_design(b);
