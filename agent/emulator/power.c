@@ -12,11 +12,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define KILL_ROUNDS 200
+#define KILL_PAUSE_MS 2
 
 static void kill_process(void *arg, pid_t pid)
 {
@@ -59,22 +63,34 @@ static bool belongs_to(const char *pid, const char *dir)
     return false;
 }
 
-/* Agents whose node has no adapter open, and what an agent started: found by their arguments. */
-static void kill_by_arguments(const struct box_node *n)
+/* Agents whose node has no adapter open, and what an agent started: found by their arguments.  Answers how many. */
+static unsigned kill_by_arguments(const struct box_node *n)
 {
     struct dirent *entry;
     DIR *proc = opendir("/proc");
+    unsigned found = 0;
 
     if (!proc)
-        return;
+        return 0;
     while ((entry = readdir(proc)) != NULL) {
         struct err e = { 0 };
         uint64_t pid;
 
-        if (units_parse_u64(entry->d_name, &pid, &e) == 0 && belongs_to(entry->d_name, n->dir))
-            kill_process(NULL, (pid_t)pid);
+        if (units_parse_u64(entry->d_name, &pid, &e) < 0 || !belongs_to(entry->d_name, n->dir))
+            continue;
+        kill_process(NULL, (pid_t)pid);
+        found++;
     }
     closedir(proc);
+    return found;
+}
+
+/* Until none is left: an agent forks a lender while /proc is read, and who lives on would hold a lock in the directory
+ * that the next boot finds empty. */
+static void kill_all(const struct box_node *n)
+{
+    for (unsigned round = 0; round < KILL_ROUNDS && kill_by_arguments(n) > 0; round++)
+        poll(NULL, 0, KILL_PAUSE_MS);
 }
 
 static void reset_adapter(struct box_adapter *a)
@@ -99,7 +115,7 @@ void power_off(struct emulator *em, struct box_node *n, const char *why)
     trace_event(em->trace, n->spec->name, "", "power_off", 0, 0, true);
     link_drop_node(em->link, n, kill_process, NULL);
     switches_drop_node(em->switches, n, kill_process, NULL);
-    kill_by_arguments(n);
+    kill_all(n);
     for (unsigned i = 0; i < n->n_adapters; i++)
         reset_adapter(&n->adapters[i]);
     blocks_reboot(n);

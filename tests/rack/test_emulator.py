@@ -310,6 +310,26 @@ class Emulator(unittest.TestCase):
         self.ctl("power", "a", "off")
         self.assertEqual(os.WTERMSIG(os.waitpid(child, 0)[1]), signal.SIGKILL)
 
+    def test_power_off_kills_what_is_just_being_started(self):
+        """A process of the node forks while the emulator looks for them: its child does not outlive the power either."""
+        fork = os.path.join(self.dir, "memlane-fork")  # found by its name and its argument, as agents and lenders are
+        with open(fork, "w") as f:
+            f.write('#!/bin/sh\n[ "$2" = 0 ] || "$0" "$1" $(($2 - 1)) &\n')
+        os.chmod(fork, 0o755)
+        argument = self.node("a", "agent.conf")
+        for _ in range(8):
+            subprocess.run([fork, argument, "100000"], check=True)
+        self.ctl("power", "a", "off")
+        left = [p for p in os.listdir("/proc") if p.isdigit() and argument in self.arguments(p)]
+        self.assertFalse(left)
+
+    def arguments(self, pid):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                return f.read().split("\0")
+        except OSError:
+            return []
+
     def test_killed_emulator_goes_on_where_it_was(self):
         compute, _, base = self.mapped()
         self.online()
