@@ -7,6 +7,7 @@ quiet, and every invariant has to hold (oracle.py, `memlane check` among it).  T
 the second part's beginning and end are compared for every process that lived through it, and the last ones for all.
 """
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -24,6 +25,7 @@ SCALE = 0.2
 STEADY = [f"n{i}" for i in range(1, 17)]  # whose agents live through the second part
 PARTS = (0.3, 0.6, 0.1)  # of the time
 LOOK_S = 300       # at most so long between two looks
+KNOWN_S = 5        # after so long everybody knows what was lost
 GROWTH = {"memlaned": 8 << 20, "emulator": 4 << 20, "agent": 1 << 20, "lender": 256 << 10}  # private bytes
 FDS = {"memlaned": 8, "emulator": 8, "agent": 2, "lender": 2}
 THREADS = 0
@@ -51,6 +53,8 @@ class Faults:
         self.nodes = [n["name"] for n in rack.plan["nodes"]]
         self.spared = []  # programs
         self.n = {}
+        self.lost_at = 0  # when memory in use was taken away last, CLOCK_MONOTONIC
+        self.crashed = 0
 
     def one(self):
         act = self.random.choice((self.kill_agent, self.kill_agent, self.kill_orchestrator, self.link_down, self.slow, self.block_busy,
@@ -102,10 +106,12 @@ class Faults:
         lending = [n for n in self.nodes[:NODES] if self.rack.lender_pid(n)]
         if lending:
             self.rack.kill_lender(self.random.choice(lending))
+            self.lost_at = time.monotonic()
         return self.reboot_borrowers_of_the_lost
 
     def power_cut(self):
         mortal = [n for n in self.nodes[:NODES] if f"agent-{n}" not in self.spared]
+        self.lost_at = time.monotonic()
         self.rack.reboot(self.random.choice(mortal))
         return self.reboot_borrowers_of_the_lost
 
@@ -116,6 +122,21 @@ class Faults:
             known = {a["id"] for a in lost if a["compute_node"] == node}
             self.rack.reboot(node)
             eventually(f"{node} holds nothing any more of {known}", lambda: not known & {a["id"] for a in self.lost()}, 60)
+
+    def power_on_the_crashed(self):
+        """A machine whose kernel was moving pages home when their donor died is gone: nothing that anybody ordered before can help
+        it.  That lasts until the loss is known; a crash later than that is ours."""
+        off = {n["name"] for n in self.rack.ctl("status")["nodes"] if not n["on"]}
+        for node in sorted(off):
+            late = self.off_at(node) - self.lost_at
+            assert 0 <= late < KNOWN_S, f"{node} crashed {late:.1f} s after the last loss of memory"
+            self.crashed += 1
+            self.rack.ctl("power", node, "on")
+
+    def off_at(self, node):
+        with (self.rack.dir / "trace.jsonl").open() as trace:
+            events = [json.loads(line) for line in trace if '"power_off"' in line]
+        return max(e["t_ns"] for e in events if e["node"] == node) / 1e9
 
     def lost(self):
         return [a for a in self.rack.live() if a["state"] == "lost" and a["compute_node"] in a["holds"]]
@@ -155,6 +176,7 @@ class Soak:
             if number % 4 == 0:
                 for m in mend:
                     m()
+                self.faults.power_on_the_crashed()
                 mend = [self.faults.one()]
             if time.monotonic() > look_at:
                 for m in mend:
@@ -169,7 +191,12 @@ class Soak:
 
     def quiet(self):
         """Every invariant holds, and all that is held is attached or gone; the figures of that moment."""
-        self.rack.judge(60)
+        def look():
+            self.faults.power_on_the_crashed()
+            self.faults.reboot_borrowers_of_the_lost()
+            self.rack.judge(10)
+            return True
+        eventually("all is quiet", look, 60)
         now = {a["id"] for a in self.rack.live()}
         self.undone += len([h for h in self.held if h not in now])
         self.held = [h for h in self.held if h in now]
@@ -244,7 +271,7 @@ def run(seconds):
         rack.judge(60)
         text = (f"{NODES} agents, {seconds} s: {soak.attached} attached, {soak.refused} refused, {soak.undone} undone; "
                 f"{soak.looks} times all was quiet and every invariant held; faults "
-                + ", ".join(f"{k} {v}" for k, v in sorted(soak.faults.n.items())))
+                + ", ".join(f"{k} {v}" for k, v in sorted(soak.faults.n.items())) + f"; {soak.faults.crashed} machines crashed with them")
         print(f"{table(before, after)}\n{text}", file=sys.stderr, flush=True)
         wrong = compare(before, after) + compare_kinds(before, last)
         assert not wrong, wrong
