@@ -59,6 +59,24 @@ static int check_room(struct node *n, const struct segment *s, struct err *e)
                           inventory_reserve(&n->proc), e);
 }
 
+/* The register leads to a donor, over channels that are out of reset. */
+static int check_mapped(struct node *n, const struct segment *s, struct err *e)
+{
+    struct node_adapter *a = &n->adapters[s->adapter];
+    const struct afu_ops *ops = afu_ops(a->afu);
+    uint64_t value;
+    unsigned channels;
+    if (ops->read_section(a->afu, s->label.section, &value, e) < 0 || ops->channels(a->afu, &channels, e) < 0)
+        return -1;
+    if (value == 0 || wire_section_is_parked(value, s->label.section))
+        return err_set(e, ERR_CONFLICT, "section %u of %s is not mapped", s->label.section, s->label.adapter);
+    unsigned ports = converge_ports_of(value);
+    if ((channels & ports) != ports)
+        return err_set(e, ERR_CONFLICT, "section %u of %s: its channel is in reset", s->label.section,
+                       s->label.adapter);
+    return 0;
+}
+
 /* Starts what is left to do; '*started' false: no block is online.  The child reads each block's state before it
  * touches it: a range that was all online when it was last read is not read once more for that. */
 static int begin_offline(struct node *n, struct segment *s, bool *started, struct err *e)
@@ -68,7 +86,8 @@ static int begin_offline(struct node *n, struct segment *s, bool *started, struc
         return -1;
     if (s->counts.online == 0)
         return 0;
-    if (check_room(n, s, e) < 0)
+    /* Every page in use is read: over a way that leads nowhere that is a machine check. */
+    if (check_mapped(n, s, e) < 0 || check_room(n, s, e) < 0)
         return -1;
     s->quiesced = false;
     FAULT_POINT("offline.before");
@@ -88,24 +107,6 @@ static int finish_offline(struct node *n, struct segment *s, struct err *e)
         return -1;
     s->quiesced = true;
     FAULT_POINT("quiesce.after");
-    return 0;
-}
-
-/* The register leads to a donor, over channels that are out of reset. */
-static int check_mapped(struct node *n, const struct segment *s, struct err *e)
-{
-    struct node_adapter *a = &n->adapters[s->adapter];
-    const struct afu_ops *ops = afu_ops(a->afu);
-    uint64_t value;
-    unsigned channels;
-    if (ops->read_section(a->afu, s->label.section, &value, e) < 0 || ops->channels(a->afu, &channels, e) < 0)
-        return -1;
-    if (value == 0 || wire_section_is_parked(value, s->label.section))
-        return err_set(e, ERR_CONFLICT, "section %u of %s is not mapped", s->label.section, s->label.adapter);
-    unsigned ports = converge_ports_of(value);
-    if ((channels & ports) != ports)
-        return err_set(e, ERR_CONFLICT, "section %u of %s: its channel is in reset", s->label.section,
-                       s->label.adapter);
     return 0;
 }
 

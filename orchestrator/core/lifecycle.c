@@ -10,7 +10,8 @@
  * The row goes when the last undo is observed: detached, failed or lost with nothing held.
  *
  * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; lifecycle_lost.c notices what is
- * gone; lifecycle_time.c ends what does not move.  The donor's buffer is released by release_proven() only. */
+ * gone; lifecycle_offline.c holds a detach back that would read dead memory; lifecycle_time.c ends what does not move.
+ * The donor's buffer is released by release_proven() only. */
 #include "lifecycle_internal.h"
 #include "why.h"
 
@@ -132,6 +133,7 @@ static bool publish_undo(struct model *m, uint32_t at, enum step step)
     a->progress_ms = m->now_ms;
     a->retries = 0;
     a->retry_at_ms = 0;
+    lifecycle_let_go(m, at);
     if (step == STEP_ONLINE)
         a->tombstone_revision = m->revision;
     if (step == STEP_LEND) {
@@ -417,7 +419,7 @@ static bool undo_online(struct model *m, uint32_t at)
         lifecycle_stick(m, at, a->segment_fault);
         return true;
     }
-    return false;
+    return lifecycle_withdraw_offline(m, at);
 }
 
 static bool undo_map(struct model *m, uint32_t at)
@@ -482,6 +484,15 @@ static bool undo_lend(struct model *m, uint32_t at)
     return false;
 }
 
+static bool begin_offline(struct model *m, uint32_t at)
+{
+    char why[WIRE_TEXT] = "";
+    if (lifecycle_may_offline(m, at, why))
+        return publish_undo(m, at, STEP_ONLINE);
+    lifecycle_hold(m, at, why);
+    return false;
+}
+
 /* Which undo comes first, for an attachment that was turned back at 'step'. */
 static bool undo_begin(struct model *m, uint32_t at)
 {
@@ -496,7 +507,7 @@ static bool undo_begin(struct model *m, uint32_t at)
     case STEP_MAP:
         return lifecycle_park(m, at);
     case STEP_ONLINE:
-        return publish_undo(m, at, STEP_ONLINE);
+        return begin_offline(m, at);
     }
     return false;
 }
@@ -600,6 +611,8 @@ int lifecycle_retry(struct model *m, uint32_t at, struct err *e)
     const struct attachment *a = model_attachment(m, at);
     if (a->state != ATT_STUCK)
         return err_set(e, ERR_CONFLICT, "attachment %s is %s, not stuck", a->id, attachment_state_names[a->state]);
+    if (lifecycle_insist(m, at, e) < 0)
+        return -1;
     lifecycle_try_again(m, at);
     return 0;
 }
@@ -615,6 +628,7 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     struct attachment *x = model_edit_attachment(m, at);
     x->goal = GOAL_PRESENT;
     x->tombstone_revision = 0;
+    x->held = x->insisted = false;
     x->attempt++; /* blocks that are offline come online again: the same boot, nothing was released */
     x->reason[0] = '\0';
     x->retries = 0;

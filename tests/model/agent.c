@@ -11,6 +11,41 @@ static unsigned node_named(const char *name)
     return (unsigned)(name[1] - '1');
 }
 
+/* ---- what the orchestrator was told is dead -----------------------------------------------------------------------
+ */
+static void hear_nothing(struct lab *r, unsigned node)
+{
+    memset(r->heard.dead[node], 0, sizeof r->heard.dead[node]);
+    if (node == MANAGER)
+        memset(r->heard.dark, 0, sizeof r->heard.dark);
+}
+
+static void hear(struct lab *r, unsigned node, const struct wire_observed *o)
+{
+    for (size_t i = 0; i < o->n_adapters; i++)
+        r->heard.dead[node][o->adapters[i].name[3] - '0'] = !o->adapters[i].ok;
+    for (size_t i = 0; i < o->n_signals; i++)
+        r->heard.dark[o->signals[i].port] = o->signals[i].signal == WIRE_SIGNAL_DOWN;
+}
+
+/* Memory is not taken offline over a way that was told to be dead: the order would be a machine check. */
+static void check_order(struct lab *r, unsigned node, const struct wire_want_segment *w)
+{
+    const struct machine *m = &r->world.machines[node];
+    const struct segment *s = world_segment(&r->world, node, w->id);
+    if (w->want != WIRE_ABSENT || !s || !world_blocks_online(&r->world, node, s))
+        return;
+    uint64_t value = m->registers[s->section];
+    unsigned ports = world_ports_of(value);
+    bool dark = false, reads = !strcmp(r->book.node_told[MANAGER], "ready");
+    for (unsigned port = 0; reads && port < 2; port++)
+        if (ports & 1u << port)
+            dark |= r->heard.dark[node * 4 + port + 1] || r->heard.dark[r->world.joins[node * 4 + port + 1]];
+    if (dark || r->heard.dead[node][0] || r->heard.dead[s->donor][1])
+        world_fail("n%u is told to take %s offline, and that %s was told before", node + 1, s->id,
+                   dark ? "a cable is dead" : "an adapter does not answer");
+}
+
 void agent_register(struct lab *r, unsigned node)
 {
     struct agent *a = &r->agents[node];
@@ -44,6 +79,7 @@ void agent_register(struct lab *r, unsigned node)
     } else {
         a->registered = true;
         a->sequence = 0;
+        hear_nothing(r, node);
         memcpy(a->session, session, sizeof session);
     }
     lab_commit(r);
@@ -60,6 +96,8 @@ void agent_fetch(struct lab *r, unsigned node)
     if (a->has_orders)
         wire_desired_done(&a->orders);
     a->has_orders = desired_build(r->m, lab_row(r, node), &a->orders, &e) == 0;
+    for (size_t i = 0; a->has_orders && i < a->orders.n_segments; i++)
+        check_order(r, node, &a->orders.segments[i]);
     a->orders.epoch = r->m->epoch;
     a->orders.revision = store_revision(r->store);
 }
@@ -125,8 +163,12 @@ static void do_segment(struct lab *r, unsigned node, const struct wire_want_segm
         s->failed = 0; /* the failure of another order */
     if (w->want == WIRE_KEEP || s->failed > w->attempt)
         return;
-    if (!absent && online < total) {
-        if (a->fail_online) {
+    bool dead = r->world.machines[node].adapter_error[0]; /* it looks at its own end first, both times */
+    if (absent && online && dead) {
+        s->failed = w->attempt + 1;
+        s->failed_absent = true;
+    } else if (!absent && online < total) {
+        if (a->fail_online || dead) {
             s->failed = w->attempt + 1;
             s->failed_absent = false;
             return;
@@ -400,7 +442,9 @@ void lab_deliver(struct lab *r, size_t at, bool keep)
     uint32_t row = lab_row(r, l->node);
     lab_begin(r);
     int rc = row == NONE ? -1 : observed_report(r->m, row, &l->report, &changed, &e);
-    if (rc < 0)
+    if (rc == 0)
+        hear(r, l->node, &l->report);
+    else
         model_rollback(r->m);
     if (rc < 0 && a->registered && !strcmp(a->session, l->report.session) && l->report.sequence == a->sequence)
         a->registered = false; /* it is told so, and registers again */

@@ -149,6 +149,7 @@ static void open_database(struct lab *r)
     check(store_load(r->store, r->m, &e), &e, "what was stored");
     if (store_epoch(r->store) > r->last_epoch)
         r->last_epoch = store_epoch(r->store);
+    memset(&r->heard, 0, sizeof r->heard);
     lab_begin(r);
     lifecycle_start(r->m);
     lab_commit(r);

@@ -70,6 +70,10 @@ struct lab {
     unsigned counts[16]; /* of attachment states told, of restarts, reboots, fences */
     unsigned restores, forgotten;
     unsigned n_cabled; /* NODES once the rack is declared */
+    struct {
+        bool dead[NODES][2];         /* afu0, afu1: did not answer, in the last report of this session */
+        bool dark[SWITCH_PORTS + 1]; /* no signal at the port; 0 is none */
+    } heard;                         /* by this orchestrator */
 };
 
 void lab_start(struct lab *r, const char *dir);

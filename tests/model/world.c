@@ -97,6 +97,8 @@ static struct end follow_port(const struct world *w, unsigned node, unsigned sec
     const struct machine *m = &w->machines[node];
     uint64_t value = m->registers[section];
     struct end end = { .node = NODES };
+    if (m->adapter_error[0])
+        return end.why = "the borrower's adapter does not answer", end;
     if (!(m->channels[0] & 1u << port))
         return end.why = "the borrower's channel is in reset", end;
     unsigned there = w->joins[node * 4 + port + 1];
@@ -111,6 +113,8 @@ static struct end follow_port(const struct world *w, unsigned node, unsigned sec
         return end.why = "a cable is dead", end;
     if (!d->power)
         return end.why = "the donor has no power", end;
+    if (d->adapter_error[1])
+        return end.why = "the donor's adapter does not answer", end;
     if (!(d->channels[1] & 1u << (end_port - 2)))
         return end.why = "the donor's channel is in reset", end;
     uint64_t ea = (value & ~UINT64_C(0x3f)) + section * (UINT64_C(1) << 40) + block * BLOCK;
@@ -125,7 +129,7 @@ static struct end follow_port(const struct world *w, unsigned node, unsigned sec
     return end.why = "no buffer is there", end;
 }
 
-static unsigned ports_of(uint64_t value)
+unsigned world_ports_of(uint64_t value)
 {
     return (value & 3) == WIRE_NETID_BOTH ? 3 : (value & 3) == WIRE_NETID_PORT0 ? 1 : 2;
 }
@@ -137,7 +141,7 @@ static struct end follow(const struct world *w, unsigned node, unsigned section,
     struct end end = { .node = NODES }, other;
     if (value == 0 || wire_section_is_parked(value, section))
         return end.why = "the section is parked, or zero", end;
-    unsigned ports = ports_of(value);
+    unsigned ports = world_ports_of(value);
     end = follow_port(w, node, section, block, ports == 2 ? 1 : 0);
     if (ports != 3 || !end.buffer)
         return end;
@@ -151,7 +155,7 @@ static struct end follow(const struct world *w, unsigned node, unsigned section,
 static bool excused(const struct world *w, unsigned node, const struct segment *s)
 {
     const struct machine *m = &w->machines[node], *d = &w->machines[s->donor];
-    unsigned ports = ports_of(m->registers[s->section]);
+    unsigned ports = world_ports_of(m->registers[s->section]);
     bool cables = true;
     for (unsigned port = 0; port < 2; port++) {
         unsigned there = w->joins[node * 4 + port + 1];
@@ -159,7 +163,8 @@ static bool excused(const struct world *w, unsigned node, const struct segment *
             cables = cables && cable(w, node, false, port) &&
                      (!there || cable(w, (there - 1) / 4, true, ((there - 1) % 4) & 1));
     }
-    return !d->power || d->boot != s->donor_boot || d->lender != s->donor_lender || !cables;
+    return !d->power || d->boot != s->donor_boot || d->lender != s->donor_lender || !cables || m->adapter_error[0] ||
+           d->adapter_error[1];
 }
 
 static uint32_t hash_id(const char *id)
@@ -258,7 +263,7 @@ void world_set_channel(struct world *w, unsigned node, bool memory, unsigned por
         uint64_t value = m->registers[s];
         if (up && !value)
             m->registers[s] = wire_section_parked(s); /* the agent sees to that, always */
-        else if (!up && value && !wire_section_is_parked(value, s) && (ports_of(value) & bit))
+        else if (!up && value && !wire_section_is_parked(value, s) && (world_ports_of(value) & bit))
             world_fail("n%u: channel %u is reset while section %u uses it", node + 1, port, s);
     }
     world_tell(w, "n%u: afu%d/%u %s reset", node + 1, memory, port, up ? "out of" : "in");

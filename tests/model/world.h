@@ -75,6 +75,7 @@ void world_kill_lender(struct world *w, unsigned node);
 /* What agents do to their machines; each is checked. */
 void world_set_register(struct world *w, unsigned node, unsigned section, uint64_t value);
 void world_set_channel(struct world *w, unsigned node, bool memory, unsigned port, bool up);
+unsigned world_ports_of(uint64_t value); /* that a mapped register sends to: bit 0, bit 1 */
 void world_join(struct world *w, unsigned a, unsigned b, bool connected);
 bool world_lend(struct world *w, unsigned node, const struct wire_want_buffer *order,
                 unsigned peer); /* false: refused */

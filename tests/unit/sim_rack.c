@@ -391,6 +391,7 @@ static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
     struct wire_seen_buffer *buffers = calloc(2 * SIM_OBJECTS_MAX, sizeof *buffers);
     struct wire_seen_segment *segments = calloc(SIM_OBJECTS_MAX, sizeof *segments);
     struct wire_seen_pair pairs[64];
+    struct wire_seen_signal signals[64];
     struct wire_observed o = { .epoch = 1,
                                .revision = n->revision,
                                .memory_bytes = SIM_FREE,
@@ -398,12 +399,15 @@ static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
                                .adapters = adapters,
                                .buffers = buffers,
                                .segments = segments,
-                               .pairs = pairs };
+                               .pairs = pairs,
+                               .signals = signals };
     struct err e = { 0 };
     report_objects(n, d, &o);
     o.free_bytes = SIM_FREE - o.locked_bytes;
-    for (int k = 0; k < 2; k++)
+    for (int k = 0; k < 2; k++) {
         adapters[k].channels = adapters[k].settled = n->channels[k];
+        adapters[k].error_capture = n->captured[k];
+    }
     memcpy(adapters[0].sections, n->registers, sizeof n->registers);
     snprintf(adapters[1].lender_id, sizeof adapters[1].lender_id, "l-%.20s-%u", n->name, n->lender);
     o.n_adapters = strcmp(n->name, "mgmt") ? 2 : 0;
@@ -412,6 +416,12 @@ static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
             pairs[o.n_pairs] = (struct wire_seen_pair){ .port_a = p, .port_b = n->joins[p] };
             snprintf(pairs[o.n_pairs++].name, NAME_SIZE, "ocs1");
         }
+    for (unsigned p = 1; n->tells_signals && p <= 4 * (s->n_nodes - 1); p++) {
+        signals[o.n_signals] = (struct wire_seen_signal){ .port = p, .signal = WIRE_SIGNAL_UP };
+        if (p == n->dark_port)
+            signals[o.n_signals].signal = WIRE_SIGNAL_DOWN;
+        snprintf(signals[o.n_signals++].name, NAME_SIZE, "ocs1");
+    }
     ck_assert_msg(sim_report(s, at, &o, &e) == 0, "%s", e.detail);
     free(buffers);
     free(segments);

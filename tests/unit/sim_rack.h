@@ -41,6 +41,7 @@ struct sim_node {
     bool commits; /* what it shall lend is not complete yet: 'committing_bytes' of it are */
     uint64_t committing_bytes;
     bool memory_in_error; /* its memory adapter is reported as not ok */
+    uint64_t captured[2]; /* error that afu0 (compute), afu1 (memory) captured */
     size_t n_buffers, n_segments;
     struct sim_buffer buffers[SIM_OBJECTS_MAX];
     struct sim_segment segments[SIM_OBJECTS_MAX];
@@ -54,6 +55,8 @@ struct sim_node {
     } arenas[64];
     size_t n_arenas;
     unsigned joins[64]; /* the manager only: port -> port, 0: none */
+    bool tells_signals; /* the manager only: every port's, 'dark_port' (0: none) has none */
+    unsigned dark_port;
 };
 
 struct sim {

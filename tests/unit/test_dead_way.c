@@ -1,0 +1,309 @@
+/* links: memlane-core memlane-sim */
+/* A detach over a way that does not answer: the kernel would read dead memory, and the server would be down. */
+#include "sim_rack.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <string.h>
+
+#define GIB (UINT64_C(1) << 30)
+#define BORROWER 0
+#define DONOR 1
+#define MANAGER 4
+
+static struct sim s;
+static unsigned holds; /* events that say so */
+
+static void note(struct model *m)
+{
+    for (size_t i = 0; i < m->n_events; i++)
+        holds += !strcmp(m->events[i].type, "attachment.step") && !strcmp(m->events[i].from, "hold");
+}
+
+static void setup(void)
+{
+    sim_star(&s, 4);
+    s.nodes[MANAGER].tells_signals = true;
+    sim_settle(&s);
+    holds = 0;
+    sim_on_commit = note;
+}
+
+static void teardown(void)
+{
+    sim_on_commit = NULL;
+    sim_done(&s);
+}
+
+static uint32_t attached(void)
+{
+    uint32_t a = sim_attach(&s, BORROWER, GIB, "n2");
+    ck_assert_uint_ne(a, NONE);
+    sim_settle(&s);
+    ck_assert_int_eq(model_attachment(s.m, a)->state, ATT_ATTACHED);
+    return a;
+}
+
+static const struct attachment *look(uint32_t a)
+{
+    return model_attachment(s.m, a);
+}
+
+/* All blocks stay online, whoever reports how often; 'why' is in the reason. */
+static void expect_held(uint32_t a, const char *why)
+{
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_DETACHING);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
+    ck_assert_msg(strstr(look(a)->reason, why), "the reason is: %s", look(a)->reason);
+    ck_assert_ptr_nonnull(strstr(look(a)->reason, "not taken offline, which would read it"));
+    ck_assert_uint_eq(holds, 1);
+}
+
+static void expect_detached(uint32_t a)
+{
+    sim_settle(&s);
+    ck_assert_msg(!look(a), "%s step %d undoing %d held %d: %s", attachment_state_names[look(a)->state], look(a)->step,
+                  look(a)->undoing, look(a)->held, look(a)->reason);
+    sim_expect_nothing(&s);
+}
+
+START_TEST(an_adapter_of_the_donor_that_does_not_answer)
+{
+    uint32_t a = attached();
+    s.nodes[DONOR].memory_in_error = true;
+    sim_agent(&s, DONOR, true);
+    sim_detach(&s, a);
+    expect_held(a, "adapter n2/afu1: no answer");
+    s.nodes[DONOR].memory_in_error = false;
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(a_cable_without_signal)
+{
+    uint32_t a = attached();
+    const struct circuit *c = model_circuit(s.m, look(a)->circuit);
+    char why[64];
+    s.nodes[MANAGER].dark_port = model_port(s.m, c->legs[0].ports[1])->number;
+    snprintf(why, sizeof why, "port ocs1/%u has no signal", s.nodes[MANAGER].dark_port);
+    sim_agent(&s, MANAGER, true);
+    sim_detach(&s, a);
+    expect_held(a, why);
+    s.nodes[MANAGER].dark_port = 0;
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(a_link_that_an_operator_takes_out_of_use_carries_on)
+{
+    uint32_t a = attached();
+    uint32_t link = model_port(s.m, model_circuit(s.m, look(a)->circuit)->legs[0].ports[0])->link;
+    sim_begin(&s);
+    model_set_link_down(s.m, link, true);
+    sim_commit(&s);
+    sim_detach(&s, a);
+    expect_detached(a);
+    ck_assert_uint_eq(holds, 0);
+}
+END_TEST
+
+START_TEST(a_way_that_dies_under_the_order)
+{
+    uint32_t a = attached();
+    sim_detach(&s, a);
+    ck_assert_int_eq(look(a)->undoing, STEP_ONLINE); /* published, not fetched yet */
+    unsigned attempt = look(a)->attempt;
+    s.nodes[DONOR].memory_in_error = true;
+    sim_agent(&s, DONOR, true);
+    expect_held(a, "adapter n2/afu1");
+    ck_assert_uint_gt(look(a)->attempt, attempt);
+    s.nodes[DONOR].memory_in_error = false;
+    expect_detached(a);
+}
+END_TEST
+
+/* Half of it was taken offline, and the rest refused, when the way died. */
+START_TEST(a_way_that_dies_under_a_stuck_one)
+{
+    uint32_t a = attached();
+    s.nodes[BORROWER].refuse_offline = true;
+    sim_detach(&s, a);
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    s.nodes[DONOR].memory_in_error = true;
+    s.nodes[BORROWER].refuse_offline = false;
+    sim_agent(&s, DONOR, true);
+    for (int i = 0; i < 20; i++) { /* it is not retried by the clock either */
+        sim_pass(&s, 60000);
+        sim_settle(&s);
+    }
+    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 3);
+    ck_assert_ptr_nonnull(strstr(look(a)->reason, "adapter n2/afu1"));
+    s.nodes[DONOR].memory_in_error = false;
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(an_operator_cannot_insist_on_a_way_that_is_dead)
+{
+    struct err e = { 0 };
+    uint32_t a = attached();
+    s.nodes[DONOR].memory_in_error = true;
+    sim_agent(&s, DONOR, true);
+    sim_detach(&s, a);
+    expect_held(a, "adapter n2/afu1");
+    sim_pass(&s, 119000);
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_DETACHING);
+    sim_pass(&s, 2000);
+    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    sim_begin(&s);
+    ck_assert_int_eq(lifecycle_retry(s.m, a, &e), -1);
+    sim_commit(&s);
+    ck_assert_int_eq(e.code, ERR_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(e.detail, "adapter n2/afu1: no answer"));
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
+    s.nodes[DONOR].memory_in_error = false;
+    expect_detached(a);
+}
+END_TEST
+
+/* What is only feared: held, stuck in the end, and taken offline when an operator says so. */
+static void insist(uint32_t a, const char *why)
+{
+    struct err e = { 0 };
+    expect_held(a, why);
+    for (int i = 0; i < 13; i++) {
+        sim_pass(&s, 10000);
+        sim_settle(&s);
+    }
+    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
+    sim_begin(&s);
+    ck_assert_msg(lifecycle_retry(s.m, a, &e) == 0, "%s", e.detail);
+    sim_commit(&s);
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[BORROWER].n_segments ? s.nodes[BORROWER].segments[0].online : 0, 0);
+}
+
+START_TEST(a_donor_that_is_silent)
+{
+    uint32_t a = attached();
+    s.nodes[DONOR].alive = false;
+    sim_pass(&s, 11000);
+    sim_detach(&s, a);
+    insist(a, "node n2 does not report");
+    ck_assert_int_eq(look(a)->state, ATT_DETACHING);
+    s.nodes[DONOR].alive = true;
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(a_donor_that_comes_back)
+{
+    uint32_t a = attached();
+    s.nodes[DONOR].alive = false;
+    sim_pass(&s, 11000);
+    sim_detach(&s, a);
+    expect_held(a, "node n2 does not report");
+    s.nodes[DONOR].alive = true;
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(an_error_that_was_captured)
+{
+    for (size_t k = 0; k < 2; k++) {
+        uint32_t a = attached();
+        holds = 0;
+        s.nodes[k].captured[k] = 0x40;
+        sim_agent(&s, k, true);
+        sim_detach(&s, a);
+        insist(a, k ? "adapter n2/afu1 captured error 0x40" : "adapter n1/afu0 captured error 0x40");
+        s.nodes[k].captured[k] = 0;
+        expect_detached(a);
+    }
+}
+END_TEST
+
+START_TEST(a_detach_that_is_held_can_be_given_up)
+{
+    struct err e = { 0 };
+    uint32_t a = attached();
+    s.nodes[DONOR].memory_in_error = true;
+    sim_agent(&s, DONOR, true);
+    sim_detach(&s, a);
+    expect_held(a, "adapter n2/afu1");
+    sim_begin(&s);
+    ck_assert_msg(lifecycle_cancel(s.m, a, &e) == 0, "%s", e.detail);
+    sim_commit(&s);
+    s.nodes[DONOR].memory_in_error = false;
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_ATTACHED);
+    ck_assert_str_eq(look(a)->reason, "");
+    sim_detach(&s, a);
+    expect_detached(a);
+}
+END_TEST
+
+START_TEST(what_is_not_online_is_undone_over_any_way)
+{
+    s.nodes[BORROWER].fail_online = true;
+    uint32_t a = sim_attach(&s, BORROWER, GIB, "n2");
+    for (int i = 0; i < 100 && look(a)->step < STEP_ONLINE; i++)
+        sim_agent(&s, (size_t)i % s.n_nodes, true);
+    ck_assert_int_eq(look(a)->step, STEP_ONLINE);
+    s.nodes[MANAGER].dark_port = model_port(s.m, model_circuit(s.m, look(a)->circuit)->legs[0].ports[1])->number;
+    sim_agent(&s, MANAGER, true);
+    expect_detached(a);
+}
+END_TEST
+
+/* Why it failed stays its reason while its undo waits. */
+START_TEST(an_attach_that_fails_over_a_dead_way)
+{
+    uint32_t a = sim_attach(&s, BORROWER, GIB, "n2");
+    for (int i = 0; i < 100 && !s.nodes[BORROWER].n_segments; i++)
+        sim_agent(&s, (size_t)i % s.n_nodes, i % 5 != BORROWER || look(a)->step < STEP_ONLINE);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
+    s.nodes[DONOR].memory_in_error = true;
+    sim_agent(&s, DONOR, true);
+    sim_pass(&s, 121000);
+    sim_settle(&s);
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->goal, GOAL_ABSENT);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
+    ck_assert_msg(strstr(look(a)->reason, "no progress at step online"), "%s", look(a)->reason);
+    ck_assert_uint_eq(holds, 1);
+    s.nodes[DONOR].memory_in_error = false;
+    expect_detached(a);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("dead_way");
+    TCase *t = tcase_create("dead_way");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, an_adapter_of_the_donor_that_does_not_answer);
+    tcase_add_test(t, a_cable_without_signal);
+    tcase_add_test(t, a_link_that_an_operator_takes_out_of_use_carries_on);
+    tcase_add_test(t, a_way_that_dies_under_the_order);
+    tcase_add_test(t, a_way_that_dies_under_a_stuck_one);
+    tcase_add_test(t, an_operator_cannot_insist_on_a_way_that_is_dead);
+    tcase_add_test(t, a_donor_that_is_silent);
+    tcase_add_test(t, a_donor_that_comes_back);
+    tcase_add_test(t, an_error_that_was_captured);
+    tcase_add_test(t, a_detach_that_is_held_can_be_given_up);
+    tcase_add_test(t, what_is_not_online_is_undone_over_any_way);
+    tcase_add_test(t, an_attach_that_fails_over_a_dead_way);
+    suite_add_tcase(suite, t);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
