@@ -41,7 +41,8 @@ static void close_line(struct follow *f)
 static void show(struct follow *f, const char *type, const json_t *event)
 {
     const char *to = text_of(event, "to"), *reason = text_of(event, "reason");
-    bool undo = !strcmp(type, "attachment.step") && !strcmp(text_of(event, "from"), "undo");
+    const char *verb = !strcmp(type, "attachment.step") ? text_of(event, "from") : "do";
+    char what[64]; /* "online", "undo online", "hold online" */
     int64_t ms = time_monotonic_ms() - f->began_ms;
     if (!strcmp(type, "attachment.progress")) {
         if (f->tty && fprintf(stderr, "\r%8lld ms  %s %s\033[K", (long long)ms, to, reason) > 0)
@@ -49,7 +50,8 @@ static void show(struct follow *f, const char *type, const json_t *event)
         return;
     }
     close_line(f);
-    fprintf(stderr, "%8lld ms  %s%-*s %s\n", (long long)ms, undo ? "undo " : "", undo ? 5 : 10, to, reason);
+    snprintf(what, sizeof what, "%.30s%s%.30s", strcmp(verb, "do") ? verb : "", strcmp(verb, "do") ? " " : "", to);
+    fprintf(stderr, "%8lld ms  %-10s %s\n", (long long)ms, what, reason);
 }
 
 static bool on_event(void *arg, const struct client_event *ev)

@@ -71,6 +71,29 @@ class Danger(unittest.TestCase):
             self.rack.detach(a["id"])
             self.rack.assert_clean()
 
+    def test_memory_that_does_not_answer_is_not_taken_offline(self):
+        """The emulator powers a node off that does so, as a machine check would."""
+        with Rack("star8") as self.rack:
+            a = self.rack.attach("n1", GIB)
+            boot = self.rack.node("n1")["boot_id"]
+            ends, memory = a["path"][0][:2], a["path"][0][-1].rsplit("/", 1)[0]
+            adapter = f"adapter {memory}: "
+            for command, cause in ((("link", *ends), f"port {ends[1]} has no signal"), (("adapter", memory), adapter)):
+                self.rack.ctl(*command, "down" if command[0] == "link" else "error")
+                eventually("the circuit is in danger", lambda: self.circuit(a)["danger"], 30)
+                self.rack.api.call("DELETE", f"/v1/attachments/{a['id']}")
+                held = eventually("it is said what it waits for", lambda: self.rack.attachment(a["id"])["reason"] and
+                                  self.rack.attachment(a["id"]), 30)
+                self.assertIn(f"not taken offline, which would read it: {cause}", held["reason"])
+                self.assertEqual((held["state"], held["blocks_online"]), ("detaching", held["blocks_total"]))
+                self.rack.ctl(*command, "up" if command[0] == "link" else "ok")
+                gone = self.rack.settled(a["id"], 30)
+                self.assertEqual((gone["state"], gone["reason"]), ("detached", None))
+                self.assertEqual(self.rack.node("n1")["boot_id"], boot)
+                a = self.rack.attach("n1", GIB, donor=a["donor"])
+            self.rack.detach(a["id"])
+            self.rack.assert_clean()
+
     def test_a_lender_that_hangs_under_a_circuit(self):
         with Rack("pair") as self.rack:
             a = self.rack.attach("a", GIB)

@@ -139,6 +139,33 @@ START_TEST(no_block_is_probed_behind_a_parked_section_or_a_channel_in_reset)
 }
 END_TEST
 
+/* Behind the agent's back. */
+static void poke(uint64_t offset, uint64_t value)
+{
+    struct err e = { 0 };
+    CLEANUP(ocxl_device_closep) struct ocxl_device *other = NULL;
+    ck_assert_int_eq(ocxl_device_open(&other, &adapter, "/dev/any", false, &e), 0);
+    ck_assert_int_eq(ocxl_device_write(other, offset, value, &e), 0);
+}
+
+START_TEST(no_block_goes_offline_while_its_section_or_channel_leads_nowhere)
+{
+    attach();
+    size_t orders = kernel->n_orders;
+    poke(REG_CHANNELS, 0); /* somebody reset the card's channel: a read of this memory is a machine check */
+    segment.want = WIRE_ABSENT;
+    segment.attempt++;
+    apply(true);
+    ck_assert_uint_eq(kernel->n_orders, orders);
+    ck_assert_ptr_nonnull(strstr(node.segments[0].error, "in reset"));
+    ck_assert_uint_eq(node.segments[0].counts.online, 4);
+    poke(REG_CHANNELS, 1);
+    segment.attempt++;
+    apply(true);
+    ck_assert_uint_eq(node.segments[0].counts.online, 0);
+}
+END_TEST
+
 START_TEST(section_is_not_changed_while_memory_behind_it_is_online)
 {
     attach();
@@ -322,15 +349,6 @@ static void see(enum observe_what what, struct wire_seen_adapter *out)
     wire_observed_done(&o);
 }
 
-/* Behind the agent's back. */
-static void poke(uint64_t offset, uint64_t value)
-{
-    struct err e = { 0 };
-    CLEANUP(ocxl_device_closep) struct ocxl_device *other = NULL;
-    ck_assert_int_eq(ocxl_device_open(&other, &adapter, "/dev/any", false, &e), 0);
-    ck_assert_int_eq(ocxl_device_write(other, offset, value, &e), 0);
-}
-
 START_TEST(heartbeat_reads_little_and_foreign_changes_are_seen_by_a_complete_reading)
 {
     struct wire_seen_adapter seen;
@@ -392,6 +410,7 @@ int main(void)
     tcase_add_test(t, idle_sections_are_parked_before_a_channel_leaves_reset);
     tcase_add_test(t, attach_brings_blocks_online_and_reports_them);
     tcase_add_test(t, no_block_is_probed_behind_a_parked_section_or_a_channel_in_reset);
+    tcase_add_test(t, no_block_goes_offline_while_its_section_or_channel_leads_nowhere);
     tcase_add_test(t, section_is_not_changed_while_memory_behind_it_is_online);
     tcase_add_test(t, detach_goes_backwards_in_one_pass);
     tcase_add_test(t, blocks_of_another_are_not_taken_away_by_an_order_for_their_range);

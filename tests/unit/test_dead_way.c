@@ -1,6 +1,7 @@
 /* links: memlane-core memlane-sim */
 /* A detach over a way that does not answer: the kernel would read dead memory, and the server would be down. */
 #include "sim_rack.h"
+#include "unit_main.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -301,9 +302,5 @@ int main(void)
     tcase_add_test(t, what_is_not_online_is_undone_over_any_way);
     tcase_add_test(t, an_attach_that_fails_over_a_dead_way);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return unit_main(suite);
 }

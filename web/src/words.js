@@ -86,7 +86,7 @@ const eventNames = {
     'attachment.progress': 'made progress',
 };
 
-const stepVerbs = { do: 'begins', undo: 'takes back', undone: 'has nothing left of' };
+const stepVerbs = { do: 'begins', undo: 'takes back', hold: 'waits before it takes back', undone: 'has nothing left of' };
 
 export function eventSentence(event) {
     if (event.type === 'attachment.step')

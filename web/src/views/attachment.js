@@ -102,6 +102,8 @@ function Timeline({ list }) {
 
 function entryWords(e) {
     const step = e.type === 'attachment.step' && steps.find((s) => s.name === e.to);
+    if (step && e.from === 'hold')
+        return 'Waits with taking it offline';
     if (step)
         return e.from === 'undo' ? step.undoes : step.does;
     return e.type === 'attachment.step' ? 'Nothing is held any more' : sentence(known(attachmentStates, e.to).title);
