@@ -60,18 +60,30 @@ static void teardown(void)
     qemu_teardown();
 }
 
+/* QEMU is up, and the one command that on_up() sends has come. */
+static void asked(void)
+{
+    qemu_negotiate();
+    qemu_hear("\"execute\":\"query-one\"");
+}
+
+/* Follows the script, with a command to send as soon as QEMU is up. */
+static void run_asking(void (*script)(void))
+{
+    seen.calls_back = true;
+    qemu_run(script);
+}
+
 /* Ends a script: that this is answered shows that all before it was taken in. */
 static void last_word(void)
 {
     qemu_hang_up();
-    qemu_negotiate();
-    qemu_hear("query-one");
+    asked();
 }
 
 static void script_ask(void)
 {
-    qemu_negotiate();
-    qemu_hear("\"execute\":\"query-one\"");
+    asked();
     qemu_say("{\"return\": 7, \"id\": \"one\"}\r\n");
     last_word();
 }
@@ -79,8 +91,7 @@ static void script_ask(void)
 START_TEST(a_command_is_answered_after_the_negotiation)
 {
     qmp_send(qmp, "early", "query-early", NULL); /* not up: dropped */
-    seen.calls_back = true;
-    qemu_run(script_ask);
+    run_asking(script_ask);
     ck_assert_uint_eq(seen.n_up, 2);
     ck_assert_uint_eq(seen.n_down, 1);
     ck_assert_uint_eq(seen.n_answers, 1);
@@ -93,8 +104,7 @@ END_TEST
 
 static void script_errors(void)
 {
-    qemu_negotiate();
-    qemu_hear("query-one");
+    asked();
     qemu_say("{\"error\": {\"class\": \"GenericError\", \"desc\": \"not today\"}, \"id\": \"one\"}\n");
     qemu_say("{\"error\": 3}\n{\"error\": {\"desc\": 4}, \"id\": 5}\n");
     last_word();
@@ -102,8 +112,7 @@ static void script_errors(void)
 
 START_TEST(an_error_is_told_whatever_its_form)
 {
-    seen.calls_back = true;
-    qemu_run(script_errors);
+    run_asking(script_errors);
     ck_assert_uint_eq(seen.n_answers, 3);
     ck_assert_uint_eq(seen.n_errors, 3);
     ck_assert_str_eq(seen.error, "refused");
@@ -112,8 +121,7 @@ END_TEST
 
 static void script_nonsense(void)
 {
-    qemu_negotiate();
-    qemu_hear("query-one");
+    asked();
     qemu_say("{\"return\": \n"); /* no JSON */
     qemu_say("\n\r\n[1,2]\nnull\n\"text\"\n{\"event\": 5}\n{\"event\": \"A\", \"data\": \"text\"}\n");
     qemu_say("{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"dim");
@@ -125,8 +133,7 @@ static void script_nonsense(void)
 
 START_TEST(nonsense_is_left_out_and_halves_are_joined)
 {
-    seen.calls_back = true;
-    qemu_run(script_nonsense);
+    run_asking(script_nonsense);
     ck_assert_uint_eq(seen.n_events, 2);
     ck_assert_str_eq(seen.event, "DEVICE_DELETED dimm1");
     ck_assert_int_eq(seen.number, 9);
@@ -136,8 +143,7 @@ END_TEST
 
 static void script_end_in_an_answer(void)
 {
-    qemu_negotiate();
-    qemu_hear("query-one");
+    asked();
     qemu_say("{\"return\": 1, \"id\":");
     last_word();
     qemu_say("{\"return\": 2, \"id\": \"one\"}\n");
@@ -146,8 +152,7 @@ static void script_end_in_an_answer(void)
 
 START_TEST(an_end_in_an_answer_leaves_nothing_for_the_next_connection)
 {
-    seen.calls_back = true;
-    qemu_run(script_end_in_an_answer);
+    run_asking(script_end_in_an_answer);
     ck_assert_uint_eq(seen.n_up, 3);
     ck_assert_uint_eq(seen.n_down, 2);
     ck_assert_uint_eq(seen.n_answers, 1);
@@ -159,8 +164,7 @@ static void script_endless_line(void)
 {
     static char much[65536];
     memset(much, 'x', sizeof much - 1);
-    qemu_negotiate();
-    qemu_hear("query-one");
+    asked();
     qemu_say(much);
     qemu_say("xx");
     qemu_hear_end();
@@ -169,8 +173,7 @@ static void script_endless_line(void)
 
 START_TEST(a_line_without_end_ends_the_connection)
 {
-    seen.calls_back = true;
-    qemu_run(script_endless_line);
+    run_asking(script_endless_line);
     ck_assert_uint_eq(seen.n_down, 1);
     ck_assert_uint_eq(seen.n_up, 2);
 }
@@ -188,8 +191,7 @@ static void script_refusal(void)
 
 START_TEST(a_refused_negotiation_is_tried_again)
 {
-    seen.calls_back = true;
-    qemu_run(script_refusal);
+    run_asking(script_refusal);
     ck_assert_uint_eq(seen.n_up, 1);
     ck_assert_uint_eq(seen.n_down, 0);
 }
@@ -207,8 +209,7 @@ START_TEST(one_that_says_nothing_is_not_up_and_holds_up_nobody)
     ck_assert_uint_eq(seen.n_up, 0);
     ck_assert(!qmp_is_up(qmp));
     qmp_send(qmp, "one", "query-one", json_object());
-    seen.calls_back = true;
-    qemu_run(last_word);
+    run_asking(last_word);
     ck_assert_uint_eq(seen.n_up, 1);
 }
 END_TEST

@@ -3,19 +3,15 @@
  * directory. */
 /* links: memlane-agent-core */
 #include "hotplug.h"
+
+#include "agent_fixture.h"
 #include "unit_main.h"
 
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define BLOCK (UINT64_C(256) << 20)
 #define FIRST UINT64_C(0x800000) /* number of the block at the window's start */
@@ -32,7 +28,6 @@ static struct kernel {
     int touch_result; /* 0, or an err_code */
 } * kernel;
 
-static char dir[64];
 static struct sysfs sys;
 static struct platform platform;
 static struct children children;
@@ -132,29 +127,12 @@ static int carry_out(struct range r, bool online, hotplug_progress *progress, st
     return rc;
 }
 
-static void put(const char *path, const char *text)
-{
-    char full[256];
-    snprintf(full, sizeof full, "%s/%s", dir, path);
-    for (char *p = full + 1; *p; p++)
-        if (*p == '/') {
-            *p = '\0';
-            mkdir(full, 0700);
-            *p = '/';
-        }
-    FILE *f = fopen(full, "w");
-    ck_assert_ptr_nonnull(f);
-    fputs(text, f);
-    fclose(f);
-}
-
 static void setup(void)
 {
     struct err e = { 0 };
-    strcpy(dir, "/tmp/memlane-test-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    put(BLOCK_DIR "/block_size_bytes", "10000000\n");
-    ck_assert_int_eq(sysfs_init(&sys, dir, &e), 0);
+    fixture_make();
+    fixture_put(BLOCK_DIR "/block_size_bytes", "10000000\n");
+    ck_assert_int_eq(sysfs_init(&sys, fixture_dir, &e), 0);
     kernel = mmap(NULL, sizeof *kernel, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(kernel, MAP_FAILED);
     platform = (struct platform){ .ops = &fake_platform, .sys = &sys, .emulator = { .root_fd = -1 } };
@@ -168,12 +146,10 @@ static void setup(void)
 
 static void teardown(void)
 {
-    char command[100];
     hotplug_free(hp);
     sysfs_done(&sys);
     munmap(kernel, sizeof *kernel);
-    snprintf(command, sizeof command, "rm -rf %s", dir);
-    ck_assert_int_eq(system(command), 0);
+    fixture_remove();
 }
 
 static const struct range whole = { FIRST * BLOCK, BLOCKS *BLOCK };
@@ -363,9 +339,9 @@ static void put_block(unsigned n, const char *state, const char *zones)
 {
     char path[128];
     snprintf(path, sizeof path, BLOCK_DIR "/memory%u/state", n);
-    put(path, state);
+    fixture_put(path, state);
     snprintf(path, sizeof path, BLOCK_DIR "/memory%u/valid_zones", n);
-    put(path, zones);
+    fixture_put(path, zones);
 }
 
 START_TEST(states_and_zones_are_parsed_strictly)
@@ -415,7 +391,7 @@ START_TEST(block_is_created_through_probe_with_its_address)
 {
     char text[64] = "";
     struct err e = { 0 };
-    put(BLOCK_DIR "/probe", "");
+    fixture_put(BLOCK_DIR "/probe", "");
     ck_assert_int_eq(block_kernel.online(&sys, FIRST, BLOCK, true, 20, &e), -1); /* this kernel makes none */
     ck_assert_int_eq(e.code, ERR_TIMEOUT);
     ck_assert_int_eq(sysfs_read(&sys, BLOCK_DIR "/probe", text, sizeof text, &e), 0);
@@ -428,11 +404,11 @@ START_TEST(block_that_has_no_node_yet_is_waited_for)
 {
     struct err e = { 0 };
     put_block(8, "offline\n", "Normal\n");
-    put("devices/system/node/possible", "0-1\n");
+    fixture_put("devices/system/node/possible", "0-1\n");
     ck_assert_int_eq(block_kernel.online(&sys, 8, BLOCK, false, 20, &e), -1);
     ck_assert_int_eq(e.code, ERR_TIMEOUT);
     ck_assert_ptr_nonnull(strstr(e.detail, "NUMA node"));
-    put(BLOCK_DIR "/memory8/node1/x", "");
+    fixture_put(BLOCK_DIR "/memory8/node1/x", "");
     ck_assert_int_eq(block_kernel.online(&sys, 8, BLOCK, false, 20, &e), -1);
     ck_assert_ptr_nonnull(strstr(e.detail, "zone Movable")); /* now it was looked at */
 }

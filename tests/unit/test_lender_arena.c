@@ -2,6 +2,7 @@
 /* links: memlane-lender-core */
 #include "arena.h"
 #include "pages.h"
+#include "sanitized.h"
 #include "unit_main.h"
 
 #include <check.h>
@@ -435,18 +436,6 @@ START_TEST(huge_pages_are_lent_and_come_back)
 }
 END_TEST
 
-/* AddressSanitizer makes mlock() do nothing and needs address space without limit. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 static void drop_lock_capability(void)
 {
     struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -540,7 +529,7 @@ int main(void)
     tcase_add_test(tc, one_file_for_all_holds_each_at_its_offset);
     tcase_add_test(tc, huge_pages_are_lent_and_come_back);
     tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
-    if (!SANITIZED) {
+    if (!SANITIZED) { /* AddressSanitizer makes mlock() do nothing and needs address space without limit */
         tcase_add_test(tc, memory_that_cannot_be_had_is_undone_and_said);
         tcase_add_test(tc, an_empty_arena_makes_room_when_address_space_runs_out);
     }
