@@ -83,6 +83,7 @@ static void row_retain(enum model_kind kind, struct row *r)
 {
     if (kind == MODEL_NODE) {
         shared_retain(((struct node *)r)->labels);
+        shared_retain(((struct node *)r)->drives);
         shared_retain(((struct node *)r)->findings);
         shared_retain(((struct node *)r)->unowned);
     }
@@ -92,6 +93,7 @@ static void row_release(enum model_kind kind, struct row *r)
 {
     if (kind == MODEL_NODE) {
         shared_release(((struct node *)r)->labels);
+        shared_release(((struct node *)r)->drives);
         shared_release(((struct node *)r)->findings);
         shared_release(((struct node *)r)->unowned);
     }

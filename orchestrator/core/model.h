@@ -124,7 +124,8 @@ struct node {
     int64_t conflict_ms, conflict_boot_ms; /* monotonic: when it was said last; since when */
     uint64_t ahead_epoch;                  /* that it obeyed, later than ours, while it waits for approval; 0: none */
     unsigned n_drives;
-    uint32_t drives[WIRE_MAX_ADAPTERS]; /* hashed names of the switches that it can drive, as it registered */
+    char (*drives)[NAME_SIZE]; /* names of the switches that it can drive, as it registered; owned by the row, as the
+                                  labels */
     unsigned n_findings;
     unsigned n_unowned;
     struct unowned *unowned;       /* owned by the row, as the labels */
@@ -441,6 +442,8 @@ MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct w
 MUST_CHECK int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e);
 MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct wire_finding *list, size_t n,
                                   struct err *e);
+/* The switches that it can drive, declared or not yet: 'n' names. */
+void model_set_drives(struct model *m, uint32_t node, const char (*names)[NAME_SIZE], unsigned n);
 /* Sets the state and emits node.state when it is another. */
 void model_set_node_state(struct model *m, uint32_t node, enum node_state state, const char *reason);
 MUST_CHECK int model_set_unowned(struct model *m, uint32_t node, const struct unowned *list, size_t n, struct err *e);

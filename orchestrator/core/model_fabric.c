@@ -310,6 +310,14 @@ int model_set_findings(struct model *m, uint32_t node, const struct wire_finding
     return 0;
 }
 
+void model_set_drives(struct model *m, uint32_t node, const char (*names)[NAME_SIZE], unsigned n)
+{
+    struct node *nd = model_touch_node(m, node);
+    shared_release(nd->drives);
+    nd->drives = shared_list(names, n * sizeof *names);
+    nd->n_drives = n;
+}
+
 void model_set_node_state(struct model *m, uint32_t node, enum node_state state, const char *reason)
 {
     const struct node *n = model_node(m, node);

@@ -171,9 +171,11 @@ int model_forget_node(struct model *m, uint32_t node, struct err *e)
     struct node *x = model_edit_node(m, node);
     shared_release(x->labels);
     shared_release(x->findings);
+    shared_release(x->drives);
     x->labels = NULL;
     x->findings = NULL;
-    x->n_labels = x->n_findings = 0;
+    x->drives = NULL;
+    x->n_labels = x->n_findings = x->n_drives = 0;
     model_remove_row(m, MODEL_NODE, node);
     m->topology_version++;
     m->cabling_version++;

@@ -63,14 +63,6 @@ static void forget_reports(struct model *m, uint32_t node, bool rebooted)
     }
 }
 
-static uint32_t hash_text(const char *text)
-{
-    uint32_t h = 2166136261u;
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 16777619u;
-    return h;
-}
-
 /* Its switches: which of them it can drive; their joins are to be read back. */
 static void forget_switches(struct model *m, uint32_t node, const struct wire_registration *r)
 {
@@ -81,10 +73,7 @@ static void forget_switches(struct model *m, uint32_t node, const struct wire_re
             continue;
         model_touch_switch(m, i)->seen = false;
     }
-    struct node *n = model_touch_node(m, node);
-    n->n_drives = r->n_switches < WIRE_MAX_ADAPTERS ? r->n_switches : WIRE_MAX_ADAPTERS;
-    for (unsigned k = 0; k < n->n_drives; k++)
-        n->drives[k] = hash_text(r->switches[k]);
+    model_set_drives(m, node, r->switches, r->n_switches);
 }
 
 int observed_check(const struct model *m, const struct wire_registration *r, struct err *e)
@@ -390,7 +379,7 @@ static bool switch_named(const struct node *n, const struct sw *s, const struct 
 {
     bool named = false;
     for (unsigned k = 0; !named && k < n->n_drives; k++)
-        named = n->drives[k] == hash_text(s->name);
+        named = !strcmp(n->drives[k], s->name);
     for (size_t i = 0; !named && i < o->n_pairs; i++)
         named = !strcmp(o->pairs[i].name, s->name);
     for (size_t i = 0; !named && i < o->n_signals; i++)

@@ -136,6 +136,35 @@ START_TEST(a_switch_that_was_not_read_proves_no_join_and_no_parting)
 }
 END_TEST
 
+/* The two names have one hash (FNV-1a, 32 bits): a comparison of hashes took the one switch for the other. */
+START_TEST(a_switch_that_its_manager_cannot_drive_is_not_read_whatever_it_drives_instead)
+{
+    uint32_t sw = model_find_switch(s.m, "ocs1");
+    struct wire_registration r = { .name = "mgmt",
+                                   .machine_id = "machine-mgmt",
+                                   .boot_id = "boot-1",
+                                   .protocol_min = 1,
+                                   .protocol_max = 1,
+                                   .block_bytes = SIM_BLOCK,
+                                   .n_switches = 1,
+                                   .switches = { "row-7npyt1" } };
+    struct wire_observed o = { .epoch = 1, .revision = s.m->revision, .switches_ok = true };
+    char session[ID_SIZE];
+    uint32_t out;
+    ck_assert(model_switch(s.m, sw)->seen);
+    snprintf(session, sizeof session, "s-mgmt-%u", ++s.nodes[3].session);
+    s.nodes[3].sequence = 0;
+    sim_begin(&s);
+    ck_assert_int_eq(observed_register(s.m, &r, session, &out, &e), 0);
+    sim_commit(&s);
+    ck_assert_int_eq(sim_report(&s, 3, &o, &e), 0);
+    ck_assert(!model_switch(s.m, sw)->seen);
+    sim_register(&s, 3); /* as what it is */
+    sim_agent(&s, 3, true);
+    ck_assert(model_switch(s.m, sw)->seen);
+}
+END_TEST
+
 START_TEST(joins_are_named_only_while_they_are_made_or_cleared)
 {
     struct wire_desired d;
@@ -439,6 +468,7 @@ int main(void)
     tcase_add_test(t, blocks_under_another_name_are_no_proof_after_a_reboot);
     tcase_add_test(t, nothing_is_proved_by_what_a_restart_forgot);
     tcase_add_test(t, a_switch_that_was_not_read_proves_no_join_and_no_parting);
+    tcase_add_test(t, a_switch_that_its_manager_cannot_drive_is_not_read_whatever_it_drives_instead);
     tcase_add_test(t, joins_are_named_only_while_they_are_made_or_cleared);
     tcase_add_test(t, a_foreign_join_is_not_rewritten);
     tcase_add_test(t, a_leg_that_is_joined_elsewhere_is_left_alone);
