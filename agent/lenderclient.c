@@ -364,7 +364,8 @@ static int append(struct lender_buffer **list, size_t *n, const struct lender_an
     *b = (struct lender_buffer){ .section = (unsigned)a->section,
                                  .offset_bytes = a->offset_bytes,
                                  .size_bytes = a->size_bytes,
-                                 .effective_addr = a->effective_addr };
+                                 .effective_addr = a->effective_addr,
+                                 .failed = a->failed == 1 };
     memcpy(b->id, a->id, ID_SIZE);
     memcpy(b->compute_node, a->compute_node, NAME_SIZE);
     memcpy(b->compute_adapter, a->compute_adapter, NAME_SIZE);
@@ -378,7 +379,7 @@ int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct 
     size_t count = 0;
     int64_t deadline = deadline_of(l);
     for (uint64_t slot = 0;; slot = a.value) {
-        struct lender_request r = { .op = LENDER_OP_LIST, .offset = slot };
+        struct lender_request r = { .op = LENDER_OP_LIST, .section = 1, .offset = slot };
         if (call(l, &r, &a, deadline, e) < 0)
             return -1;
         if (a.status == LENDER_END)

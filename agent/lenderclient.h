@@ -45,6 +45,7 @@ struct lender_buffer {
     unsigned section;
     uint64_t offset_bytes, size_bytes;
     uint64_t effective_addr; /* out */
+    bool failed;             /* out: nobody's memory: it could not be had, nor all of it given back yet */
 };
 
 struct lender;
@@ -64,7 +65,8 @@ MUST_CHECK int lender_look(struct lender *l, struct lender_info *out, unsigned *
 MUST_CHECK int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned timeout_ms, struct err *e);
 /* Scrubs and gives back.  An unknown id: 0. */
 MUST_CHECK int lender_release(struct lender *l, const char *id, struct err *e);
-/* All committed buffers: a new array, the caller frees it; NULL when there is none. */
+/* All committed buffers, and those that failed and still hold pages: a new array, the caller frees it; NULL when there
+ * is none. */
 MUST_CHECK int lender_list(struct lender *l, struct lender_buffer **out, size_t *n, struct err *e);
 /* Takes one channel out of reset, or puts it there; every other bit of the register keeps its value. */
 MUST_CHECK int lender_set_channel(struct lender *l, unsigned port, bool up, struct err *e);

@@ -63,6 +63,7 @@ struct node_job { /* the one hot-plug order that is under way */
 
 struct failed_buffer {
     struct wire_want_buffer order;
+    char lender_id[ID_SIZE]; /* that failed at it; what it held is gone with it */
     char error[WIRE_TEXT];
 };
 

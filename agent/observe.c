@@ -85,7 +85,8 @@ static void see_buffer(const struct wire_seen_adapter *a, const struct lender_bu
     memcpy(out->adapter, a->name, sizeof out->adapter);
     memcpy(out->compute_node, b->compute_node, sizeof out->compute_node);
     memcpy(out->compute_adapter, b->compute_adapter, sizeof out->compute_adapter);
-    memcpy(out->lender_id, a->lender_id, sizeof out->lender_id);
+    if (!b->failed) /* without: it is held, and nobody's to use */
+        memcpy(out->lender_id, a->lender_id, sizeof out->lender_id);
     out->section = b->section;
     out->offset_bytes = b->offset_bytes;
     out->size_bytes = b->size_bytes;
@@ -169,8 +170,16 @@ static int see_lender(const struct node_adapter *a, struct wire_observed *o, str
     return 0;
 }
 
-/* An order for a buffer failed: said in the list, as present or not. */
-static int see_failed(const struct failed_buffer *f, struct wire_observed *o, struct err *e)
+/* What could not be released is held as long as its lender lives, whether or not that lists it: it may be committing it
+ * still. */
+static bool is_held(struct node *n, const struct failed_buffer *f)
+{
+    const struct node_adapter *a = node_adapter(n, f->order.adapter);
+    return f->order.want == WIRE_ABSENT && a && strcmp(a->seen.lender_id, f->lender_id) == 0;
+}
+
+/* An order for a buffer failed: said in the list.  What could not be made is not present. */
+static int see_failed(struct node *n, const struct failed_buffer *f, struct wire_observed *o, struct err *e)
 {
     struct wire_seen_buffer *b = NULL;
     for (size_t i = 0; i < o->n_buffers && !b; i++)
@@ -190,6 +199,7 @@ static int see_failed(const struct failed_buffer *f, struct wire_observed *o, st
         b->section = f->order.section;
         b->offset_bytes = f->order.offset_bytes;
         b->size_bytes = f->order.size_bytes;
+        b->present = is_held(n, f);
     }
     b->attempt = f->order.attempt;
     memcpy(b->error, f->error, sizeof b->error);
@@ -206,7 +216,7 @@ static int see_buffers(struct node *n, struct wire_observed *o, struct err *e)
             return -1;
     }
     for (size_t i = 0; i < n->n_failed; i++)
-        if (see_failed(&n->failed[i], o, e) < 0)
+        if (see_failed(n, &n->failed[i], o, e) < 0)
             return -1;
     return 0;
 }

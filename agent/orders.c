@@ -41,7 +41,11 @@ static void remember_failed(struct node *n, const struct wire_want_buffer *w, co
         n->failed = more;
         f = &n->failed[n->n_failed++];
     }
+    const struct node_adapter *a = node_adapter(n, w->adapter);
     f->order = *w;
+    memset(f->lender_id, 0, sizeof f->lender_id);
+    if (a)
+        memcpy(f->lender_id, a->seen.lender_id, sizeof f->lender_id);
     snprintf(f->error, sizeof f->error, "%.199s", e->detail);
     log_warn("buffer.failed", "id=%s attempt=%u: %s", w->id, w->attempt, e->detail);
 }
@@ -61,7 +65,8 @@ static bool is_lent(const struct node_adapter *a, const struct wire_want_buffer 
     for (size_t i = 0; i < a->n_buffers; i++) {
         const struct lender_buffer *b = &a->buffers[i];
         if (strcmp(b->id, w->id) == 0)
-            return b->size_bytes == w->size_bytes && b->offset_bytes == w->offset_bytes && b->section == w->section;
+            return !b->failed && b->size_bytes == w->size_bytes && b->offset_bytes == w->offset_bytes &&
+                   b->section == w->section;
     }
     return false;
 }

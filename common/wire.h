@@ -160,7 +160,7 @@ struct wire_seen_buffer { /* "buffers": what the lenders hold, and create orders
     char adapter[NAME_SIZE], compute_node[NAME_SIZE], compute_adapter[NAME_SIZE];
     unsigned section;
     uint64_t offset_bytes, size_bytes, effective_addr;
-    char lender_id[ID_SIZE];
+    char lender_id[ID_SIZE]; /* empty: it is held, but no memory to use: it failed, or its release did */
 };
 
 struct wire_seen_segment { /* "segments": ranges of memory blocks in the adapters' windows */

@@ -291,11 +291,14 @@ int arenas_release(struct arenas *a, const char *id, struct err *e)
     return s ? forget(a, s, e) : 0;
 }
 
-const struct buffer *arenas_next(const struct arenas *a, size_t *slot)
+const struct buffer *arenas_next(const struct arenas *a, size_t *slot, const struct err **why)
 {
     while (*slot < a->n_slots) {
         const struct slot *s = &a->slots[(*slot)++];
-        if (s->state == READY)
+        bool held = s->state == FAILED && s->b.committed_bytes > 0;
+        if (why)
+            *why = held ? &s->why : NULL;
+        if (s->state == READY || (held && why))
             return &s->b;
     }
     return NULL;

@@ -61,8 +61,9 @@ bool arenas_commit(struct arenas *a);
 /* Scrubs, maps the zero page over the range, proves both, forgets the buffer.  An unknown id: 0. */
 MUST_CHECK int arenas_release(struct arenas *a, const char *id, struct err *e);
 
-/* The first READY buffer at or behind '*slot', which is then behind it; NULL at the end. */
-const struct buffer *arenas_next(const struct arenas *a, size_t *slot);
+/* The first READY buffer at or behind '*slot', which is then behind it; NULL at the end.  Unless 'why' is NULL, FAILED
+ * ones that still hold pages too: '*why' says why, and is NULL for a READY one. */
+const struct buffer *arenas_next(const struct arenas *a, size_t *slot, const struct err **why);
 
 struct arenas_totals {
     size_t n_buffers; /* but those that FAILED and hold nothing */

@@ -17,7 +17,9 @@ enum lender_op {
     LENDER_OP_INFO = 1,    /* -> adapter_ok, else why in text; value: translation faults so far */
     LENDER_OP_ALLOC = 2,   /* geometry -> effective_addr; LENDER_AGAIN while memory is being committed (value: bytes) */
     LENDER_OP_RELEASE = 3, /* id -> nothing; an unknown id is fine */
-    LENDER_OP_LIST = 4,    /* offset: from which slot -> one buffer, value: the slot to go on from; or LENDER_END */
+    LENDER_OP_LIST = 4,    /* offset: from which slot -> one buffer, value: the slot to go on from; or LENDER_END.
+                            * section 1: those that failed and still hold pages too, with 'failed' (an older lender
+                            * does not list them, an older agent does not ask) */
     LENDER_OP_CHANNEL = 5, /* section: the port; offset: 1 out of reset, 0 into it */
     LENDER_OP_READ = 6,    /* offset: of the register -> value */
 };
@@ -58,10 +60,11 @@ struct lender_answer {
     uint64_t n_buffers, lent_bytes, locked_bytes;
     int32_t pid;
     uint32_t adapter_ok;
+    /* 0 in each of these: not said (an older lender, or nodes above 63) */
     uint64_t memlock_bytes; /* INFO: how much it may lock, ~0: anything */
     uint64_t page_bytes;    /* INFO: it lends in pages of this size */
     uint64_t numa_nodes;    /* INFO: it takes memory from these, bit n: node n */
-    uint64_t reserved;      /* 0, as the three above: not said (an older lender, or nodes above 63) */
+    uint64_t failed;        /* LIST: 1: nobody's memory, it could not be given back yet; why in text */
 };
 
 _Static_assert(sizeof(struct lender_request) == 248, "the request's size is part of the protocol");

@@ -164,11 +164,16 @@ static int do_release(struct service *s, const struct lender_request *r, struct 
 static int do_list(struct service *s, const struct lender_request *r, struct lender_answer *out, struct err *e UNUSED)
 {
     size_t slot = r->offset < ARENA_MAX_BUFFERS ? (size_t)r->offset : ARENA_MAX_BUFFERS;
-    const struct buffer *b = arenas_next(s->arenas, &slot);
+    const struct err *why = NULL;
+    const struct buffer *b = arenas_next(s->arenas, &slot, r->section ? &why : NULL);
     if (b)
         fill_buffer(out, b);
     else
         out->status = LENDER_END;
+    if (b && why) {
+        out->failed = 1;
+        snprintf(out->text, sizeof out->text, "%.199s", why->detail);
+    }
     out->value = slot;
     return 0;
 }

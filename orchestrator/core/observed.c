@@ -299,7 +299,8 @@ static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_b
         return;
     }
     struct attachment *x = model_touch_attachment(m, at);
-    bool own = !x->buffer_seen || !strcmp(x->lender_id, b->lender_id);
+    /* Without a lender it is held, but nobody's to use: it failed, or could not be released. */
+    bool own = b->lender_id[0] && (!x->buffer_seen || !strcmp(x->lender_id, b->lender_id));
     x->now_id_held = b->present;
     x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes &&
                     b->section == x->section;

@@ -122,11 +122,11 @@ static void limit_files(uint64_t bytes)
 static void check_no_overlap(const struct arenas *arenas)
 {
     size_t i = 0, k;
-    for (const struct buffer *x; (x = arenas_next(arenas, &i));) {
+    for (const struct buffer *x; (x = arenas_next(arenas, &i, NULL));) {
         if (x->committed_bytes != x->g.size_bytes)
             abort();
         k = i;
-        for (const struct buffer *y; (y = arenas_next(arenas, &k));)
+        for (const struct buffer *y; (y = arenas_next(arenas, &k, NULL));)
             if (x->effective_addr < y->effective_addr + y->g.size_bytes &&
                 y->effective_addr < x->effective_addr + x->g.size_bytes)
                 abort();
@@ -139,7 +139,7 @@ static void release_all(struct arenas *arenas)
     size_t slot = 0;
     while (arenas_commit(arenas))
         ;
-    for (const struct buffer *b; (b = arenas_next(arenas, &slot));) {
+    for (const struct buffer *b; (b = arenas_next(arenas, &slot, NULL));) {
         char id[ID_SIZE];
         memcpy(id, b->g.id, sizeof id);
         if (arenas_release(arenas, id, &e) < 0)

@@ -38,6 +38,35 @@ static bool observed_finding(const char *code)
     return found;
 }
 
+/* How buffer "b1" is told when an order for it failed at that lender; this adapter's has no id. */
+static bool told_as_held(enum wire_want want, const char *lender_id)
+{
+    struct failed_buffer f = { .order = { .id = "b1", .want = want, .attempt = 3, .adapter = "afu0" },
+                               .error = "it does not go" };
+    struct wire_observed o;
+    struct err e = { 0 };
+    snprintf(f.lender_id, sizeof f.lender_id, "%s", lender_id);
+    node.failed = &f;
+    node.n_failed = 1;
+    ck_assert_int_eq(observe(&node, OBSERVE_ALL, &o, &e), 0);
+    ck_assert_uint_eq(o.n_buffers, 1);
+    ck_assert_str_eq(o.buffers[0].error, "it does not go");
+    ck_assert_str_eq(o.buffers[0].lender_id, "");
+    bool held = o.buffers[0].present;
+    wire_observed_done(&o);
+    node.failed = NULL;
+    node.n_failed = 0;
+    return held;
+}
+
+START_TEST(a_buffer_whose_release_failed_is_held_until_its_lender_is_gone)
+{
+    ck_assert(!told_as_held(WIRE_CREATE, ""));
+    ck_assert(told_as_held(WIRE_ABSENT, ""));
+    ck_assert(!told_as_held(WIRE_ABSENT, "another lender's"));
+}
+END_TEST
+
 /* This adapter counts nothing, so no touch is seen. */
 START_TEST(memory_that_no_touch_was_seen_to_reach_is_told)
 {
@@ -414,6 +443,7 @@ int main(void)
     tcase_add_test(t, section_is_not_changed_while_memory_behind_it_is_online);
     tcase_add_test(t, detach_goes_backwards_in_one_pass);
     tcase_add_test(t, blocks_of_another_are_not_taken_away_by_an_order_for_their_range);
+    tcase_add_test(t, a_buffer_whose_release_failed_is_held_until_its_lender_is_gone);
     tcase_add_test(t, a_section_that_led_somewhere_is_quiesced_before_it_is_parked);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, order_for_blocks_that_cannot_be_read_is_looked_at_again);

@@ -355,7 +355,7 @@ START_TEST(locked_memory_is_populated_piece_by_piece)
     const struct buffer *b;
     ck_assert_msg(arenas_alloc(arenas, &g, &b, &e) == 0, "%s", e.detail);
     ck_assert_uint_eq(b->committed_bytes, 0);
-    ck_assert_ptr_null(arenas_next(arenas, &slot)); /* nobody's yet */
+    ck_assert_ptr_null(arenas_next(arenas, &slot, NULL)); /* nobody's yet */
     ck_assert(arenas_commit(arenas));
     ck_assert(arenas_commit(arenas));
     ck_assert(!arenas_commit(arenas));
@@ -459,6 +459,56 @@ START_TEST(memory_that_cannot_be_had_is_undone_and_said)
 }
 END_TEST
 
+/* Instead of the arenas' view of this process's memory: nothing, and back again with what this answers. */
+static int blind(int saved_fd)
+{
+    char path[64], target[64];
+    for (int fd = 3; fd < 64; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof target - 1);
+        if (n > 0)
+            target[n] = '\0';
+        if (n > 0 && fd != saved_fd && (saved_fd < 0 ? strstr(target, "/maps") : strstr(target, "/dev/null")) != NULL) {
+            int other = saved_fd < 0 ? open("/dev/null", O_RDONLY) : saved_fd, copy = dup(fd);
+            ck_assert_int_eq(dup2(other, fd), fd);
+            close(other);
+            return copy;
+        }
+    }
+    ck_abort_msg("no such descriptor");
+    return -1;
+}
+
+START_TEST(what_could_be_neither_had_nor_given_back_is_listed_as_that)
+{
+    const struct err *why = NULL;
+    size_t slot = 0;
+    const struct rlimit small = { 1 * MIB, 1 * MIB };
+    arenas_free(arenas);
+    open_arenas(true);
+    setrlimit(RLIMIT_MEMLOCK, &small);
+    drop_lock_capability();
+    struct geometry g = geometry("a1", 0, 0, 128 * MIB);
+    const struct buffer *b;
+    ck_assert_int_eq(arenas_alloc(arenas, &g, &b, &e), 0);
+    int maps = blind(-1);
+    ck_assert(!arenas_commit(arenas));
+    ck_assert_ptr_null(arenas_next(arenas, &slot, NULL)); /* as memory to use it is not there */
+    slot = 0;
+    b = arenas_next(arenas, &slot, &why);
+    ck_assert_ptr_nonnull(b);
+    ck_assert_ptr_nonnull(why);
+    ck_assert_str_eq(b->g.id, "a1");
+    ck_assert_uint_eq(arenas_totals(arenas).n_buffers, 1);
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), -1);
+    close(blind(maps));
+    ck_assert_int_eq(arenas_release(arenas, "a1", &e), 0);
+    slot = 0;
+    ck_assert_ptr_null(arenas_next(arenas, &slot, &why));
+    ck_assert_uint_eq(arenas_totals(arenas).n_buffers, 0);
+}
+END_TEST
+
 START_TEST(an_empty_arena_makes_room_when_address_space_runs_out)
 {
     struct rlimit as = { 4 * ARENA_BYTES + ARENA_BYTES / 2, RLIM_INFINITY };
@@ -531,6 +581,7 @@ int main(void)
     tcase_add_test(tc, locked_memory_is_populated_piece_by_piece);
     if (!SANITIZED) { /* AddressSanitizer makes mlock() do nothing and needs address space without limit */
         tcase_add_test(tc, memory_that_cannot_be_had_is_undone_and_said);
+        tcase_add_test(tc, what_could_be_neither_had_nor_given_back_is_listed_as_that);
         tcase_add_test(tc, an_empty_arena_makes_room_when_address_space_runs_out);
     }
     suite_add_tcase(suite, tc);

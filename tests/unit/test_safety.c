@@ -330,11 +330,13 @@ START_TEST(a_range_that_ended_in_quarantine_waits_for_both_sides_to_reboot)
 }
 END_TEST
 
-/* n2 reports that giving "id" back failed; its list does not show it (any more): it may still be committing. */
-static void report_failed_release(const char *id, unsigned attempt)
+/* n2 reports that an order for "id" failed, and whether it holds it: listed without a lender to answer for it. */
+static void report_buffer(const char *id, unsigned attempt, bool held)
 {
     struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1", .ok = true } };
-    struct wire_seen_buffer b = { .attempt = attempt, .error = "the range is not empty" };
+    struct wire_seen_buffer b = {
+        .attempt = attempt, .error = "the range is not empty", .present = held, .size_bytes = held ? GIB4 : 0
+    };
     struct wire_observed o = { .epoch = 1,
                                .revision = s.m->revision,
                                .memory_bytes = GIB4 * 16,
@@ -359,7 +361,7 @@ START_TEST(a_release_that_failed_is_not_done_though_nothing_is_listed)
             if (k != 1)
                 sim_agent(&s, k, true);
     for (int i = 0; i < 4; i++) {
-        report_failed_release(at(a)->id, at(a)->attempt);
+        report_buffer(at(a)->id, at(a)->attempt, i & 1);
         sim_agent(&s, 0, true);
         sim_agent(&s, 3, true);
         ck_assert_ptr_nonnull(at(a));
@@ -370,6 +372,20 @@ START_TEST(a_release_that_failed_is_not_done_though_nothing_is_listed)
     sim_pass(&s, 6000); /* tried again, and done */
     sim_settle(&s);
     sim_expect_nothing(&s);
+}
+END_TEST
+
+/* n2's lender could neither commit it nor give all of it back. */
+START_TEST(memory_that_failed_is_not_taken_for_lent)
+{
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    sim_agent(&s, 0, true);
+    sim_agent(&s, 3, true);
+    ck_assert_int_eq(at(a)->step, STEP_CONNECT);
+    report_buffer(at(a)->id, at(a)->attempt + 1, true); /* not of this attempt */
+    ck_assert(at(a)->now_id_held);
+    ck_assert(!at(a)->buffer_seen && !at(a)->now_buffer);
+    ck_assert_int_eq(at(a)->step, STEP_CONNECT);
 }
 END_TEST
 
@@ -483,6 +499,7 @@ int main(void)
     tcase_add_test(t, the_states_that_events_told_go_on_after_a_start);
     tcase_add_test(t, everything_is_compared_with_what_was_reported_every_minute);
     tcase_add_test(t, a_release_that_failed_is_not_done_though_nothing_is_listed);
+    tcase_add_test(t, memory_that_failed_is_not_taken_for_lent);
     tcase_add_test(t, a_buffer_behind_an_adapter_in_error_is_not_taken_up);
     suite_add_tcase(suite, t);
     return unit_main(suite);
