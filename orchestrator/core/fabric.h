@@ -34,7 +34,7 @@ struct fabric {
     struct trunk *trunks;  /* of a switch in order of (to, ns, name of out) */
     struct hop *hops;      /* of a switch in order of cost_ns */
     uint64_t *open;        /* a bit for each hop */
-    /* By switch, for reach.h, from topology.c: no memory port is nearer to it than bound_ns (the switch itself not
+    /* By switch, for reach.h, from graph_bounds(): no memory port is nearer to it than bound_ns (the switch itself not
      * counted), to its neighbours than beyond_ns; UINT64_MAX: there is none. */
     uint64_t *bound_ns, *beyond_ns;
 };
