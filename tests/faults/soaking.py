@@ -123,6 +123,11 @@ class Faults:
             self.rack.reboot(node)
             eventually(f"{node} holds nothing any more of {known}", lambda: not known & {a["id"] for a in self.lost()}, 60)
 
+    def settle(self):
+        """What somebody in charge of the rack does in the end; a loss may have been noticed just now."""
+        self.power_on_the_crashed()
+        self.reboot_borrowers_of_the_lost()
+
     def power_on_the_crashed(self):
         """A machine whose kernel was moving pages home when their donor died is gone: nothing that anybody ordered before can help
         it.  That lasts until the loss is known; a crash later than that is ours."""
@@ -192,8 +197,7 @@ class Soak:
     def quiet(self):
         """Every invariant holds, and all that is held is attached or gone; the figures of that moment."""
         def look():
-            self.faults.power_on_the_crashed()
-            self.faults.reboot_borrowers_of_the_lost()
+            self.faults.settle()
             self.rack.judge(10)
             return True
         eventually("all is quiet", look, 60)
@@ -267,7 +271,7 @@ def run(seconds):
         last = soak.quiet()
         while soak.held:
             soak.give_back()
-        eventually("all is given back", lambda: not rack.live(), 60)
+        eventually("all is given back", lambda: soak.faults.settle() or not rack.live(), 60)
         rack.judge(60)
         text = (f"{NODES} agents, {seconds} s: {soak.attached} attached, {soak.refused} refused, {soak.undone} undone; "
                 f"{soak.looks} times all was quiet and every invariant held; faults "
