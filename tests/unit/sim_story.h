@@ -38,6 +38,17 @@ static UNUSED uint32_t attached(size_t node, const char *donor)
     return a;
 }
 
+/* n2's lender dies under memory of n1, which boots anew. */
+static UNUSED void end_in_quarantine(void)
+{
+    attached(0, "n2");
+    sim_kill_lender(&s, 1);
+    sim_settle(&s);
+    sim_reboot(&s, 0);
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+}
+
 static UNUSED uint32_t row(const char *name)
 {
     return model_find_node(s.m, name);

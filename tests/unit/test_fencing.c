@@ -86,12 +86,7 @@ END_TEST
 
 START_TEST(a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted)
 {
-    attached(0, "n2");
-    sim_kill_lender(&s, 1);
-    sim_settle(&s);
-    sim_reboot(&s, 0);
-    sim_settle(&s);
-    sim_expect_nothing(&s);
+    end_in_quarantine();
     ck_assert(barred("n1", 0));
     ck_assert_int_eq(forget("n2"), -1); /* that boot may come back */
     ck_assert_int_eq(e.code, ERR_CONFLICT);

@@ -43,6 +43,17 @@ START_TEST(order_that_hangs_holds_up_only_what_needs_the_hotplug_too)
 }
 END_TEST
 
+/* An attach whose first block hangs. */
+static void begin_to_hang(void)
+{
+    kernel->hangs = true;
+    section.parked = false;
+    section.value = VALUE;
+    channel.up = true;
+    apply(true);
+    ck_assert(node.job.running);
+}
+
 static void beat(void)
 {
     struct wire_observed o;
@@ -54,12 +65,7 @@ static void beat(void)
 START_TEST(touch_is_seen_though_a_heartbeat_sampled_its_flits)
 {
     struct ocxl_mmio_area *any = NULL;
-    kernel->hangs = true;
-    section.parked = false;
-    section.value = VALUE;
-    channel.up = true;
-    apply(true);
-    ck_assert(node.job.running);
+    begin_to_hang();
     ck_assert_int_eq(adapter.mmio_write64(any, REG_FLITS_SENT, OCXL_ABI_LITTLE_ENDIAN, 5), 0);
     beat();
     ck_assert_int_eq(adapter.mmio_write64(any, REG_FLITS_SENT, OCXL_ABI_LITTLE_ENDIAN, 0), 0); /* clear on read */
@@ -113,12 +119,7 @@ static pid_t wedge(void)
 
 START_TEST(child_that_hangs_in_the_kernel_leaves_its_order_under_way)
 {
-    kernel->hangs = true;
-    section.parked = false;
-    section.value = VALUE;
-    channel.up = true;
-    apply(true);
-    ck_assert(node.job.running);
+    begin_to_hang();
     pid_t pid = wedge();
     tend();
     ck_assert(node.segments[0].failed && node.job.hangs);

@@ -315,12 +315,7 @@ END_TEST
 
 START_TEST(a_range_that_ended_in_quarantine_waits_for_both_sides_to_reboot)
 {
-    attached(0, "n2");
-    sim_kill_lender(&s, 1);
-    sim_settle(&s);
-    sim_reboot(&s, 0);
-    sim_settle(&s);
-    sim_expect_nothing(&s);
+    end_in_quarantine();
     uint32_t a = attached(0, "n3");
     ck_assert_uint_eq(at(a)->section, 1); /* section 0: the donor is still in that boot */
     sim_reboot(&s, 1);
