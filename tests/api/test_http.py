@@ -1,6 +1,7 @@
 """The edge of the API: its description, heads, bodies and clients of every kind.  Every answer is checked against
 schema/openapi.yaml (memlaned.py)."""
 import json
+import os
 import pathlib
 import re
 import resource
@@ -250,8 +251,18 @@ class Brake(Rack):
 class Leaving(Rack):
     """Clients that close before they have their answer leave no descriptor behind, long before any time-out."""
 
-    def open_files(self):
-        return len(list(pathlib.Path(f"/proc/{self.server.process.pid}/fd").iterdir()))
+    def kept(self, ports):
+        """How many connections from these ports the orchestrator holds a descriptor of."""
+        links = pathlib.Path(f"/proc/{self.server.process.pid}/fd").iterdir()
+        inodes = {m[1] for m in (re.fullmatch(r"socket:\[(\d+)\]", self.target(link)) for link in links) if m}
+        rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(int(row[2].split(":")[1], 16) in ports and row[9] in inodes for row in rows)
+
+    def target(self, link):
+        try:
+            return os.readlink(link)
+        except OSError:  # closed meanwhile
+            return ""
 
     def connect(self, head, rest=b""):
         s = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
@@ -259,24 +270,23 @@ class Leaving(Rack):
         return s
 
     def test_half_a_request_is_given_up(self):
-        self.admin.get("/v1/status")
-        before = self.open_files()
         halves = (b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{", b"", b"Content-Le",
                   b"\r\nGET /v1/sta")  # a whole request, and the rest of another's head
+        ports = set()
         for n in range(40):
-            self.connect("GET /v1/status" if n % 4 == 3 else "POST /v1/tokens", halves[n % 4]).close()
-        self.wait_for(lambda: self.open_files() <= before, 6)
+            with self.connect("GET /v1/status" if n % 4 == 3 else "POST /v1/tokens", halves[n % 4]) as s:
+                ports.add(s.getsockname()[1])
+        self.wait_for(lambda: self.kept(ports) == 0, 6)
 
     def test_who_waits_no_more_is_let_go(self):
-        self.wait_for(lambda: self.admin.get("/v1/status").status == 200)
-        before = self.open_files()
         self.nodes["n1"].held = True  # so that nothing settles
         made = self.admin.post("/v1/attachments", {"compute_node": "n1", "size_bytes": GIB}).json["id"]
         waiting = [self.connect(f"DELETE /v1/attachments/{made}?wait=60", b"\r\n") for _ in range(10)]
-        self.wait_for(lambda: self.open_files() >= before + 10)
+        ports = {s.getsockname()[1] for s in waiting}
+        self.wait_for(lambda: self.kept(ports) == 10)
         for s in waiting:
             s.close()
-        self.wait_for(lambda: self.open_files() <= before, 6)
+        self.wait_for(lambda: self.kept(ports) == 0, 6)
         self.nodes["n1"].held = False
         self.wait_for(lambda: self.admin.get(f"/v1/attachments/{made}").json["state"] == "detached")
 
