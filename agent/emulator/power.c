@@ -44,26 +44,40 @@ static size_t read_proc(const char *pid, const char *file, char *buf, size_t siz
     return (size_t)n;
 }
 
-/* Is it one of our programs, run with something of the node's own directory? */
-static bool belongs_to(const char *pid, const char *dir)
+enum owner { OWNER_OTHER, OWNER_NODE, OWNER_UNKNOWN };
+
+/* It has no arguments while it is in execve(), and none any more, as it has no memory, when it has ended. */
+static enum owner who_is_without_arguments(const char *pid)
+{
+    char pages[64];
+
+    return read_proc(pid, "statm", pages, sizeof pages) > 0 && strncmp(pages, "0 ", 2) != 0 ? OWNER_UNKNOWN
+                                                                                             : OWNER_OTHER;
+}
+
+/* The node's is one of our programs that is run with something of the node's own directory. */
+static enum owner find_owner(const char *pid, const char *dir)
 {
     char comm[64], args[4096];
     size_t len, dir_len = strlen(dir);
 
     read_proc(pid, "comm", comm, sizeof comm);
     if (strncmp(comm, "memlane-", 8) != 0 || strncmp(comm, "memlane-emulat", 14) == 0)
-        return false;
+        return OWNER_OTHER;
     len = read_proc(pid, "cmdline", args, sizeof args);
+    if (len == 0)
+        return who_is_without_arguments(pid);
     for (const char *at = args; at < args + len; at += strlen(at) + 1) {
         const char *found = strstr(at, dir);
 
         if (found && (found[dir_len] == '/' || found[dir_len] == '\0'))
-            return true;
+            return OWNER_NODE;
     }
-    return false;
+    return OWNER_OTHER;
 }
 
-/* Agents whose node has no adapter open, and what an agent started: found by their arguments.  Answers how many. */
+/* Agents whose node has no adapter open, and what an agent started: found by their arguments.  Answers how many there
+ * were, with those that cannot be told yet. */
 static unsigned kill_by_arguments(const struct box_node *n)
 {
     struct dirent *entry;
@@ -74,12 +88,16 @@ static unsigned kill_by_arguments(const struct box_node *n)
         return 0;
     while ((entry = readdir(proc)) != NULL) {
         struct err e = { 0 };
+        enum owner owner;
         uint64_t pid;
 
-        if (units_parse_u64(entry->d_name, &pid, &e) < 0 || !belongs_to(entry->d_name, n->dir))
+        if (units_parse_u64(entry->d_name, &pid, &e) < 0)
             continue;
-        kill_process(NULL, (pid_t)pid);
-        found++;
+        owner = find_owner(entry->d_name, n->dir);
+        if (owner == OWNER_NODE)
+            kill_process(NULL, (pid_t)pid);
+        if (owner != OWNER_OTHER)
+            found++;
     }
     closedir(proc);
     return found;

@@ -323,6 +323,16 @@ class Emulator(unittest.TestCase):
         left = [p for p in os.listdir("/proc") if p.isdigit() and argument in self.arguments(p)]
         self.assertFalse(left)
 
+    def test_power_off_kills_what_has_no_arguments_yet(self):
+        """A lender in the middle of its execve() has none, by which it could be told."""
+        lender = subprocess.Popen([sys.executable, os.path.join(HERE, "executing.py"), os.path.join(self.dir, "trace.jsonl"),
+                                   self.node("a", "agent.conf")], stdout=subprocess.PIPE)
+        self.addCleanup(lender.communicate)
+        self.addCleanup(lender.kill)
+        self.assertEqual(lender.stdout.readline(), b"executing\n")
+        self.ctl("power", "a", "off")
+        self.assertEqual(lender.wait(1), -signal.SIGKILL)
+
     def arguments(self, pid):
         try:
             with open(f"/proc/{pid}/cmdline") as f:
