@@ -486,11 +486,7 @@ static bool undo_lend(struct model *m, uint32_t at)
 
 static bool begin_offline(struct model *m, uint32_t at)
 {
-    char why[WIRE_TEXT] = "";
-    if (lifecycle_may_offline(m, at, why))
-        return publish_undo(m, at, STEP_ONLINE);
-    lifecycle_hold(m, at, why);
-    return false;
+    return lifecycle_may_offline(m, at) && publish_undo(m, at, STEP_ONLINE);
 }
 
 /* Which undo comes first, for an attachment that was turned back at 'step'. */
@@ -628,7 +624,8 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     struct attachment *x = model_edit_attachment(m, at);
     x->goal = GOAL_PRESENT;
     x->tombstone_revision = 0;
-    x->held = x->insisted = false;
+    x->held_by = 0;
+    x->insisted = false;
     x->attempt++; /* blocks that are offline come online again: the same boot, nothing was released */
     x->reason[0] = '\0';
     x->retries = 0;

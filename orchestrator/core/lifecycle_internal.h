@@ -48,9 +48,8 @@ void lifecycle_try_again(struct model *m, uint32_t attachment);
 bool lifecycle_park(struct model *m, uint32_t attachment);               /* publishes the undo of map */
 bool lifecycle_section_kept(const struct model *m, uint32_t attachment); /* mapped by another one too */
 /* ---- lifecycle_offline.c: its memory is read when it is taken offline ----
- * May the undo of online be published?  False: 'why' says what does not answer, or may not. */
-bool lifecycle_may_offline(const struct model *m, uint32_t attachment, char why[WIRE_TEXT]);
-void lifecycle_hold(struct model *m, uint32_t attachment, const char *why); /* it may not: said, once for each reason */
+ * May the undo of online be published?  False: it is held, for what does not answer, or may not; said once for that. */
+bool lifecycle_may_offline(struct model *m, uint32_t attachment);
 void lifecycle_stick_held(struct model *m, uint32_t attachment); /* that lasts: stuck, until it may or is told to */
 void lifecycle_let_go(struct model *m, uint32_t attachment);     /* it may */
 /* The undo of online is published, and the way has died: taken back.  False: there is no need to. */

@@ -118,7 +118,7 @@ static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
             earlier(next, a->retry_at_ms);
     } else if (a->goal == GOAL_ABSENT && a->state != ATT_STUCK && !a->quarantined) {
         int64_t end = a->progress_ms + lifecycle_scaled(m, UNDO_LIMIT_MS);
-        if (m->now_ms >= end && a->held)
+        if (m->now_ms >= end && a->held_by)
             lifecycle_stick_held(m, at);
         else if (m->now_ms >= end)
             lifecycle_stick(m, at, waits_for(m, a));

@@ -284,8 +284,9 @@ struct attachment {
     int64_t progress_ms;                                 /* monotonic: last progress, for the 120 s limit */
     int64_t retry_at_ms;                                 /* monotonic: next retry of a stuck undo; 0: none */
     unsigned retries;
-    bool held;     /* goal absent: not taken offline yet, the way to it does not answer or may not */
-    bool insisted; /* held, and an operator says that it answers */
+    uint32_t held_by; /* goal absent: not taken offline yet, this part of the way to it (lifecycle_offline.c) does not
+                         answer or may not; 0: none */
+    bool insisted;    /* held, and an operator says that it answers */
     /* derived */
     uint32_t section_next; /* next in its section, by offset */
     uint32_t circuit_next, circuit_prev, lend_next, lend_prev, borrow_next, borrow_prev;

@@ -385,9 +385,9 @@ static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
 {
     struct sim_node *n = &s->nodes[at];
     struct wire_seen_adapter adapters[2] = { { .name = "afu0", .ok = true }, { .name = "afu1" } };
-    adapters[1].ok = !n->memory_in_error;
-    if (n->memory_in_error)
-        snprintf(adapters[1].error, sizeof adapters[1].error, "no answer");
+    adapters[1].ok = !n->memory_error;
+    if (n->memory_error)
+        snprintf(adapters[1].error, sizeof adapters[1].error, "%s", n->memory_error);
     struct wire_seen_buffer *buffers = calloc(2 * SIM_OBJECTS_MAX, sizeof *buffers);
     struct wire_seen_segment *segments = calloc(SIM_OBJECTS_MAX, sizeof *segments);
     struct wire_seen_pair pairs[64];

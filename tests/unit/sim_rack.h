@@ -40,8 +40,8 @@ struct sim_node {
     bool fail_online, fail_lend;
     bool commits; /* what it shall lend is not complete yet: 'committing_bytes' of it are */
     uint64_t committing_bytes;
-    bool memory_in_error; /* its memory adapter is reported as not ok */
-    uint64_t captured[2]; /* error that afu0 (compute), afu1 (memory) captured */
+    const char *memory_error; /* its memory adapter is reported as not ok; NULL: it is ok */
+    uint64_t captured[2];     /* error that afu0 (compute), afu1 (memory) captured */
     size_t n_buffers, n_segments;
     struct sim_buffer buffers[SIM_OBJECTS_MAX];
     struct sim_segment segments[SIM_OBJECTS_MAX];

@@ -66,7 +66,7 @@ START_TEST(an_adapter_in_error_endangers_every_circuit_over_it)
     uint32_t a = attached(0), b = attached(2);
     const char *x = model_attachment(s.m, a)->id, *y = model_attachment(s.m, b)->id;
     ck_assert(!in_danger(a) && !in_danger(b));
-    s.nodes[1].memory_in_error = true;
+    s.nodes[1].memory_error = "no answer";
     sim_agent(&s, 1, true);
     ck_assert(in_danger(a) && in_danger(b));
     sim_agent(&s, 1, true); /* it is said once */
@@ -75,7 +75,7 @@ START_TEST(an_adapter_in_error_endangers_every_circuit_over_it)
     expect(0, "adapter.state", "adapter/n2/afu1", "error", both);
     snprintf(one, sizeof one, "adapter n2/afu1: n1 borrows over it: %s", x);
     expect(1, "circuit.danger", NULL, "in_danger", one);
-    s.nodes[1].memory_in_error = false;
+    s.nodes[1].memory_error = NULL;
     sim_agent(&s, 1, true);
     ck_assert(!in_danger(a) && !in_danger(b));
     ck_assert_uint_eq(n_told, 6);
@@ -89,7 +89,7 @@ START_TEST(a_link_down_over_an_adapter_in_error_is_one_danger)
     uint32_t a = attached(0);
     const struct circuit *c = model_circuit(s.m, model_attachment(s.m, a)->circuit);
     uint32_t link = model_port(s.m, c->legs[0].ports[0])->link;
-    s.nodes[1].memory_in_error = true;
+    s.nodes[1].memory_error = "no answer";
     sim_agent(&s, 1, true);
     for (int down = 1; down >= 0; down--) {
         sim_begin(&s);
@@ -101,7 +101,7 @@ START_TEST(a_link_down_over_an_adapter_in_error_is_one_danger)
     sim_begin(&s);
     model_set_link_down(s.m, link, true);
     sim_commit(&s);
-    s.nodes[1].memory_in_error = false;
+    s.nodes[1].memory_error = NULL;
     sim_agent(&s, 1, true); /* the link is down still */
     ck_assert(in_danger(a));
     ck_assert_uint_eq(n_told, 3);
@@ -116,7 +116,7 @@ END_TEST
 
 START_TEST(an_adapter_that_carries_nothing_endangers_nobody)
 {
-    s.nodes[1].memory_in_error = true;
+    s.nodes[1].memory_error = "no answer";
     sim_agent(&s, 1, true);
     ck_assert_uint_eq(n_told, 1);
     expect(0, "adapter.state", "adapter/n2/afu1", "error", "no answer");

@@ -65,18 +65,25 @@ static void expect_detached(uint32_t a)
 {
     sim_settle(&s);
     ck_assert_msg(!look(a), "%s step %d undoing %d held %d: %s", attachment_state_names[look(a)->state], look(a)->step,
-                  look(a)->undoing, look(a)->held, look(a)->reason);
+                  look(a)->undoing, look(a)->held_by != 0, look(a)->reason);
     sim_expect_nothing(&s);
+}
+
+/* Detached while the donor's adapter does not answer. */
+static uint32_t held(void)
+{
+    uint32_t a = attached();
+    s.nodes[DONOR].memory_error = "no answer";
+    sim_agent(&s, DONOR, true);
+    sim_detach(&s, a);
+    expect_held(a, "adapter n2/afu1: no answer");
+    return a;
 }
 
 START_TEST(an_adapter_of_the_donor_that_does_not_answer)
 {
-    uint32_t a = attached();
-    s.nodes[DONOR].memory_in_error = true;
-    sim_agent(&s, DONOR, true);
-    sim_detach(&s, a);
-    expect_held(a, "adapter n2/afu1: no answer");
-    s.nodes[DONOR].memory_in_error = false;
+    uint32_t a = held();
+    s.nodes[DONOR].memory_error = NULL;
     expect_detached(a);
 }
 END_TEST
@@ -115,11 +122,32 @@ START_TEST(a_way_that_dies_under_the_order)
     sim_detach(&s, a);
     ck_assert_int_eq(look(a)->undoing, STEP_ONLINE); /* published, not fetched yet */
     unsigned attempt = look(a)->attempt;
-    s.nodes[DONOR].memory_in_error = true;
+    s.nodes[DONOR].memory_error = "no answer";
     sim_agent(&s, DONOR, true);
     expect_held(a, "adapter n2/afu1");
     ck_assert_uint_gt(look(a)->attempt, attempt);
-    s.nodes[DONOR].memory_in_error = false;
+    s.nodes[DONOR].memory_error = NULL;
+    expect_detached(a);
+}
+END_TEST
+
+/* The reason is what is so now; an event comes for each part of the way only. */
+START_TEST(an_adapter_that_says_something_else_each_time)
+{
+    uint32_t a = held();
+    s.nodes[DONOR].memory_error = "register 0x8 reads 0xffff";
+    sim_agent(&s, DONOR, true);
+    expect_held(a, "adapter n2/afu1: register 0x8");
+    s.nodes[DONOR].memory_error = "register 0x10 reads 0xffff";
+    sim_agent(&s, DONOR, true);
+    expect_held(a, "adapter n2/afu1: register 0x10");
+    s.nodes[MANAGER].dark_port = model_port(s.m, model_circuit(s.m, look(a)->circuit)->legs[0].ports[1])->number;
+    sim_agent(&s, MANAGER, true);
+    s.nodes[DONOR].memory_error = NULL;
+    sim_settle(&s);
+    ck_assert_uint_eq(holds, 2);
+    ck_assert_ptr_nonnull(strstr(look(a)->reason, "has no signal"));
+    s.nodes[MANAGER].dark_port = 0;
     expect_detached(a);
 }
 END_TEST
@@ -132,7 +160,7 @@ START_TEST(a_way_that_dies_under_a_stuck_one)
     sim_detach(&s, a);
     sim_settle(&s);
     ck_assert_int_eq(look(a)->state, ATT_STUCK);
-    s.nodes[DONOR].memory_in_error = true;
+    s.nodes[DONOR].memory_error = "no answer";
     s.nodes[BORROWER].refuse_offline = false;
     sim_agent(&s, DONOR, true);
     for (int i = 0; i < 20; i++) { /* it is not retried by the clock either */
@@ -142,7 +170,7 @@ START_TEST(a_way_that_dies_under_a_stuck_one)
     ck_assert_int_eq(look(a)->state, ATT_STUCK);
     ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 3);
     ck_assert_ptr_nonnull(strstr(look(a)->reason, "adapter n2/afu1"));
-    s.nodes[DONOR].memory_in_error = false;
+    s.nodes[DONOR].memory_error = NULL;
     expect_detached(a);
 }
 END_TEST
@@ -150,11 +178,7 @@ END_TEST
 START_TEST(an_operator_cannot_insist_on_a_way_that_is_dead)
 {
     struct err e = { 0 };
-    uint32_t a = attached();
-    s.nodes[DONOR].memory_in_error = true;
-    sim_agent(&s, DONOR, true);
-    sim_detach(&s, a);
-    expect_held(a, "adapter n2/afu1");
+    uint32_t a = held();
     sim_pass(&s, 119000);
     sim_settle(&s);
     ck_assert_int_eq(look(a)->state, ATT_DETACHING);
@@ -167,7 +191,7 @@ START_TEST(an_operator_cannot_insist_on_a_way_that_is_dead)
     ck_assert_ptr_nonnull(strstr(e.detail, "adapter n2/afu1: no answer"));
     sim_settle(&s);
     ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
-    s.nodes[DONOR].memory_in_error = false;
+    s.nodes[DONOR].memory_error = NULL;
     expect_detached(a);
 }
 END_TEST
@@ -233,15 +257,11 @@ END_TEST
 START_TEST(a_detach_that_is_held_can_be_given_up)
 {
     struct err e = { 0 };
-    uint32_t a = attached();
-    s.nodes[DONOR].memory_in_error = true;
-    sim_agent(&s, DONOR, true);
-    sim_detach(&s, a);
-    expect_held(a, "adapter n2/afu1");
+    uint32_t a = held();
     sim_begin(&s);
     ck_assert_msg(lifecycle_cancel(s.m, a, &e) == 0, "%s", e.detail);
     sim_commit(&s);
-    s.nodes[DONOR].memory_in_error = false;
+    s.nodes[DONOR].memory_error = NULL;
     sim_settle(&s);
     ck_assert_int_eq(look(a)->state, ATT_ATTACHED);
     ck_assert_str_eq(look(a)->reason, "");
@@ -270,7 +290,7 @@ START_TEST(an_attach_that_fails_over_a_dead_way)
     for (int i = 0; i < 100 && !s.nodes[BORROWER].n_segments; i++)
         sim_agent(&s, (size_t)i % s.n_nodes, i % 5 != BORROWER || look(a)->step < STEP_ONLINE);
     ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
-    s.nodes[DONOR].memory_in_error = true;
+    s.nodes[DONOR].memory_error = "no answer";
     sim_agent(&s, DONOR, true);
     sim_pass(&s, 121000);
     sim_settle(&s);
@@ -279,7 +299,7 @@ START_TEST(an_attach_that_fails_over_a_dead_way)
     ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 4);
     ck_assert_msg(strstr(look(a)->reason, "no progress at step online"), "%s", look(a)->reason);
     ck_assert_uint_eq(holds, 1);
-    s.nodes[DONOR].memory_in_error = false;
+    s.nodes[DONOR].memory_error = NULL;
     expect_detached(a);
 }
 END_TEST
@@ -293,6 +313,7 @@ int main(void)
     tcase_add_test(t, a_cable_without_signal);
     tcase_add_test(t, a_link_that_an_operator_takes_out_of_use_carries_on);
     tcase_add_test(t, a_way_that_dies_under_the_order);
+    tcase_add_test(t, an_adapter_that_says_something_else_each_time);
     tcase_add_test(t, a_way_that_dies_under_a_stuck_one);
     tcase_add_test(t, an_operator_cannot_insist_on_a_way_that_is_dead);
     tcase_add_test(t, a_donor_that_is_silent);

@@ -404,11 +404,11 @@ END_TEST
 START_TEST(a_buffer_behind_an_adapter_in_error_is_not_taken_up)
 {
     uint32_t a = sim_attach(&s, 0, GIB4, "n2");
-    s.nodes[1].memory_in_error = true;
+    s.nodes[1].memory_error = "no answer";
     sim_settle(&s);
     ck_assert(!at(a)->buffer_seen);
     ck_assert_int_ne(at(a)->state, ATT_ATTACHED);
-    s.nodes[1].memory_in_error = false;
+    s.nodes[1].memory_error = NULL;
     sim_settle(&s);
     ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
 }
