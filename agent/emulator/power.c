@@ -52,7 +52,7 @@ static enum owner who_is_without_arguments(const char *pid)
     char pages[64];
 
     return read_proc(pid, "statm", pages, sizeof pages) > 0 && strncmp(pages, "0 ", 2) != 0 ? OWNER_UNKNOWN
-                                                                                             : OWNER_OTHER;
+                                                                                            : OWNER_OTHER;
 }
 
 /* The node's is one of our programs that is run with something of the node's own directory. */
