@@ -1,4 +1,5 @@
 """What agents say to the orchestrator and hear from it: sessions, long polls, reports, boots, fences, epochs, losses."""
+# Slow: silence has to last for its limit.
 import json
 import concurrent.futures
 import re

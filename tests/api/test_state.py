@@ -1,5 +1,6 @@
 """The orchestrator's durable state and its truth: `memlane check` on planted violations, old backups and adoption, identity,
 enrolment, the audit log.  A real memlaned with fake agents; every answer is checked against schema/openapi.yaml."""
+# Slow: silence has to last for its limit.
 import contextlib
 import json
 import os

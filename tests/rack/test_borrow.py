@@ -1,4 +1,5 @@
 """Borrowing and giving back on every rack file: sizes, sharing, bonding; data both ways; nothing left afterwards."""
+# Slow: every rack that there is.
 import unittest
 
 import patterns
