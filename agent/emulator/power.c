@@ -44,24 +44,26 @@ static size_t read_proc(const char *pid, const char *file, char *buf, size_t siz
     return (size_t)n;
 }
 
-enum owner { OWNER_OTHER, OWNER_NODE, OWNER_UNKNOWN };
+enum owner { OWNER_OTHER, OWNER_NODE, OWNER_ENDED, OWNER_UNKNOWN };
 
-/* It has no arguments while it is in execve(), and none any more, as it has no memory, when it has ended. */
+/* One of our programs without arguments is in execve(); or it has ended, and has no memory either. */
 static enum owner who_is_without_arguments(const char *pid)
 {
     char pages[64];
 
-    return read_proc(pid, "statm", pages, sizeof pages) > 0 && strncmp(pages, "0 ", 2) != 0 ? OWNER_UNKNOWN
-                                                                                            : OWNER_OTHER;
+    read_proc(pid, "statm", pages, sizeof pages);
+    return strncmp(pages, "0 ", 2) == 0 ? OWNER_ENDED : OWNER_UNKNOWN;
 }
 
-/* The node's is one of our programs that is run with something of the node's own directory. */
+/* The node's is one of our programs that is run with something of the node's own directory.  One that was listed and is
+ * gone may have been anybody's. */
 static enum owner find_owner(const char *pid, const char *dir)
 {
     char comm[64], args[4096];
     size_t len, dir_len = strlen(dir);
 
-    read_proc(pid, "comm", comm, sizeof comm);
+    if (read_proc(pid, "comm", comm, sizeof comm) == 0)
+        return OWNER_UNKNOWN;
     if (strncmp(comm, "memlane-", 8) != 0 || strncmp(comm, "memlane-emulat", 14) == 0)
         return OWNER_OTHER;
     len = read_proc(pid, "cmdline", args, sizeof args);
@@ -76,14 +78,15 @@ static enum owner find_owner(const char *pid, const char *dir)
     return OWNER_OTHER;
 }
 
-/* Agents whose node has no adapter open, and what an agent started: found by their arguments.  Answers how many there
- * were, with those that cannot be told yet. */
-static unsigned kill_by_arguments(const struct box_node *n)
+/* Agents whose node has no adapter open, and what an agent started: found by their arguments.  Answers how many were
+ * or may have been there; '*ended' stands for those that have ended and wait for their parents. */
+static unsigned kill_by_arguments(const struct box_node *n, uint64_t *ended)
 {
     struct dirent *entry;
     DIR *proc = opendir("/proc");
-    unsigned found = 0;
+    unsigned left = 0;
 
+    *ended = 0;
     if (!proc)
         return 0;
     while ((entry = readdir(proc)) != NULL) {
@@ -96,19 +99,31 @@ static unsigned kill_by_arguments(const struct box_node *n)
         owner = find_owner(entry->d_name, n->dir);
         if (owner == OWNER_NODE)
             kill_process(NULL, (pid_t)pid);
-        if (owner != OWNER_OTHER)
-            found++;
+        if (owner == OWNER_NODE || owner == OWNER_UNKNOWN)
+            left++;
+        if (owner == OWNER_ENDED)
+            *ended += pid;
     }
     closedir(proc);
-    return found;
+    return left;
 }
 
-/* Until none is left: an agent forks a lender while /proc is read, and who lives on would hold a lock in the directory
- * that the next boot finds empty. */
+/* Until none is left: who lives on would hold a lock in the directory that the next boot finds empty.  An agent forks a
+ * lender while /proc is read, by a child that ends at once: it may be listed and have ended when it is looked at, and
+ * the lender may not be listed yet.  So none may have ended meanwhile, either. */
 static void kill_all(const struct box_node *n)
 {
-    for (unsigned round = 0; round < KILL_ROUNDS && kill_by_arguments(n) > 0; round++)
+    uint64_t ended = 0, before;
+    unsigned left;
+
+    for (unsigned round = 0; round < KILL_ROUNDS; round++) {
+        before = ended;
+        left = kill_by_arguments(n, &ended);
+        if (left == 0 && ended == before)
+            return;
         poll(NULL, 0, KILL_PAUSE_MS);
+    }
+    log_warn("power.kill", "node=%s: somebody may live on", n->spec->name);
 }
 
 static void reset_adapter(struct box_adapter *a)

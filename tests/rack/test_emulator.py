@@ -317,11 +317,13 @@ class Emulator(unittest.TestCase):
             f.write('#!/bin/sh\n[ "$2" = 0 ] || "$0" "$1" $(($2 - 1)) &\n')
         os.chmod(fork, 0o755)
         argument = self.node("a", "agent.conf")
-        for _ in range(8):
-            subprocess.run([fork, argument, "100000"], check=True)
-        self.ctl("power", "a", "off")
-        left = [p for p in os.listdir("/proc") if p.isdigit() and argument in self.arguments(p)]
-        self.assertFalse(left)
+        for chains in (8, 1, 1, 1, 1, 1):
+            for _ in range(chains):
+                subprocess.run([fork, argument, "100000"], check=True)
+            self.ctl("power", "a", "off")
+            left = [p for p in os.listdir("/proc") if p.isdigit() and argument in self.arguments(p)]
+            self.assertFalse(left)
+            self.ctl("power", "a", "on")
 
     def test_power_off_kills_what_has_no_arguments_yet(self):
         """A lender in the middle of its execve() has none, by which it could be told."""
