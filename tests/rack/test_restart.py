@@ -1,25 +1,11 @@
-"""kill -9 of an agent or of the orchestrator: at rest, and at random moments of an attach and a detach."""
-# Slow: most of it is waiting for what was killed.
-import concurrent.futures
+"""kill -9 of an agent or of the orchestrator at rest; moments.py: when something is under way."""
 import json
-import os
-import random
-import threading
-import time
 import unittest
-import uuid
 
 import patterns
-from harness import GIB, EventReader, Problem, Rack, eventually
+from harness import GIB, EventReader, Rack, eventually
 
-MOMENTS = int(os.environ.get("MEMLANE_KILLS", "100"))  # of each kind
-PAIRS = [("n1", "n4"), ("n2", "n5"), ("n3", "n6")]
-LONGEST_S = 0.025  # an attach or detach takes less, mostly
-
-
-def each():
-    """Attaches, and detaches, of a pair."""
-    return -(-MOMENTS // len(PAIRS))
+SAME_STATE_S = 3 * 2  # it takes less than 2 s
 
 
 class AtRest(unittest.TestCase):
@@ -66,15 +52,13 @@ class AtRest(unittest.TestCase):
         reader = EventReader(self.rack, self.rack.api.call("GET", "/v1/attachments?limit=1")["as_of"])
         reader.start()
         before = self.writes()
-        began = time.monotonic()
         self.rack.kill("memlaned")
 
         def same():
             now = self.rack.attachment(a["id"])
             return {f: now[f] for f in fields} == was and now["blocks_online"] == now["blocks_total"] and all(
                 n["state"] == "ready" for n in self.rack.api.items("/v1/nodes"))
-        eventually("the same state", same, 5)
-        self.assertLess(time.monotonic() - began, 2.0)
+        eventually("the same state", same, SAME_STATE_S)
         self.assertEqual(self.writes(), before, "something was done again")
         self.assertEqual(patterns.verify(self.rack.segment_file(a), a["id"], self.block), [])
         self.rack.detach(a["id"])
@@ -83,62 +67,6 @@ class AtRest(unittest.TestCase):
         reader.ending = True
         self.assertEqual((reader.ids, reader.resets), (list(range(reader.ids[0], last + 1)), 0), "a gap in the stream")
         reader.join(15)
-
-
-class AtAnyMoment(unittest.TestCase):
-    """The end is the same as without the kill.  Pairs of nodes of one rack come and go side by side."""
-
-    def run_moments(self, victims_of, seed):
-        with Rack("star8", ["--time-scale", "0.2"]) as rack:
-            with concurrent.futures.ThreadPoolExecutor(len(PAIRS)) as pool:
-                for pair in [pool.submit(self.run_pair, rack, random.Random(f"{seed} {pair}"), *pair, victims_of(*pair)) for pair in PAIRS]:
-                    pair.result()
-            eventually("all programs run", lambda: all(p["pid"] for p in rack.supervisor("status")["processes"]))
-            eventually("all are ready", lambda: all(n["state"] == "ready" for n in rack.api.items("/v1/nodes")))
-            eventually("no circuit is left", lambda: not rack.api.items("/v1/circuits"))
-            n = len(rack.api.items("/v1/attachments?state=detached"))
-            self.assertEqual(n, len(PAIRS) * each(), "exactly one attachment each")
-            rack.assert_clean()
-
-    def run_pair(self, rack, dice, borrower, donor, victims):
-        for _ in range(each()):
-            a = self.attach_with_kill(rack, dice, borrower, donor, dice.choice(victims))
-            patterns.fill(rack.segment_file(a), a["id"], 1 << 28)
-            self.detach_with_kill(rack, a, dice, dice.choice(victims))
-            self.assertFalse(rack.buffer_file(a).exists())
-
-    @staticmethod
-    def killer(rack, dice, victim):
-        timer = threading.Timer(dice.random() * LONGEST_S, rack.kill, (victim,))
-        timer.start()
-        return timer
-
-    def attach_with_kill(self, rack, dice, borrower, donor, victim):
-        timer = self.killer(rack, dice, victim)
-        deadline, key, size = time.monotonic() + 20, uuid.uuid4().hex, dice.choice((1, GIB))
-        while True:
-            try:
-                a = rack.try_attach(borrower, size, key=key, donor=donor)
-                break
-            except Problem as refused:  # its agents are away: a true reason, for a moment
-                reasons = {c["reason"] for c in refused.body.get("candidates", [])} | {refused.body.get("code")}
-                if time.monotonic() > deadline or not reasons & {"not_ready", "compute_not_ready"}:
-                    raise
-                time.sleep(0.02)
-        timer.join()
-        self.assertEqual(a["state"], "attached", a["reason"])
-        return a
-
-    def detach_with_kill(self, rack, a, dice, victim):
-        timer = self.killer(rack, dice, victim)
-        rack.detach(a["id"])
-        timer.join()
-
-    def test_of_an_agent(self):
-        self.run_moments(lambda borrower, donor: [f"agent-{borrower}", f"agent-{donor}", "agent-mgmt"], 1)
-
-    def test_of_the_orchestrator(self):
-        self.run_moments(lambda borrower, donor: ["memlaned"], 2)
 
 
 if __name__ == "__main__":
