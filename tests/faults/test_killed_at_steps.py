@@ -121,7 +121,7 @@ class KilledAtSteps(unittest.TestCase):
             rack.detach_somehow(kept["id"])
             rack.judge()
             rack.assert_clean()
-        self.assertGreater(self.twice_killed, n // 2, "too few second kills happened")
+        self.assertGreater(self.twice_killed, n // 4, "too few second kills happened")  # about four fifths do; a tenth is 10 throws
         record("F3", n, began)
 
     def test_f1_of_the_orchestrator(self):
