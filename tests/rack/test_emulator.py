@@ -333,7 +333,7 @@ class Emulator(unittest.TestCase):
         self.addCleanup(lender.kill)
         self.assertEqual(lender.stdout.readline(), b"executing\n")
         self.ctl("power", "a", "off")
-        self.assertEqual(lender.wait(1), -signal.SIGKILL)
+        self.assertEqual(lender.wait(10), -signal.SIGKILL)
 
     def arguments(self, pid):
         try:
