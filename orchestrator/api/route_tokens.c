@@ -191,15 +191,24 @@ static bool person(const struct token *t)
     return t->role == TOKEN_VIEWER || t->role == TOKEN_OPERATOR || t->role == TOKEN_ADMIN;
 }
 
-/* Who signs in: by a token, or by a code that stands for the token of who made it. */
+/* By a token, which is no session, or by a code that stands for who made it, while that lives. */
+static int find_signer(struct auth *a, const char *token, const char *code, struct token *who, struct err *e)
+{
+    int64_t wall_ms = time_wall_ms();
+    if (*token ? auth_find(a, token, wall_ms, who, e) < 0 : auth_code_take(a, code, wall_ms, who, e) < 0)
+        return -1;
+    bool good = *token ? !auth_is_session(who->id) : auth_alive(a, who->id, wall_ms);
+    return good && person(who) ? 0 : err_set(e, ERR_UNAUTHENTICATED, "the token or code is wrong, used or expired");
+}
+
 static int take_sign_in(struct request *rq, struct token *who, struct err *e)
 {
     char token[SECRET_SIZE + 1] = "", code[SECRET_SIZE + 1] = "";
+    int64_t now_ms = time_monotonic_ms();
     const struct json_field fields[] = {
         { "token", JSON_KIND_STRING, .out = token, .size = sizeof token },
         { "code", JSON_KIND_STRING, .out = code, .size = sizeof code },
     };
-    int64_t now_ms = time_monotonic_ms(), wall_ms = time_wall_ms();
     if (!rq->body)
         return err_set(e, ERR_BODY_INVALID, "an object with token or code is needed");
     if (json_decode(rq->body, fields, ARRAY_LEN(fields), "", e) < 0)
@@ -208,17 +217,12 @@ static int take_sign_in(struct request *rq, struct token *who, struct err *e)
         return err_field(e, ERR_FIELD_MISSING, "token", "either token or code is needed");
     if (!auth_may_try(rq->api->auth, rq->remote, now_ms))
         return err_set(e, ERR_TOO_MANY, "too many failed sign-ins from this address; wait a minute");
-    int rc = token[0] ? auth_find(rq->api->auth, token, wall_ms, who, e)
-                      : auth_code_take(rq->api->auth, code, wall_ms, who, e);
+    int rc = find_signer(rq->api->auth, token, code, who, e);
     explicit_bzero(token, sizeof token);
     explicit_bzero(code, sizeof code);
-    if (rc < 0 && e->code != ERR_UNAUTHENTICATED)
-        return -1; /* nobody knows whether it was right */
-    bool good = token[0] ? !auth_is_session(who->id) : auth_alive(rq->api->auth, who->id, wall_ms);
-    if (rc == 0 && good && person(who))
-        return 0;
-    auth_failed(rq->api->auth, rq->remote, now_ms);
-    return err_set(e, ERR_UNAUTHENTICATED, "the token or code is wrong, used or expired");
+    if (rc < 0 && e->code == ERR_UNAUTHENTICATED) /* another error: nobody knows whether it was right */
+        auth_failed(rq->api->auth, rq->remote, now_ms);
+    return rc;
 }
 
 static int new_session(struct fresh *f, const struct token *who, struct err *e)
