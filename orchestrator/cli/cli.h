@@ -98,6 +98,9 @@ int command_audit(struct cli *c);
 
 /* ---- requests (rest.c).  Each answers EXIT_DONE, or prints what is wrong and answers the exit code. */
 MUST_CHECK int cli_get(struct cli *c, const char *path, json_t **out); /* the caller owns '*out' */
+/* The same for who waits: EXIT_DONE without a document, and nothing is printed, when nobody answers, or nobody can now.
+ */
+MUST_CHECK int cli_get_if_there(struct cli *c, const char *path, json_t **out);
 /* A list, page after page, as one document: "items", "next_cursor" (null), "as_of" of the first page. */
 MUST_CHECK int cli_list(struct cli *c, const char *path, json_t **list);
 const json_t *items_of(const json_t *list); /* its "items" */

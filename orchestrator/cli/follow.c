@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define RECONNECT_PAUSE_MS 100
+#define LOOK_PAUSE_MS 1000 /* without a stream, since there are too many */
 
 struct follow {
     struct cli *cli;
@@ -87,26 +88,30 @@ static int out_of_time(struct follow *f, const char *id)
     return EXIT_TIMEOUT;
 }
 
-/* One connection's worth of events, then a look at the attachment itself. */
+static void wait_ms(long ms)
+{
+    struct timespec pause = { ms / 1000, ms % 1000 * 1000000L };
+    nanosleep(&pause, NULL); /* a signal ends it */
+}
+
+/* One connection's worth of events, then a look at the attachment itself.  An orchestrator that is away is starting
+ * again: nothing is lost, the stream goes on behind the last event. */
 static int watch_once(struct follow *f, const char *id, long left_ms, json_t **out)
 {
     struct err e = { 0 };
-    struct timespec pause = { 0, RECONNECT_PAUSE_MS * 1000000L };
     client_limit_stream(f->cli->client, left_ms);
     int stream = client_stream(f->cli->client, "/v1/events", f->last_id, on_event, f, &e);
     client_resume(f->cli->client);
     if (interrupted)
         return out_of_time(f, id);
-    if (stream < 0 && e.code == ERR_UNREACHABLE) {
-        nanosleep(&pause, NULL); /* restarting: nothing is lost, the stream goes on behind the last event */
-        return EXIT_DONE;
-    }
     CLEANUP(json_cleanup) json_t *now = NULL;
     char path[128];
     snprintf(path, sizeof path, "/v1/attachments/%s", id);
-    int rc = cli_get(f->cli, path, &now);
-    if (rc == EXIT_DONE && state_settled(text_of(now, "state")))
+    int rc = stream < 0 && e.code == ERR_UNREACHABLE ? EXIT_DONE : cli_get_if_there(f->cli, path, &now);
+    if (rc == EXIT_DONE && now && state_settled(text_of(now, "state")))
         *out = TAKE(now);
+    else if (rc == EXIT_DONE)
+        wait_ms(stream < 0 && e.code == ERR_TOO_MANY ? LOOK_PAUSE_MS : RECONNECT_PAUSE_MS);
     return rc;
 }
 

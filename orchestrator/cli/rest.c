@@ -19,12 +19,21 @@ static void pause_ms(long ms)
         ;
 }
 
-int cli_get(struct cli *c, const char *path, json_t **out)
+static bool is_away(const struct err *e)
+{
+    return e->code == ERR_UNREACHABLE || e->code == ERR_UNAVAILABLE || e->code == ERR_TOO_MANY;
+}
+
+static int get(struct cli *c, const char *path, bool may_be_away, json_t **out)
 {
     struct client_answer answer;
     struct err e = { 0 };
     if (client_request(c->client, "GET", path, NULL, NULL, REQUEST_TIMEOUT_MS, &answer, &e) < 0)
-        return cli_fail(c, &e);
+        return may_be_away && is_away(&e) ? EXIT_DONE : cli_fail(c, &e);
+    if (may_be_away && client_check(&answer, &e) < 0 && is_away(&e)) {
+        client_answer_done(&answer);
+        return EXIT_DONE;
+    }
     int rc = cli_fail_answer(c, &answer);
     if (rc == EXIT_DONE && !answer.body) {
         (void)!err_set(&e, ERR_INTERNAL, "%s answered something that is no JSON", path);
@@ -34,6 +43,16 @@ int cli_get(struct cli *c, const char *path, json_t **out)
         *out = TAKE(answer.body);
     client_answer_done(&answer);
     return rc;
+}
+
+int cli_get(struct cli *c, const char *path, json_t **out)
+{
+    return get(c, path, false, out);
+}
+
+int cli_get_if_there(struct cli *c, const char *path, json_t **out)
+{
+    return get(c, path, true, out);
 }
 
 int cli_list(struct cli *c, const char *path, json_t **list)

@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
@@ -115,6 +116,29 @@ class Commands(unittest.TestCase):
         finally:
             self.rack.supervisor("start agent-b")
         eventually("it is attached after all", lambda: self.rack.live()[0]["state"] == "attached", 20)
+
+    def test_an_attach_goes_on_while_its_orchestrator_is_restarted(self):
+        self.rack.supervisor("stop agent-b")  # it does not lend yet
+        port = self.rack.port
+        child = subprocess.Popen([BUILD / "bin" / "memlane", "attach", "a", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                 text=True, env=self.environment())
+        self.addCleanup(child.communicate)
+        self.addCleanup(child.kill)
+        eventually("it is under way", self.rack.live)
+        eventually("it watches", lambda: self.catches(child.pid, signal.SIGINT))
+        self.rack.supervisor("stop memlaned")
+        with socket.create_server(("127.0.0.1", port)) as nobody:
+            nobody.settimeout(20)
+            with nobody.accept()[0] as stream:  # one more that ends as streams should
+                stream.recv(4096)
+                stream.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            for _ in range(3):  # it looks again and again
+                nobody.accept()[0].close()
+        self.rack.supervisor("start memlaned")
+        self.rack.supervisor("start agent-b")
+        out, err = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 0, err)
+        self.assertRegex(out, "^attached")
 
     def test_a_cable_is_taken_out_of_use_and_back_by_one_of_its_ports(self):
         a = self.rack.attach("a", GIB)
