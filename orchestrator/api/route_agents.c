@@ -211,26 +211,29 @@ static int apply_register(struct request *rq, struct change *ch, struct err *e)
     return 0;
 }
 
+/* In the order of the commits, as with every token. */
+static void put_credential(struct request *rq)
+{
+    struct enrolling *x = rq->data;
+    if (rq->who.role != TOKEN_JOIN || x->refused.code != ERR_OK)
+        return;
+    auth_drop_agent(rq->api->auth, x->token.name, "");
+    rq->rc = auth_put(rq->api->auth, &x->token, false, &rq->err);
+}
+
 static void registered(struct request *rq)
 {
     struct enrolling *x = rq->data;
-    struct err e;
-    if (x->refused.code != ERR_OK) {
-        reply_err(rq, &x->refused);
+    if (x->refused.code != ERR_OK || rq->rc < 0) {
+        reply_err(rq, x->refused.code != ERR_OK ? &x->refused : &rq->err);
         return;
     }
     struct wire_registered r = { .epoch = writer_epoch(rq->api->writer),
                                  .protocol = WIRE_PROTOCOL_MAX,
                                  .heartbeat_ms = rq->api->heartbeat_ms,
                                  .poll_wait_s = POLL_DEFAULT_S };
-    if (rq->who.role == TOKEN_JOIN) {
-        auth_drop_agent(rq->api->auth, x->token.name, "");
-        if (auth_put(rq->api->auth, &x->token, false, &e) < 0) {
-            reply_err(rq, &e);
-            return;
-        }
+    if (rq->who.role == TOKEN_JOIN)
         snprintf(r.credential, sizeof r.credential, "%s", x->secret);
-    }
     snprintf(r.session, sizeof r.session, "%s", x->session);
     snprintf(r.instance, sizeof r.instance, "%s", writer_instance(rq->api->writer));
     reply_json(rq, 200, wire_registered_encode(&r));
@@ -286,6 +289,7 @@ void route_register(struct request *rq)
     }
     snprintf(object, sizeof object, "node/%s", ((struct enrolling *)rq->data)->registration.name);
     rq->command.recovery = true;
+    rq->committed = put_credential;
     request_change(rq, "agent.register", object, apply_register, registered);
 }
 

@@ -260,9 +260,14 @@ static int apply_forget(struct request *rq, struct change *ch, struct err *e)
     return forget_credentials(rq, ch->store, e);
 }
 
-static void forgotten(struct request *rq)
+/* In the order of the commits: the node may register anew at once. */
+static void drop_credentials(struct request *rq)
 {
     auth_drop_agent(rq->api->auth, rq->match.params[0], "");
+}
+
+static void forgotten(struct request *rq)
+{
     reply_json(rq, 200, TAKE(rq->answer));
 }
 
@@ -270,5 +275,6 @@ void route_node_forget(struct request *rq)
 {
     char object[NAME_SIZE + 80];
     snprintf(object, sizeof object, "node/%.63s", rq->match.params[0]);
+    rq->committed = drop_credentials;
     request_change(rq, "node.forget", object, apply_forget, forgotten);
 }
