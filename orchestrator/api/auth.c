@@ -94,6 +94,11 @@ int auth_put(struct auth *a, const struct token *t, bool used, struct err *e)
     return rc;
 }
 
+bool auth_lives(const struct token *t, int64_t wall_ms)
+{
+    return t->expires_ms == 0 || wall_ms < t->expires_ms;
+}
+
 bool auth_is_session(const char *id)
 {
     return strncmp(id, AUTH_SESSION_PREFIX, strlen(AUTH_SESSION_PREFIX)) == 0;
@@ -104,6 +109,20 @@ bool auth_descends(const char *session_id, const char *token_id)
     size_t len = strlen(session_id), suffix = strlen(token_id);
     return auth_is_session(session_id) && len > suffix + 1 && session_id[len - suffix - 1] == '-' &&
            strcmp(session_id + len - suffix, token_id) == 0;
+}
+
+size_t auth_session_ends(struct token *list, size_t n, const char *maker, int64_t wall_ms)
+{
+    size_t living = 0, ends = 0;
+    for (size_t i = 0; i < n; i++)
+        living += auth_descends(list[i].id, maker) && auth_lives(&list[i], wall_ms);
+    for (size_t i = 0; i < n; i++) {
+        bool over = auth_is_session(list[i].id) && !auth_lives(&list[i], wall_ms);
+        bool surplus = !over && auth_descends(list[i].id, maker) && living-- >= AUTH_SESSIONS_MAX;
+        if (over || surplus)
+            list[ends++] = list[i];
+    }
+    return ends;
 }
 
 static void remove_at(struct auth *a, size_t i)
@@ -142,21 +161,21 @@ static int by_creation(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
-size_t auth_list(struct auth *a, struct token *out, size_t max)
+int auth_list(struct auth *a, struct token **out, size_t *n, struct err *e)
 {
+    size_t have = 0;
     pthread_mutex_lock(&a->lock);
-    size_t n = a->n;
-    for (size_t i = 0; i < n && i < max; i++)
-        out[i] = a->entries[i].token;
+    struct token *list = calloc(a->n ? a->n : 1, sizeof *list);
+    for (size_t i = 0; list && i < a->n; i++)
+        if (!auth_is_session(a->entries[i].token.id))
+            list[have++] = a->entries[i].token;
     pthread_mutex_unlock(&a->lock);
-    if (max > 0)
-        qsort(out, n < max ? n : max, sizeof *out, by_creation);
-    return n;
-}
-
-static bool alive(const struct token *t, int64_t wall_ms)
-{
-    return t->expires_ms == 0 || wall_ms < t->expires_ms;
+    if (!list)
+        return err_set(e, ERR_UNAVAILABLE, "out of memory");
+    qsort(list, have, sizeof *list, by_creation);
+    *out = list;
+    *n = have;
+    return 0;
 }
 
 static int unknown(struct err *e)
@@ -173,7 +192,7 @@ int auth_find(struct auth *a, const char *secret, int64_t wall_ms, struct token 
     pthread_mutex_lock(&a->lock);
     size_t at = lower_bound(a, hash);
     if (at < a->n && secret_equal(a->entries[at].token.hash, hash, HASH_SIZE) &&
-        alive(&a->entries[at].token, wall_ms)) {
+        auth_lives(&a->entries[at].token, wall_ms)) {
         a->entries[at].used = true;
         *out = a->entries[at].token;
         found = true;
@@ -187,7 +206,7 @@ bool auth_alive(struct auth *a, const char *id, int64_t wall_ms)
     bool found = false;
     pthread_mutex_lock(&a->lock);
     for (size_t i = 0; i < a->n && !found; i++)
-        found = strcmp(a->entries[i].token.id, id) == 0 && alive(&a->entries[i].token, wall_ms);
+        found = strcmp(a->entries[i].token.id, id) == 0 && auth_lives(&a->entries[i].token, wall_ms);
     pthread_mutex_unlock(&a->lock);
     return found;
 }

@@ -129,9 +129,12 @@ static int load(struct boot *b, struct auth *auth, struct writer *w, const char 
             return -1;
         log_info("auth.admin_token", "file=%s", admin_file);
     }
-    for (size_t i = 0; i < b->n; i++)
-        if (auth_put(auth, &b->list[i], true, e) < 0)
+    int64_t wall_ms = time_wall_ms();
+    for (size_t i = 0; i < b->n; i++) {
+        bool over = auth_is_session(b->list[i].id) && !auth_lives(&b->list[i], wall_ms);
+        if (!over && auth_put(auth, &b->list[i], true, e) < 0)
             return -1;
+    }
     return 0;
 }
 

@@ -10,18 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TOKENS_MAX 4096
 #define EXPIRES_MAX_S (UINT64_C(10) * 365 * 24 * 3600)
 
 struct fresh { /* rq->data: a token under way */
     struct token token;
     char secret[SECRET_SIZE];
+    struct token *ends; /* sessions that end with it */
+    size_t n_ends;
 };
 
 static void free_fresh(void *data)
 {
-    explicit_bzero(data, sizeof(struct fresh));
-    free(data);
+    struct fresh *f = data;
+    free(f->ends);
+    explicit_bzero(f, sizeof *f);
+    free(f);
 }
 
 static struct fresh *fresh_of(struct request *rq, struct err *e)
@@ -52,30 +55,57 @@ static json_t *token_json(const struct token *t)
 /* ---- tokens -------------------------------------------------------------------------------------------------------
  */
 
-#define CURSOR "token."
+#define CURSOR "token." /* then when the last one of the page was made, a dot, and its id */
+
+struct place { /* in the order of the list */
+    int64_t created_ms;
+    const char *id;
+};
+
+static bool is_after(const struct token *t, const struct place *p)
+{
+    return t->created_ms != p->created_ms ? t->created_ms > p->created_ms : strcmp(t->id, p->id) > 0;
+}
+
+static int take_cursor(struct request *rq, struct place *out, struct err *e)
+{
+    const char *text = NULL;
+    char number[24];
+    uint64_t ms;
+    struct err ignored;
+    *out = (struct place){ .created_ms = INT64_MIN, .id = "" };
+    if (request_cursor(rq, CURSOR, &text, e) < 0)
+        return -1;
+    if (!text)
+        return 0;
+    const char *dot = strchr(text, '.');
+    snprintf(number, sizeof number, "%.*s", dot ? (int)(dot - text) : 0, text);
+    if (!dot || units_parse_u64(number, &ms, &ignored) < 0 || ms > INT64_MAX)
+        return err_field(e, ERR_FIELD_INVALID, "cursor", "the cursor is none that this list gave");
+    *out = (struct place){ .created_ms = (int64_t)ms, .id = dot + 1 };
+    return 0;
+}
 
 void route_tokens(struct request *rq)
 {
-    CLEANUP(cleanup_free) struct token *list = calloc(TOKENS_MAX, sizeof *list);
-    const char *after = NULL, *next = NULL;
-    char cursor[ID_SIZE + 8];
+    CLEANUP(cleanup_free) struct token *list = NULL;
+    size_t n = 0, i = 0;
+    struct place after;
+    char cursor[ID_SIZE + 32] = "";
     struct err e;
-    if (request_limit(rq, &rq->limit, &e) < 0 || request_cursor(rq, CURSOR, &after, &e) < 0) {
+    if (request_limit(rq, &rq->limit, &e) < 0 || take_cursor(rq, &after, &e) < 0 ||
+        auth_list(rq->api->auth, &list, &n, &e) < 0) {
         reply_err(rq, &e);
         return;
     }
     json_t *items = json_array();
-    bool begun = after == NULL;
-    size_t n = list ? auth_list(rq->api->auth, list, TOKENS_MAX) : 0;
-    for (size_t i = 0; i < n && i < TOKENS_MAX; i++) {
-        if (begun && !auth_is_session(list[i].id) && json_array_size(items) < rq->limit) {
-            json_array_append_new(items, token_json(&list[i]));
-            next = json_array_size(items) == rq->limit && i + 1 < n ? list[i].id : NULL;
-        }
-        begun = begun || strcmp(list[i].id, after) == 0;
-    }
-    snprintf(cursor, sizeof cursor, CURSOR "%s", next ? next : "");
-    reply_list(rq, items, next ? cursor : NULL, writer_published_event(rq->api->writer));
+    while (i < n && !is_after(&list[i], &after))
+        i++;
+    for (; i < n && json_array_size(items) < rq->limit; i++)
+        json_array_append_new(items, token_json(&list[i]));
+    if (i > 0 && i < n)
+        snprintf(cursor, sizeof cursor, CURSOR "%lld.%s", (long long)list[i - 1].created_ms, list[i - 1].id);
+    reply_list(rq, items, cursor[0] ? cursor : NULL, writer_published_event(rq->api->writer));
 }
 
 static int apply_add(struct request *rq, struct change *ch, struct err *e)
@@ -84,12 +114,21 @@ static int apply_add(struct request *rq, struct change *ch, struct err *e)
     return store_token_add(ch->store, &f->token, e);
 }
 
+/* The image in memory follows in the order of the commits: of a sign-in and a revocation, which ends its token, the
+ * answers may go out in any order. */
+static void put_fresh(struct request *rq)
+{
+    struct fresh *f = rq->data;
+    for (size_t i = 0; i < f->n_ends; i++)
+        auth_drop(rq->api->auth, f->ends[i].id);
+    rq->rc = auth_put(rq->api->auth, &f->token, false, &rq->err);
+}
+
 static void token_added(struct request *rq)
 {
     struct fresh *f = rq->data;
-    struct err e;
-    if (auth_put(rq->api->auth, &f->token, false, &e) < 0) {
-        reply_err(rq, &e);
+    if (rq->rc < 0) {
+        reply_err(rq, &rq->err);
         return;
     }
     json_t *j = token_json(&f->token);
@@ -138,6 +177,7 @@ void route_token_add(struct request *rq)
     }
     snprintf(object, sizeof object, "token/%s", f->token.id);
     request_audit_detail(rq, rq->body);
+    rq->committed = put_fresh;
     request_change(rq, "token.create", object, apply_add, token_added);
 }
 
@@ -159,9 +199,13 @@ static int apply_revoke(struct request *rq, struct change *ch, struct err *e)
     return remove_with_sessions(ch->store, rq->match.params[0], e);
 }
 
-static void token_revoked(struct request *rq)
+static void drop_revoked(struct request *rq)
 {
     auth_drop(rq->api->auth, rq->match.params[0]);
+}
+
+static void token_revoked(struct request *rq)
+{
     reply_empty(rq, 204);
 }
 
@@ -169,6 +213,7 @@ void route_token_revoke(struct request *rq)
 {
     char object[80];
     snprintf(object, sizeof object, "token/%.63s", rq->match.params[0]);
+    rq->committed = drop_revoked;
     request_change(rq, "token.revoke", object, apply_revoke, token_revoked);
 }
 
@@ -225,11 +270,17 @@ static int take_sign_in(struct request *rq, struct token *who, struct err *e)
     return rc;
 }
 
+/* The token that 'who' is or, of a session, that it was made from. */
+static const char *maker_of(const struct token *who)
+{
+    const char *maker = auth_is_session(who->id) ? strstr(who->id, "-tok-") : NULL;
+    return maker ? maker + 1 : who->id;
+}
+
 static int new_session(struct fresh *f, const struct token *who, struct err *e)
 {
     char prefix[ID_SIZE];
     struct token *t = &f->token;
-    const char *maker = auth_is_session(who->id) ? strstr(who->id, "-tok-") : NULL;
     *t = (struct token){ .role = who->role, .created_ms = time_wall_ms() };
     memcpy(t->name, who->name, sizeof t->name);
     t->expires_ms = t->created_ms + AUTH_SESSION_MS;
@@ -237,24 +288,32 @@ static int new_session(struct fresh *f, const struct token *who, struct err *e)
         t->expires_ms = who->expires_ms;
     if (secret_new(AUTH_SESSION_PREFIX, 6, prefix, sizeof prefix, e) < 0)
         return -1;
-    if ((size_t)snprintf(t->id, sizeof t->id, "%s-%s", prefix, maker ? maker + 1 : who->id) >= sizeof t->id)
+    if ((size_t)snprintf(t->id, sizeof t->id, "%s-%s", prefix, maker_of(who)) >= sizeof t->id)
         return err_set(e, ERR_INTERNAL, "the token's id is too long");
     if (secret_new("mls_", 32, f->secret, sizeof f->secret, e) < 0)
         return -1;
     return secret_hash(f->secret, strlen(f->secret), t->hash, e);
 }
 
+/* What it comes from may have been revoked since it was looked at. */
+static int still_there(const struct token *list, size_t n, const char *id, struct err *e)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].id, id) == 0)
+            return 0;
+    return err_set(e, ERR_UNAUTHENTICATED, "the token was revoked");
+}
+
 /* Old sessions go when a new one comes. */
 static int apply_sign_in(struct request *rq, struct change *ch, struct err *e)
 {
-    CLEANUP(cleanup_free) struct token *list = NULL;
+    struct fresh *f = rq->data;
     size_t n = 0;
-    int64_t wall_ms = time_wall_ms();
-    if (store_tokens(ch->store, &list, &n, e) < 0)
+    if (store_tokens(ch->store, &f->ends, &n, e) < 0 || still_there(f->ends, n, rq->who.id, e) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++)
-        if (auth_is_session(list[i].id) && list[i].expires_ms <= wall_ms &&
-            store_token_remove(ch->store, list[i].id, e) < 0)
+    f->n_ends = auth_session_ends(f->ends, n, maker_of(&rq->who), time_wall_ms());
+    for (size_t i = 0; i < f->n_ends; i++)
+        if (store_token_remove(ch->store, f->ends[i].id, e) < 0)
             return -1;
     return apply_add(rq, ch, e);
 }
@@ -262,10 +321,9 @@ static int apply_sign_in(struct request *rq, struct change *ch, struct err *e)
 static void signed_in(struct request *rq)
 {
     struct fresh *f = rq->data;
-    struct err e;
     int64_t age_s = (f->token.expires_ms - time_wall_ms()) / 1000;
-    if (auth_put(rq->api->auth, &f->token, false, &e) < 0) {
-        reply_err(rq, &e);
+    if (rq->rc < 0) {
+        reply_err(rq, &rq->err);
         return;
     }
     reply_header(rq, "Set-Cookie", "%s=%s; Path=/; HttpOnly; SameSite=Strict; Max-Age=%lld", COOKIE_NAME, f->secret,
@@ -285,6 +343,7 @@ void route_sign_in(struct request *rq)
     rq->who = who; /* for the audit row */
     rq->signed_in = true;
     rq->command.recovery = true; /* an operator has to get in to adopt */
+    rq->committed = put_fresh;
     request_change(rq, "session.create", f->token.id, apply_sign_in, signed_in);
 }
 
@@ -293,9 +352,13 @@ static int apply_sign_out(struct request *rq, struct change *ch, struct err *e)
     return store_token_remove(ch->store, rq->who.id, e);
 }
 
-static void signed_out(struct request *rq)
+static void drop_session(struct request *rq)
 {
     auth_drop(rq->api->auth, rq->who.id);
+}
+
+static void signed_out(struct request *rq)
+{
     reply_header(rq, "Set-Cookie", "%s=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0", COOKIE_NAME);
     reply_empty(rq, 204);
 }
@@ -305,6 +368,7 @@ void route_sign_out(struct request *rq)
     struct err e;
     if (auth_is_session(rq->who.id)) {
         rq->command.recovery = true;
+        rq->committed = drop_session;
         request_change(rq, "session.delete", rq->who.id, apply_sign_out, signed_out);
         return;
     }

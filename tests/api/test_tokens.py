@@ -1,8 +1,13 @@
 """Tokens and sessions of a real memlaned: signing in, what ends a session, who can still get in.  Every answer is checked against
 schema/openapi.yaml (memlaned.py)."""
+import concurrent.futures
+import contextlib
+import sqlite3
 import unittest
 
 from rackcase import Rack
+
+SESSIONS_MAX = 32  # of one token, see openapi.yaml
 
 
 class Tokens(Rack):
@@ -30,6 +35,82 @@ class SignIn(Tokens):
         self.assertTrue(secret.startswith("mls_"))
         codes = [self.admin.post("/v1/sessions", {"token": secret}, token=None).status for _ in range(11)]
         self.assertEqual(codes, [401] * 10 + [429])  # each counts as a failed try
+
+
+class Sessions(Tokens):
+    def rows(self):
+        """The sessions that are written down."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.server.dir}/rack.db?mode=ro", uri=True, timeout=10)) as db:
+            return [row[0] for row in db.execute("SELECT id FROM tokens WHERE id LIKE 'ses-%'")]
+
+    def test_a_token_has_so_many_sessions_and_the_oldest_ends(self):
+        mine, other = self.token(), self.token()
+        kept = self.sign_in(token=other["token"])
+        cookies = [self.sign_in(token=mine["token"]) for _ in range(SESSIONS_MAX + 3)]
+        self.assertEqual([self.alive(c) for c in cookies], [False] * 3 + [True] * SESSIONS_MAX)
+        self.assertTrue(self.alive(kept))
+        self.assertEqual(sum(id.endswith(mine["id"]) for id in self.rows()), SESSIONS_MAX)
+
+    def test_a_session_counts_with_the_token_of_its_code(self):
+        mine = self.token("admin")
+        first = self.sign_in(token=mine["token"])
+        code = lambda: self.admin.post("/v1/sessions/codes", token=mine["token"]).json["code"]
+        later = [self.sign_in(code=code()) for _ in range(SESSIONS_MAX)]
+        self.assertFalse(self.alive(first))
+        self.assertTrue(all(map(self.alive, later)))
+
+    def test_what_has_expired_is_cleared_away(self):
+        short = self.token(expires_in_s=1)
+        cookie = self.sign_in(token=short["token"])
+        self.wait_for(lambda: not self.alive(cookie))
+        self.assertTrue([id for id in self.rows() if id.endswith(short["id"])])
+        self.sign_in(token=self.token()["token"])
+        self.assertFalse([id for id in self.rows() if id.endswith(short["id"])])
+
+    def test_many_sessions_hide_no_token(self):
+        made = {self.token()["id"] for _ in range(3)}
+        for _ in range(2):
+            viewer = self.token()
+            made.add(viewer["id"])
+            for _ in range(SESSIONS_MAX):
+                self.sign_in(token=viewer["token"])
+        listed = self.admin.get("/v1/tokens?limit=1000").json["items"]
+        self.assertLessEqual(made, {t["id"] for t in listed})
+        self.assertFalse([t for t in listed if t["id"].startswith("ses-")])
+
+
+class Pages(Tokens):
+    def test_a_page_goes_on_behind_a_token_that_was_revoked(self):
+        made = {self.token()["id"] for _ in range(7)}
+        made = [t["id"] for t in self.admin.get("/v1/tokens?limit=1000").json["items"] if t["id"] in made]
+        seen, path, pages = [], "/v1/tokens?limit=2", 0
+        while path:
+            page = self.admin.get(path).json
+            seen += [t["id"] for t in page["items"]]
+            cursor, pages = page["next_cursor"], pages + 1
+            if cursor and seen[-1] in made:  # the one that the cursor names
+                self.assertEqual(self.admin.delete(f"/v1/tokens/{seen[-1]}").status, 204)
+            path = cursor and f"/v1/tokens?limit=2&cursor={cursor}"
+        self.assertEqual([id for id in seen if id in made], made)
+        self.assertEqual(len(seen), len(set(seen)))
+        self.assertEqual(pages, (len(seen) + 1) // 2)
+        for bad in ("token.", "token.7", "token.x.tok-1", "token.-1.tok-1", "token.99999999999999999999.tok-1"):
+            self.refused(self.admin.get(f"/v1/tokens?cursor={bad}"), 422, "field_invalid")
+
+
+class Races(Tokens):
+    def test_no_session_outlives_its_token(self):
+        """Signing in and revoking at once: whichever comes first, nobody is signed in afterwards."""
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(20):
+                token = self.token()
+                ways = [self.server.client(None) for _ in range(3)]
+                tries = [pool.submit(c.post, "/v1/sessions", {"token": token["token"]}) for c in ways]
+                self.assertEqual(self.admin.delete(f"/v1/tokens/{token['id']}").status, 204)
+                for answer in (t.result() for t in tries):
+                    self.assertIn(answer.status, (201, 401, 429))
+                    if answer.status == 201:
+                        self.assertFalse(self.alive(answer.headers["Set-Cookie"].split(";")[0]))
 
 
 if __name__ == "__main__":

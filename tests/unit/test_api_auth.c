@@ -77,6 +77,64 @@ START_TEST(sessions_end_with_the_token_they_came_from)
 }
 END_TEST
 
+START_TEST(all_tokens_are_listed_by_creation_and_no_session)
+{
+    CLEANUP(cleanup_free) struct token *list = NULL;
+    char id[40], secret[16];
+    size_t n = 0;
+    for (int i = 0; i < 300; i++) {
+        struct token t = { .created_ms = 1000 - i / 2 };
+        snprintf(t.id, sizeof t.id, "%s%d", i % 3 ? "tok-" : "ses-", i);
+        snprintf(secret, sizeof secret, "s%d", i);
+        ck_assert_int_eq(secret_hash(secret, strlen(secret), t.hash, &e), 0);
+        ck_assert_int_eq(auth_put(a, &t, false, &e), 0);
+    }
+    ck_assert_int_eq(auth_list(a, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 200);
+    for (size_t i = 0; i < n; i++) {
+        ck_assert(!auth_is_session(list[i].id));
+        ck_assert(i == 0 || list[i - 1].created_ms < list[i].created_ms ||
+                  (list[i - 1].created_ms == list[i].created_ms && strcmp(list[i - 1].id, list[i].id) < 0));
+    }
+    snprintf(id, sizeof id, "%s", list[0].id);
+    auth_drop(a, id);
+    free(TAKE(list));
+    ck_assert_int_eq(auth_list(a, &list, &n, &e), 0);
+    ck_assert_uint_eq(n, 199);
+}
+END_TEST
+
+static struct token session(int number, const char *maker, int64_t expires_ms)
+{
+    struct token t = { .created_ms = number, .expires_ms = expires_ms };
+    snprintf(t.id, sizeof t.id, "ses-%03d-%s", number, maker);
+    return t;
+}
+
+START_TEST(a_sign_in_ends_what_expired_and_the_oldest_beyond_the_limit)
+{
+    struct token list[AUTH_SESSIONS_MAX + 5] = { { .id = "tok-aa", .expires_ms = 5 }, { .id = "tok-bb" } };
+    size_t n = 2;
+    list[n++] = session(1, "tok-aa", 1000); /* expired at 1000 */
+    list[n++] = session(2, "tok-bb", 2000);
+    for (int i = 0; i < AUTH_SESSIONS_MAX - 1; i++)
+        list[n++] = session(10 + i, "tok-aa", 2000);
+    struct token all[ARRAY_LEN(list)];
+    memcpy(all, list, sizeof all);
+    ck_assert_uint_eq(auth_session_ends(all, n, "tok-aa", 1000), 1); /* room for one more */
+    ck_assert_str_eq(all[0].id, "ses-001-tok-aa");
+    list[n++] = session(999, "tok-aa", 2000);
+    memcpy(all, list, sizeof all);
+    ck_assert_uint_eq(auth_session_ends(all, n, "tok-aa", 1000), 2);
+    ck_assert_str_eq(all[0].id, "ses-001-tok-aa");
+    ck_assert_str_eq(all[1].id, "ses-010-tok-aa");
+    memcpy(all, list, sizeof all);
+    ck_assert_uint_eq(auth_session_ends(all, n, "tok-aa", 2000), n - 2); /* no token, all sessions */
+    memcpy(all, list, sizeof all);
+    ck_assert_uint_eq(auth_session_ends(all, n, "tok-bb", 999), 0); /* another's are not counted */
+}
+END_TEST
+
 START_TEST(a_credential_counts_as_used_once_it_was)
 {
     struct token t;
@@ -134,6 +192,8 @@ int main(void)
     tcase_add_test(c, only_the_right_secret_is_found);
     tcase_add_test(c, a_token_ends_at_its_time);
     tcase_add_test(c, sessions_end_with_the_token_they_came_from);
+    tcase_add_test(c, all_tokens_are_listed_by_creation_and_no_session);
+    tcase_add_test(c, a_sign_in_ends_what_expired_and_the_oldest_beyond_the_limit);
     tcase_add_test(c, a_credential_counts_as_used_once_it_was);
     tcase_add_test(c, a_code_works_once_and_not_for_long);
     tcase_add_test(c, failures_brake_one_address_for_a_minute);
