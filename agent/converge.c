@@ -109,20 +109,37 @@ static bool wanted_mapped(const struct wire_desired *d, const char *adapter, uns
     return false;
 }
 
-/* Before a channel leaves reset: whatever nobody uses leads nowhere.  Zero is a way out of port 1 (hardware.md). */
-static int park_idle(struct node *n, struct node_adapter *a, const struct wire_desired *d, struct err *e)
+/* One section before a channel leaves reset: what nobody uses leads nowhere.  Zero is a way out of port 1
+ * (hardware.md); memory behind it says that the adapter was reset under that memory, which would now reach what is
+ * somebody else's. */
+static int park_section(struct node *n, struct node_adapter *a, unsigned section, const struct wire_desired *d,
+                        struct err *e)
 {
     const struct afu_ops *ops = afu_ops(a->afu);
-    for (unsigned s = 0; s < WIRE_SECTIONS; s++) {
-        uint64_t now;
-        if (ops->read_section(a->afu, s, &now, e) < 0)
+    const char *name = a->config->wire.name;
+    uint64_t now;
+    if (ops->read_section(a->afu, section, &now, e) < 0)
+        return -1;
+    if (wire_section_is_parked(now, section) || (now != 0 && wanted_mapped(d, name, section)))
+        return 0;
+    bool online = segments_online_in(n, a, section);
+    if (online && now == 0)
+        return err_set(e, ERR_BUSY,
+                       "%s was reset under memory that is online behind section %u: its channels stay in reset, and "
+                       "only a reboot of this server helps",
+                       name, section);
+    if (online)
+        return 0;
+    if (now != 0 && quiesce_section(n, a, section, e) < 0)
+        return -1;
+    return ops->write_section(a->afu, section, wire_section_parked(section), e);
+}
+
+static int park_idle(struct node *n, struct node_adapter *a, const struct wire_desired *d, struct err *e)
+{
+    for (unsigned s = 0; s < WIRE_SECTIONS; s++)
+        if (park_section(n, a, s, d, e) < 0)
             return -1;
-        if (wire_section_is_parked(now, s) || (now != 0 && wanted_mapped(d, a->config->wire.name, s)) ||
-            segments_online_in(n, a, s))
-            continue;
-        if (ops->write_section(a->afu, s, wire_section_parked(s), e) < 0)
-            return -1;
-    }
     return 0;
 }
 
@@ -207,39 +224,42 @@ static bool has_pair(const struct crossconnect_pair *pairs, size_t n_pairs, unsi
     return false;
 }
 
-/* Brings one switch's pairs to what is ordered; only those of 'connected' are looked at. */
-static int set_switch(struct node *n, struct node_switch *s, const struct wire_desired *d, bool connected,
-                      struct err *e)
+static int set_pair(struct node *n, struct node_switch *s, const struct wire_want_crossconnect *w, struct err *e)
+{
+    FAULT_POINT("%s.before", w->connected ? "join" : "part");
+    pulse_at(&n->pulse, "a circuit switch");
+    if ((w->connected ? crossconnect_connect : crossconnect_disconnect)(s->x, w->port_a, w->port_b, e) < 0)
+        return -1;
+    FAULT_POINT("%s.after", w->connected ? "join" : "part");
+    log_info("crossconnect.set", "switch=%s ports=%u,%u connected=%d", w->name, w->port_a, w->port_b, w->connected);
+    return 0;
+}
+
+/* Brings one switch's pairs to what is ordered; only those of 'connected' are looked at.  A pair that is refused is no
+ * reason to leave the others as they are; a switch that does not answer is. */
+static void set_switch(struct node *n, struct node_switch *s, const struct wire_desired *d, bool connected)
 {
     CLEANUP(cleanup_free) struct crossconnect_pair *pairs = NULL;
     size_t n_pairs = 0;
     bool read = false;
     for (size_t i = 0; i < d->n_crossconnects; i++) {
         const struct wire_want_crossconnect *w = &d->crossconnects[i];
+        struct err e = { 0 };
         if (w->connected != connected || strcmp(w->name, s->config->name) != 0)
             continue;
-        if (!read && crossconnect_list(s->x, &pairs, &n_pairs, e) < 0)
-            return -1;
+        bool failed = !read && crossconnect_list(s->x, &pairs, &n_pairs, &e) < 0;
         read = true;
-        if (has_pair(pairs, n_pairs, w->port_a, w->port_b) == connected)
-            continue;
-        FAULT_POINT("%s.before", connected ? "join" : "part");
-        pulse_at(&n->pulse, "a circuit switch");
-        if ((connected ? crossconnect_connect : crossconnect_disconnect)(s->x, w->port_a, w->port_b, e) < 0)
-            return -1;
-        FAULT_POINT("%s.after", connected ? "join" : "part");
-        log_info("crossconnect.set", "switch=%s ports=%u,%u connected=%d", w->name, w->port_a, w->port_b, connected);
+        if (failed || (has_pair(pairs, n_pairs, w->port_a, w->port_b) != connected && set_pair(n, s, w, &e) < 0))
+            incomplete(n, "crossconnect.refused", &e);
+        if (failed || e.code == ERR_TIMEOUT || e.code == ERR_UNREACHABLE)
+            return;
     }
-    return 0;
 }
 
 static void set_switches(struct node *n, const struct wire_desired *d, bool connected)
 {
-    for (unsigned i = 0; i < n->n_switches; i++) {
-        struct err e = { 0 };
-        if (set_switch(n, &n->switches[i], d, connected, &e) < 0)
-            incomplete(n, "crossconnect.refused", &e);
-    }
+    for (unsigned i = 0; i < n->n_switches; i++)
+        set_switch(n, &n->switches[i], d, connected);
 }
 
 static void crossconnects_clear(struct node *n, const struct wire_desired *d)

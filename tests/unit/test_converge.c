@@ -236,6 +236,92 @@ START_TEST(a_section_that_led_somewhere_is_quiesced_before_it_is_parked)
 }
 END_TEST
 
+/* The other port comes up in the pass that could not park it: a channel out of reset is no leave to park it unquiesced.
+ */
+START_TEST(an_idle_section_is_quiesced_too_before_it_is_parked_for_a_channel)
+{
+    char path[256];
+    section.parked = false;
+    section.value = VALUE;
+    channel.port = 0;
+    channel.up = true;
+    apply(false);
+    section.parked = true;
+    section.value = wire_section_parked(0) | 1;
+    channel.port = 1;
+    snprintf(path, sizeof path, "%s/emulator/quiesce", fixture_dir);
+    ck_assert_int_eq(unlink(path), 0);
+    apply(false);
+    ck_assert_uint_eq(reg(0), VALUE);
+    ck_assert_uint_eq(channels(), 1);
+    ck_assert(node.incomplete);
+    fixture_put("emulator/quiesce", "");
+    apply(false);
+    ck_assert(wire_section_is_parked(reg(0), 0));
+    ck_assert_uint_eq(channels(), 3);
+    ck_assert(!node.incomplete);
+    channel.port = 0;
+}
+END_TEST
+
+START_TEST(a_channel_stays_in_reset_when_its_adapter_was_reset_under_live_memory)
+{
+    attach();
+    poke(REG_SECTION(0), 0); /* as a reset leaves it: that is no parked section, but a way out of port 1 */
+    poke(REG_CHANNELS, 0);
+    segment.want = WIRE_KEEP;
+    for (channel.port = 0; channel.port < 2; channel.port++) {
+        apply(true);
+        ck_assert_uint_eq(channels(), 0);
+        ck_assert_uint_eq(reg(0), 0);
+        ck_assert(node.incomplete);
+    }
+    channel.port = 0;
+    memset(kernel->state, 0, sizeof kernel->state); /* the server rebooted, and nothing is behind it any more */
+    apply(true);
+    ck_assert_uint_eq(channels(), 1);
+    ck_assert_uint_eq(reg(0), VALUE);
+}
+END_TEST
+
+/* A switch that is a program; it refuses whatever concerns its port 1. */
+static void add_switch(void)
+{
+    static const char program[] = "#!/bin/sh\n"
+                                  "while read -r what a b; do\n"
+                                  "    case \"$what $a\" in\n"
+                                  "    'list ') echo 'pair 5 6' ;;\n"
+                                  "    *' 1') echo 'error port 1 is dark' && continue ;;\n"
+                                  "    *' '?) echo \"$what $a $b\" >>\"${0%/*}/asked\" ;;\n"
+                                  "    esac\n"
+                                  "    echo ok\n"
+                                  "done\n";
+    struct switch_config *s = &config.switches[config.n_switches++];
+    fixture_put("switch", program);
+    strcpy(s->name, "ocs1");
+    snprintf(s->address, sizeof s->address, "exec:%s/switch", fixture_dir);
+    ck_assert_int_eq(chmod(s->address + strlen("exec:"), 0700), 0);
+    node_done(&node);
+    start_agent();
+}
+
+START_TEST(one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone)
+{
+    struct wire_want_crossconnect pairs[] = { { "ocs1", 1, 2, true }, { "ocs1", 3, 4, true }, { "ocs1", 5, 6, false } };
+    struct wire_desired d = { .epoch = 1, .revision = 1, .crossconnects = pairs, .n_crossconnects = 3 };
+    char path[128], asked[64] = "";
+    add_switch();
+    converge_apply(&node, &d);
+    ck_assert(node.incomplete);
+    snprintf(path, sizeof path, "%s/asked", fixture_dir);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_gt(fread(asked, 1, sizeof asked - 1, f), 0);
+    fclose(f);
+    ck_assert_str_eq(asked, "disconnect 5 6\nconnect 3 4\n");
+}
+END_TEST
+
 START_TEST(detach_goes_backwards_in_one_pass)
 {
     attach();
@@ -445,6 +531,9 @@ int main(void)
     tcase_add_test(t, blocks_of_another_are_not_taken_away_by_an_order_for_their_range);
     tcase_add_test(t, a_buffer_whose_release_failed_is_held_until_its_lender_is_gone);
     tcase_add_test(t, a_section_that_led_somewhere_is_quiesced_before_it_is_parked);
+    tcase_add_test(t, an_idle_section_is_quiesced_too_before_it_is_parked_for_a_channel);
+    tcase_add_test(t, a_channel_stays_in_reset_when_its_adapter_was_reset_under_live_memory);
+    tcase_add_test(t, one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, order_for_blocks_that_cannot_be_read_is_looked_at_again);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
