@@ -38,7 +38,7 @@ static const char usage[] =
     "\n"
     "  --listen ADDR:PORT       where the API and the dashboard listen (127.0.0.1:8080; port 0: any free one)\n"
     "  --db FILE                the database; made when it is not there\n"
-    "  --admin-token-file FILE  where the first admin token of a new database is written (mode 0600)\n"
+    "  --admin-token-file FILE  where an admin token is written when the database has none that lives (mode 0600)\n"
     "  --restore BACKUP         check a backup, put it where no database is (--db), and end; at its next start "
     "memlaned\n"
     "                           changes nothing until an operator adopts (memlane recovery show, adopt)\n"

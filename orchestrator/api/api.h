@@ -17,12 +17,12 @@ struct api_options {
     struct writer *writer;        /* borrowed until api_stop() */
     struct events *events;        /* likewise */
     const char *db_path;          /* for the read-only connection of the history worker */
-    const char *admin_token_file; /* where a new database's first admin token goes (0600); NULL: nowhere */
+    const char *admin_token_file; /* where an admin token goes when none lives (0600); NULL: nowhere */
     double time_scale;            /* 0: 1.0 */
     unsigned heartbeat_ms;        /* what agents are told; 0: 1000 */
 };
 
-/* Loads the tokens through the writer; makes the first admin token when there is none; listens. */
+/* Loads the tokens through the writer; makes an admin token when none lives; listens. */
 MUST_CHECK int api_start(struct api **out, const struct api_options *o, struct err *e);
 void api_stop(struct api *a); /* wakes and ends every request, then all threads; ignores NULL */
 unsigned api_port(const struct api *a);

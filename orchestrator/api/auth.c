@@ -104,6 +104,11 @@ bool auth_is_session(const char *id)
     return strncmp(id, AUTH_SESSION_PREFIX, strlen(AUTH_SESSION_PREFIX)) == 0;
 }
 
+bool auth_is_admin(const struct token *t, int64_t wall_ms)
+{
+    return t->role == TOKEN_ADMIN && !auth_is_session(t->id) && auth_lives(t, wall_ms);
+}
+
 bool auth_descends(const char *session_id, const char *token_id)
 {
     size_t len = strlen(session_id), suffix = strlen(token_id);

@@ -34,7 +34,8 @@ bool auth_alive(struct auth *a, const char *id, int64_t wall_ms);
 bool auth_agent_used(struct auth *a, const char *node);
 bool auth_is_session(const char *id);
 bool auth_descends(const char *session_id, const char *token_id);
-bool auth_lives(const struct token *t, int64_t wall_ms); /* it has not expired */
+bool auth_is_admin(const struct token *t, int64_t wall_ms); /* an admin's token, no session, that has not expired */
+bool auth_lives(const struct token *t, int64_t wall_ms);    /* it has not expired */
 /* Which sessions end when a new one is made from the token 'maker': all that have expired, and the oldest of 'maker'
  * beyond its limit.  'list', all tokens by creation, is overwritten: its first entries are those that end; answers how
  * many. */

@@ -24,11 +24,30 @@ struct boot { /* one command, waited for */
     struct err err;
 };
 
+/* The file of an admin token that has expired is still there: it gets a new one.  Any other token's secret is none of
+ * an admin. */
+static int drop_expired(struct store *s, const struct boot *b, struct err *e)
+{
+    int64_t wall_ms = time_wall_ms();
+    for (size_t i = 0; i < b->n; i++) {
+        const struct token *t = &b->list[i];
+        if (memcmp(t->hash, b->add.hash, sizeof t->hash) != 0)
+            continue;
+        if (t->role != TOKEN_ADMIN || auth_lives(t, wall_ms))
+            return err_set(e, ERR_CONFLICT, "the admin token's file holds the token %s of another", t->id);
+        if (store_token_remove(s, t->id, e) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int apply(struct command *c, struct change *ch, struct err *e)
 {
     struct boot *b = (struct boot *)((char *)c - offsetof(struct boot, command));
-    if (b->add.hash[0] && store_token_add(ch->store, &b->add, e) < 0)
+    if (b->add.hash[0] && (drop_expired(ch->store, b, e) < 0 || store_token_add(ch->store, &b->add, e) < 0))
         return -1;
+    free(TAKE(b->list));
+    b->n = 0;
     return store_tokens(ch->store, &b->list, &b->n, e);
 }
 
@@ -43,9 +62,7 @@ static void done(struct command *c, int rc, const struct err *e)
 
 static int run(struct writer *w, struct boot *b, const char *action, struct err *e)
 {
-    free(b->list);
-    b->list = NULL;
-    b->command = (struct command){ .apply = apply, .done = done, .read_only = action[0] == '\0' };
+    b->command = (struct command){ .apply = apply, .done = done, .read_only = action[0] == '\0', .recovery = true };
     snprintf(b->command.audit.actor, sizeof b->command.audit.actor, "system");
     snprintf(b->command.audit.action, sizeof b->command.audit.action, "%s", action);
     snprintf(b->command.audit.object, sizeof b->command.audit.object, "token/%s", b->add.id);
@@ -118,17 +135,39 @@ static int first_token(struct boot *b, const char *admin_file, struct err *e)
 /* ---- all of it ----------------------------------------------------------------------------------------------------
  */
 
+static bool admin_lives(const struct boot *b)
+{
+    int64_t wall_ms = time_wall_ms();
+    for (size_t i = 0; i < b->n; i++)
+        if (auth_is_admin(&b->list[i], wall_ms))
+            return true;
+    return false;
+}
+
+/* A rack that others use is not kept down by the file of its admin: that nobody can sign in is said. */
+static int make_admin(struct boot *b, struct writer *w, const char *admin_file, struct err *e)
+{
+    bool in_use = b->n > 0;
+    if (!admin_file) {
+        log_error("auth.no_admin",
+                  "detail=\"no admin token lives and no file is named for one: no admin can sign in\"");
+        return 0;
+    }
+    if (first_token(b, admin_file, e) == 0 && run(w, b, "token.create", e) == 0) {
+        log_info("auth.admin_token", "file=%s", admin_file);
+        return 0;
+    }
+    if (!in_use)
+        return -1;
+    log_error("auth.no_admin", "detail=\"no admin token lives: no admin can sign in: %s\"", e->detail);
+    b->add = (struct token){ 0 };
+    return run(w, b, "", e);
+}
+
 static int load(struct boot *b, struct auth *auth, struct writer *w, const char *admin_file, struct err *e)
 {
-    if (run(w, b, "", e) < 0)
+    if (run(w, b, "", e) < 0 || (!admin_lives(b) && make_admin(b, w, admin_file, e) < 0))
         return -1;
-    if (b->n == 0 && !admin_file)
-        log_error("auth.no_token", "detail=\"no token exists and no admin token file is named: nobody can sign in\"");
-    if (b->n == 0 && admin_file) {
-        if (first_token(b, admin_file, e) < 0 || run(w, b, "token.create", e) < 0)
-            return -1;
-        log_info("auth.admin_token", "file=%s", admin_file);
-    }
     int64_t wall_ms = time_wall_ms();
     for (size_t i = 0; i < b->n; i++) {
         bool over = auth_is_session(b->list[i].id) && !auth_lives(&b->list[i], wall_ms);

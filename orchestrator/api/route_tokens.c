@@ -181,12 +181,36 @@ void route_token_add(struct request *rq)
     request_change(rq, "token.create", object, apply_add, token_added);
 }
 
+/* Only an admin makes another one, so one stays; and one without expiry, once there is one. */
+static int keep_an_admin(const struct token *list, size_t n, const char *id, struct err *e)
+{
+    int64_t wall_ms = time_wall_ms();
+    bool gone = false, gone_lasting = false, left = false, left_lasting = false;
+    for (size_t i = 0; i < n; i++) {
+        bool it = strcmp(list[i].id, id) == 0, lasting = list[i].expires_ms == 0;
+        if (!auth_is_admin(&list[i], wall_ms))
+            continue;
+        gone |= it;
+        gone_lasting |= it && lasting;
+        left |= !it;
+        left_lasting |= !it && lasting;
+    }
+    if (gone && !left)
+        return err_set(e, ERR_CONFLICT, "%.60s is the last admin token, and only an admin can make another", id);
+    if (gone_lasting && !left_lasting)
+        return err_set(e, ERR_CONFLICT,
+                       "%.60s is the last admin token without expiry; when the others have expired,"
+                       " nobody could make another",
+                       id);
+    return 0;
+}
+
 /* The token, and the sessions that were made from it. */
 static int remove_with_sessions(struct store *s, const char *id, struct err *e)
 {
     CLEANUP(cleanup_free) struct token *list = NULL;
     size_t n = 0;
-    if (store_tokens(s, &list, &n, e) < 0 || store_token_remove(s, id, e) < 0)
+    if (store_tokens(s, &list, &n, e) < 0 || keep_an_admin(list, n, id, e) < 0 || store_token_remove(s, id, e) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if (auth_descends(list[i].id, id) && store_token_remove(s, list[i].id, e) < 0)

@@ -130,6 +130,7 @@ class Client:
 
 class Memlaned:
     environment = {}  # beside the test's own
+    names_admin_file = True
 
     def __init__(self, **options):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="memlane-api-"))
@@ -142,7 +143,9 @@ class Memlaned:
         self.log = open(self.dir / "log", "ab")
         begin = self.log.tell()
         arguments = [str(BUILD / "bin/memlaned"), "--db", str(self.dir / "rack.db"), "--listen", f"127.0.0.1:{self.port}",
-                     "--admin-token-file", str(self.dir / "admin.token"), "--check-invariants", "--log-level", "debug"]
+                     "--check-invariants", "--log-level", "debug"]
+        if self.names_admin_file:
+            arguments += ["--admin-token-file", str(self.dir / "admin.token")]
         for key, value in self.options.items():
             arguments += ["--" + key.replace("_", "-"), str(value)]
         self.process = subprocess.Popen(arguments, stderr=self.log, stdin=subprocess.DEVNULL,

@@ -113,5 +113,97 @@ class Races(Tokens):
                         self.assertFalse(self.alive(answer.headers["Set-Cookie"].split(";")[0]))
 
 
+class LastAdmin(Tokens):
+    """A rack that no admin can sign in to could not be given one."""
+
+    def tokens(self):
+        return {t["id"]: t for t in self.admin.get("/v1/tokens?limit=1000").json["items"]}
+
+    def first(self):
+        return next(t["id"] for t in self.tokens().values() if t["name"] == "admin" and t["expires_at"] is None)
+
+    def expire(self, where):
+        """While the server is down."""
+        with contextlib.closing(sqlite3.connect(self.server.dir / "rack.db", timeout=10)) as db, db:
+            db.execute(f"UPDATE tokens SET expires_ms = 1 WHERE {where}")
+
+    def restarted(self, where, prepare=lambda: None):
+        """What is logged by a start after these tokens have expired."""
+        self.server.stop()
+        self.expire(where)
+        prepare()
+        begin = (self.server.dir / "log").stat().st_size
+        self.server.start()
+        self.admin.close()
+        self.admin.token = self.server.admin_token if self.file().exists() else None
+        return (self.server.dir / "log").read_text()[begin:]
+
+    def file(self):
+        return self.server.dir / "admin.token"
+
+    def revoke(self, id):
+        return self.admin.delete(f"/v1/tokens/{id}")
+
+    def test_the_last_admin_token_cannot_be_revoked(self):
+        first = self.first()
+        self.token("operator")
+        self.sign_in(token=self.server.admin_token)  # a session is none
+        short = self.token("admin", expires_in_s=3600)["id"]
+        self.assertIn("without expiry", self.refused(self.revoke(first), 409, "conflict")["detail"])
+        self.assertEqual(self.revoke(short).status, 204)
+        self.assertIn("last admin token", self.refused(self.revoke(first), 409, "conflict")["detail"])
+        self.assertEqual(self.admin.get("/v1/tokens").status, 200)
+        other = self.token("admin")
+        self.assertEqual(self.revoke(first).status, 204)
+        self.refused(self.admin.get("/v1/tokens"), 401, "unauthenticated")
+        self.admin.token = other["token"]
+        self.refused(self.revoke(other["id"]), 409, "conflict")
+        again = self.token("admin", expires_in_s=1)
+        self.wait_for(lambda: self.admin.get("/v1/sessions", token=again["token"]).status == 401)
+        self.refused(self.revoke(other["id"]), 409, "conflict")  # one that has expired is none
+        self.assertEqual(self.revoke(again["id"]).status, 204)
+        self.restarted("role = 'admin'")  # for the other tests: the file's token
+
+    def test_a_start_without_a_living_admin_makes_one(self):
+        viewer = self.token()["token"]
+        old = self.server.admin_token
+        log = self.restarted("role = 'admin'", self.file().unlink)
+        self.assertIn("auth.admin_token", log)
+        self.assertNotEqual(self.server.admin_token, old)
+        self.assertEqual(self.file().stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.admin.get("/v1/tokens").status, 200)
+        self.refused(self.admin.get("/v1/tokens", token=old), 401, "unauthenticated")
+        self.assertEqual(self.admin.get("/v1/status", token=viewer).status, 200)
+        self.assertNotIn("auth.admin_token", self.restarted("0"))  # one lives
+
+    def test_a_private_file_that_is_there_is_taken_as_it_is(self):
+        old = self.server.admin_token
+        log = self.restarted("role = 'admin'")
+        self.assertIn("auth.admin_token", log)
+        self.assertEqual(self.server.admin_token, old)
+        self.assertEqual(self.admin.get("/v1/tokens").status, 200)
+
+    def test_a_file_that_cannot_be_taken_keeps_no_rack_down(self):
+        viewer = self.token()
+        for content, mode in ((self.server.admin_token, 0o644), ("nonsense\n", 0o600), (viewer["token"], 0o600)):
+            def prepare():
+                self.file().write_text(content)
+                self.file().chmod(mode)
+            self.assertRegex(self.restarted("role = 'admin'", prepare), "<3>auth.no_admin .*the admin token's file|admin.token is there")
+            self.assertEqual(self.admin.get("/v1/status", token=viewer["token"]).status, 200)
+            self.refused(self.admin.get("/v1/tokens", token=viewer["token"]), 403, "forbidden")
+            self.restarted("0", self.file().unlink)
+            self.assertEqual(self.admin.get("/v1/tokens").status, 200)
+
+    def test_without_a_file_it_is_said_that_nobody_can_sign_in(self):
+        self.server.names_admin_file = False
+        self.assertIn("auth.no_admin", self.restarted("role = 'admin'"))
+        self.server.names_admin_file = True
+        self.assertIn("auth.admin_token", self.restarted("0"))
+        self.server.names_admin_file = False
+        self.assertNotIn("auth.no_admin", self.restarted("0"))
+        self.server.names_admin_file = True
+
+
 if __name__ == "__main__":
     unittest.main()
