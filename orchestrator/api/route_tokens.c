@@ -177,6 +177,7 @@ void route_token_add(struct request *rq)
     }
     snprintf(object, sizeof object, "token/%s", f->token.id);
     request_audit_detail(rq, rq->body);
+    rq->command.recovery = true; /* in the place of one that has to be revoked */
     rq->committed = put_fresh;
     request_change(rq, "token.create", object, apply_add, token_added);
 }
@@ -237,6 +238,7 @@ void route_token_revoke(struct request *rq)
 {
     char object[80];
     snprintf(object, sizeof object, "token/%.63s", rq->match.params[0]);
+    rq->command.recovery = true; /* a backup brings back what was revoked after it was made */
     rq->committed = drop_revoked;
     request_change(rq, "token.revoke", object, apply_revoke, token_revoked);
 }
@@ -425,5 +427,6 @@ static void code_made(struct request *rq)
 
 void route_code(struct request *rq)
 {
+    rq->command.recovery = true;
     request_change(rq, "session.code", rq->who.id, apply_nothing, code_made);
 }

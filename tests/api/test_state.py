@@ -349,6 +349,33 @@ class Restored(StateRack):
             self.detach(attachment["id"])
         self.assertEqual(self.admin.get("/v1/circuits").json["items"], [])
 
+    def test_a_token_that_the_backup_brings_back_is_revoked_before_anything_is_adopted(self):
+        stolen = self.admin.post("/v1/tokens", {"role": "admin", "name": "stolen"}).json
+        backup = self.backup()
+        self.assertEqual(self.admin.delete(f"/v1/tokens/{stolen['id']}").status, 204)
+        self.refused(self.admin.get("/v1/nodes", token=stolen["token"]), 401, "unauthenticated")
+        self.attach()
+        self.restore(backup)
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        self.assertEqual(self.admin.get("/v1/nodes", token=stolen["token"]).status, 200)
+        self.assertEqual(memlane(self.server, "token", "revoke", stolen["id"])[0], 0)
+        self.refused(self.admin.get("/v1/nodes", token=stolen["token"]), 401, "unauthenticated")
+        first = next(t["id"] for t in self.admin.get("/v1/tokens").json["items"] if t["name"] == "admin")
+        self.refused(self.admin.delete(f"/v1/tokens/{first}"), 409, "conflict")
+        fresh = self.admin.post("/v1/tokens", {"role": "admin", "name": "fresh"}).json  # so that the first one can go, too
+        code = self.admin.post("/v1/sessions/codes", token=fresh["token"]).json["code"]
+        self.assertEqual(self.admin.post("/v1/sessions", {"code": code}, token=None).status, 201)
+        self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
+        self.server.stop()
+        self.server.start()
+        self.admin.close()
+        self.refused(self.admin.get("/v1/nodes", token=stolen["token"]), 401, "unauthenticated")
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        self.assertEqual(memlane(self.server, "recovery", "adopt")[0], 0)
+        self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
+        for a in self.admin.get("/v1/attachments?state=live").json["items"]:
+            self.detach(a["id"])
+
     def test_a_silent_node_is_waited_for_or_named(self):
         self.restore(self.backup())
         self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
