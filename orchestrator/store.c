@@ -33,34 +33,15 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------------------
  */
-/* The file exists afterwards, readable by us alone; '*out' is its real path, so that two names of it share one lock. */
-static int make_file(const char *path, char **out, struct err *e)
+/* The file exists afterwards; s->path is its real one, so that two names of it share one lock and one log. */
+static int take_files(struct store *s, const char *path, struct err *e)
 {
-    CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_errno(e, ERR_STORAGE, "cannot open the database %s", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(e, ERR_STORAGE, "the database %s is not a file", path);
-    if (st.st_size > 0 && st.st_size < 512) /* SQLite takes the smallest ones for new */
-        return err_set(e, ERR_STORAGE, "the database %s is damaged: it has %lld bytes", path, (long long)st.st_size);
-    *out = realpath(path, NULL);
-    return *out ? 0 : err_errno(e, ERR_STORAGE, "cannot resolve %s", path);
-}
-
-static int take_lock(struct store *s, struct err *e)
-{
-    char name[PATH_MAX];
-    if (snprintf(name, sizeof name, "%s.lock", s->path) >= (int)sizeof name)
-        return err_set(e, ERR_STORAGE, "the path of the database is too long");
-    s->lock_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (s->lock_fd < 0)
-        return err_errno(e, ERR_STORAGE, "cannot open %s", name);
-    if (flock(s->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    if (errno == EWOULDBLOCK)
-        return err_set(e, ERR_BUSY, "the database %s is in use by another orchestrator", s->path);
-    return err_errno(e, ERR_STORAGE, "cannot lock %s", name);
+    if (store_make_file(path, e) < 0)
+        return -1;
+    s->path = realpath(path, NULL);
+    if (!s->path)
+        return err_errno(e, ERR_STORAGE, "cannot resolve %s", path);
+    return store_lock(s->path, &s->lock_fd, e) < 0 ? -1 : store_refuse_foreign_log(s->path, e);
 }
 
 /* '*version' is 0 for a new file. */
@@ -242,9 +223,9 @@ int store_open(struct store **out, const char *path, struct err *e)
         return err_set(e, ERR_UNAVAILABLE, "out of memory");
     s->lock_fd = -1;
     int64_t version;
-    if (make_file(path, &s->path, e) < 0 || take_lock(s, e) < 0 || row_sql_new(&s->row_sql, e) < 0 ||
-        db_open(&s->db, s->path, DB_WRITER, e) < 0 || read_version(s, &version, e) < 0 ||
-        db_check(&s->db, s->path, e) < 0 || migrate(s, version, e) < 0 || start_epoch(s, e) < 0)
+    if (take_files(s, path, e) < 0 || row_sql_new(&s->row_sql, e) < 0 || db_open(&s->db, s->path, DB_WRITER, e) < 0 ||
+        read_version(s, &version, e) < 0 || db_check(&s->db, s->path, e) < 0 || migrate(s, version, e) < 0 ||
+        start_epoch(s, e) < 0)
         return -1;
     log_info("store.open", "path=%s epoch=%" PRIu64 " revision=%" PRIu64, s->path, s->at.epoch, s->at.revision);
     *out = TAKE(s);
@@ -424,16 +405,21 @@ void store_rollback(struct store *s)
     }
 }
 
-/* Opens the file again and reads where it stands; closed when that fails. */
+/* Opens the file again and reads where it stands; closed when that fails.  A file that somebody put there meanwhile is
+ * not ours, whatever its revision: a new start sees what it is. */
 static int reopen(struct store *s, struct store_state *out, struct err *e)
 {
     db_close(&s->db);
-    if (db_open(&s->db, s->path, DB_WRITER, e) < 0)
+    if (store_refuse_foreign_log(s->path, e) < 0 || db_open(&s->db, s->path, DB_WRITER, e) < 0)
         return -1;
-    if (store_read_state(&s->db, s->path, out, e) == 0)
+    int rc = store_read_state(&s->db, s->path, out, e);
+    if (rc == 0 && !strcmp(out->instance, s->at.instance))
         return 0;
     db_close(&s->db);
-    return -1;
+    if (rc < 0)
+        return -1;
+    s->is_ahead = true;
+    return err_set(e, ERR_STORAGE, "another database is in the place of %s", s->path);
 }
 
 /* The disk failed so badly that not even the outcome of a commit could be read: it counts as failed.  Should it be in

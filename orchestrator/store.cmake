@@ -11,6 +11,6 @@ add_custom_command(
   DEPENDS ${MEMLANE_MIGRATIONS} ${CMAKE_CURRENT_LIST_DIR}/store_embed.cmake
   COMMENT "Building in schema/migrations" VERBATIM)
 set(MEMLANE_STORE_SOURCES ${MEMLANE_MIGRATIONS_C})
-foreach(name store store_db store_columns store_model store_auth store_reader store_backup store_check attachment_json events)
+foreach(name store store_db store_columns store_model store_auth store_reader store_backup store_restore store_files store_check attachment_json events)
   list(APPEND MEMLANE_STORE_SOURCES ${CMAKE_CURRENT_LIST_DIR}/${name}.c)
 endforeach()

@@ -50,8 +50,9 @@ void store_rollback(struct store *s);
  * commit counts as failed; each store_begin() tries to open it again. */
 MUST_CHECK int store_recover(struct store *s, uint64_t revision, bool *committed, struct err *e);
 
-/* The file has a commit after all that nobody could read and that counted as failed: no store_begin() succeeds any
- * more, only a new start brings program and file together. */
+/* The file is not what we hold: it has a commit after all that nobody could read and that counted as failed, or another
+ * database was put in its place.  No store_begin() succeeds any more, only a new start brings program and file
+ * together. */
 bool store_is_ahead(const struct store *s);
 
 /* ---- on the writer thread, inside a savepoint ---- */
@@ -123,8 +124,9 @@ struct backup_manifest {
     char instance[ID_SIZE], version[32];
 };
 MUST_CHECK int store_backup(const char *db_path, const char *target, int64_t wall_ms, struct err *e);
-/* Puts a backup in the place of a database that is not there (ERR_CONFLICT), once it has been checked as store_open()
- * checks.  The next start is recovering.  For the offline program. */
+/* Puts a backup in the place of a database that is not there, once it has been checked as store_open() checks.  The
+ * next start is recovering.  For the offline program.  ERR_CONFLICT: the database or any file beside it is there, its
+ * log above all; ERR_BUSY: an orchestrator runs on that path; ERR_STORAGE: damaged, empty, not whole. */
 MUST_CHECK int store_restore(const char *backup, const char *db_path, struct backup_manifest *out, struct err *e);
 
 #endif

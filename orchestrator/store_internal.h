@@ -37,6 +37,20 @@ struct store_reader {
 /* SQLite itself ends a transaction when the disk fails: what follows must not be written outside of one. */
 MUST_CHECK int store_in_batch(struct store *s, struct err *e);
 
+/* ---- store_files.c: what has the names of a database's files ---- */
+/* ERR_CONFLICT, naming them, when 'path' or anything that SQLite would take for a part of it is there. */
+MUST_CHECK int store_refuse_files(const char *path, struct err *e);
+/* ERR_STORAGE when something is beside 'path' without which it is not whole. */
+MUST_CHECK int store_refuse_log(const char *path, struct err *e);
+/* ERR_STORAGE when the log beside 'path' (resolved) cannot be its own: it has none, being a backup, or it is empty or
+ * not there.  SQLite would replay the one and remove the other. */
+MUST_CHECK int store_refuse_foreign_log(const char *path, struct err *e);
+/* The file exists afterwards, readable by us alone if it is new. */
+MUST_CHECK int store_make_file(const char *path, struct err *e);
+/* The lock of whoever works with the database, the file "PATH.lock"; the caller closes it.  ERR_BUSY. */
+MUST_CHECK int store_lock(const char *path, int *out, struct err *e);
+MUST_CHECK int store_sync_folder(const char *path, struct err *e); /* that holds 'path' */
+
 MUST_CHECK int store_read_state(struct db *d, const char *path, struct store_state *out, struct err *e);
 MUST_CHECK int store_write_state(struct db *d, const struct store_state *st, struct err *e);
 

@@ -4,6 +4,7 @@ enrolment, the audit log.  A real memlaned with fake agents; every answer is che
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import time
@@ -375,6 +376,28 @@ class Restored(StateRack):
         self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
         for a in self.admin.get("/v1/attachments?state=live").json["items"]:
             self.detach(a["id"])
+
+    def test_the_log_of_a_killed_orchestrator_is_not_read_into_a_restored_database(self):
+        db = self.server.dir / "rack.db"
+        backup = self.backup()
+        self.admin.post("/v1/tokens", {"role": "viewer", "name": "lost"})
+        self.server.stop(signal.SIGKILL)
+        kept = self.server.dir / f"old{time.time_ns()}.db"
+        db.rename(kept)
+        restore = [str(BUILD / "bin/memlaned"), "--restore", str(backup), "--db", str(db)]
+        done = subprocess.run(restore, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("rack.db-wal", done.stderr)
+        start = subprocess.run([str(BUILD / "bin/memlaned"), "--listen", "127.0.0.1:0", "--db", str(db)],  # nor a new one beside it
+                               capture_output=True, text=True, timeout=20)
+        self.assertEqual(start.returncode, 1, start.stderr)
+        self.assertIn("rack.db-wal", start.stderr)
+        self.assertFalse(db.exists())
+        kept.rename(db)
+        self.server.start()
+        self.admin.close()
+        self.assertIn("lost", [t["name"] for t in self.admin.get("/v1/tokens").json["items"]])
+        self.wait_for(lambda: self.admin.get("/v1/status").json["nodes"].get("ready") == 2)
 
     def test_a_silent_node_is_waited_for_or_named(self):
         self.restore(self.backup())

@@ -379,6 +379,23 @@ START_TEST(a_commit_reported_as_failed_that_is_there_after_all_stops_changes)
 }
 END_TEST
 
+/* Somebody put another database there, at the same commit: what we hold is not what it holds. */
+START_TEST(another_database_in_the_place_of_ours_stops_changes)
+{
+    struct model *m;
+    bool committed;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    store_rollback(store);
+    db_close(&store->db);
+    edit_file("UPDATE store SET sum = 0, instance = 'another'");
+    expect_error(store_recover(store, 2, &committed, &e), ERR_STORAGE, "another database");
+    ck_assert(store_is_ahead(store));
+    expect_error(store_begin(store, &e), ERR_STORAGE, "another database");
+    model_free(m);
+}
+END_TEST
+
 /* ---- files that are refused ---------------------------------------------------------------------------------------
  */
 START_TEST(a_second_orchestrator_is_refused)
@@ -570,87 +587,6 @@ START_TEST(the_tables_refuse_to_give_anything_twice)
 }
 END_TEST
 
-START_TEST(a_backup_is_a_database_that_opens)
-{
-    struct sim s;
-    struct stat st;
-    char target[112];
-    sim_on_commit = on_commit;
-    sim_star(&s, 3);
-    sim_attach(&s, 0, GIB, "n2");
-    sim_settle(&s);
-    snprintf(target, sizeof target, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, target, 1000, &e) == 0, "%s", e.detail);
-    ck_assert_int_eq(stat(target, &st), 0);
-    ck_assert_uint_eq(st.st_mode & 0777, 0600);
-    expect_error(store_backup(path, target, 1000, &e), ERR_CONFLICT, "backup.db");
-    uint64_t revision = store_revision(store);
-    store_close(store);
-    snprintf(path, sizeof path, "%s", target);
-    open_store();
-    ck_assert_uint_eq(store_revision(store), revision);
-    ck_assert_uint_ne(store_recovering(store), 0); /* it knows that it is an old copy, */
-    same_as_file(s.m);
-    store_close(store);
-    open_store();
-    ck_assert_uint_ne(store_recovering(store), 0); /* and does not forget it */
-    sim_done(&s);
-}
-END_TEST
-
-START_TEST(a_backup_is_restored_where_nothing_is)
-{
-    struct sim s;
-    struct backup_manifest made;
-    char backup[112], target[112];
-    sim_on_commit = on_commit;
-    sim_star(&s, 3);
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
-    snprintf(target, sizeof target, "%s/restored.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1234, &e) == 0, "%s", e.detail);
-    expect_error(store_restore(backup, path, &made, &e), ERR_CONFLICT, "is there");
-    uint64_t revision = store_revision(store);
-    ck_assert_msg(store_restore(backup, target, &made, &e) == 0, "%s", e.detail);
-    ck_assert_int_eq(made.made_ms, 1234);
-    ck_assert_uint_eq(made.revision, revision);
-    ck_assert_str_eq(made.instance, store_instance(store));
-    store_close(store);
-    snprintf(path, sizeof path, "%s", target);
-    open_store();
-    ck_assert_uint_ne(store_recovering(store), 0);
-    ck_assert_uint_eq(store_revision(store), revision);
-    same_as_file(s.m);
-    store_close(store);
-    snprintf(target, sizeof target, "%s/plain.db", dir); /* a plain copy is restored with the same care */
-    ck_assert_msg(store_restore(path, target, &made, &e) == 0, "%s", e.detail);
-    snprintf(path, sizeof path, "%s", target);
-    open_store();
-    ck_assert_uint_ne(store_recovering(store), 0);
-    sim_done(&s);
-}
-END_TEST
-
-START_TEST(what_cannot_be_restored_leaves_nothing_behind)
-{
-    struct backup_manifest made;
-    char bad[112], target[112], rest[128];
-    static const char *const tails[] = { "", ".restore", ".restore.lock", ".restore-wal", ".restore-shm" };
-    snprintf(bad, sizeof bad, "%s/bad.db", dir);
-    snprintf(target, sizeof target, "%s/restored.db", dir);
-    expect_error(store_restore(bad, target, &made, &e), ERR_STORAGE, "bad.db");
-    ck_assert_msg(store_backup(path, bad, 1, &e) == 0, "%s", e.detail);
-    int fd = open(bad, O_WRONLY);
-    ck_assert_int_eq(ftruncate(fd, 4096 * 3), 0);
-    close(fd);
-    ck_assert_int_lt(store_restore(bad, target, &made, &e), 0);
-    ck_assert_int_eq(e.code, ERR_STORAGE);
-    for (size_t i = 0; i < ARRAY_LEN(tails); i++) {
-        snprintf(rest, sizeof rest, "%s%s", target, tails[i]);
-        ck_assert_int_lt(access(rest, F_OK), 0);
-    }
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("store");
@@ -669,6 +605,7 @@ int main(void)
     tcase_add_test(tc, a_disk_that_fails_a_write_loses_only_that_batch);
     tcase_add_test(tc, a_file_that_was_away_is_opened_again);
     tcase_add_test(tc, a_commit_reported_as_failed_that_is_there_after_all_stops_changes);
+    tcase_add_test(tc, another_database_in_the_place_of_ours_stops_changes);
     tcase_add_test(tc, a_second_orchestrator_is_refused);
     tcase_add_test(tc, a_newer_database_is_refused);
     tcase_add_test(tc, migration_checks_the_sums_that_are_there_and_makes_new_ones);
@@ -679,9 +616,6 @@ int main(void)
     tcase_add_test(tc, a_row_that_refers_to_nothing_is_refused);
     tcase_add_test(tc, files_are_for_us_alone);
     tcase_add_test(tc, the_tables_refuse_to_give_anything_twice);
-    tcase_add_test(tc, a_backup_is_a_database_that_opens);
-    tcase_add_test(tc, a_backup_is_restored_where_nothing_is);
-    tcase_add_test(tc, what_cannot_be_restored_leaves_nothing_behind);
     suite_add_tcase(suite, tc);
     return unit_main(suite);
 }
