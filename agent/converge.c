@@ -310,9 +310,19 @@ static const struct {
     { "segments.create", orders_segments_create },
 };
 
+static void claim(struct node *n, const struct wire_desired *d)
+{
+    if (n->epoch != d->epoch || strcmp(n->instance, d->instance) != 0)
+        n->revision = 0;
+    n->epoch = d->epoch;
+    memcpy(n->instance, d->instance, sizeof n->instance);
+    if (!n->stray[0] && !n->unsure)
+        n->revision = d->revision;
+}
+
 void converge_apply(struct node *n, const struct wire_desired *d)
 {
-    n->incomplete = false;
+    n->incomplete = n->unsure = false;
     note_ordered(n, d);
     orders_begin(n, d);
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
@@ -324,7 +334,5 @@ void converge_apply(struct node *n, const struct wire_desired *d)
             log_debug("converge.step", "step=%s us=%" PRId64, steps[i].name, us);
     }
     segments_drop_idle(n);
-    n->epoch = d->epoch;
-    n->revision = d->revision;
-    memcpy(n->instance, d->instance, sizeof n->instance);
+    claim(n, d);
 }

@@ -11,8 +11,9 @@
 
 #include "node.h"
 
-/* Acts on 'd'; afterwards node.epoch, revision and instance are those of 'd'.  What fails is remembered in the node and
- * logged. */
+/* Acts on 'd'; afterwards node.epoch and instance are those of 'd'.  What fails is remembered in the node and logged.
+ * The revision is too, unless something may be online that the node's segments leave out: then none is claimed, as
+ * what is not told would be taken for gone. */
 void converge_apply(struct node *n, const struct wire_desired *d);
 
 /* Which ports a section register sends to, as bits (hardware.md). */

@@ -307,14 +307,18 @@ int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, 
     }
     uint64_t first = window.start_addr / hp->block_bytes, n = window.size_bytes / hp->block_bytes, block;
     int rc = 0;
-    for (struct dirent *d; rc == 0 && (d = readdir(dir));) {
-        enum block_state state;
-        bool movable;
+    for (struct dirent *d; (d = readdir(dir));) {
+        enum block_state state = BLOCK_ONLINE;
+        bool movable = false;
+        struct err unread = { 0 };
         if (!sysfs_name_number(d->d_name, "memory", &block) || block < first || block - first >= n ||
             known(arg, block * hp->block_bytes))
             continue;
-        rc = hp->o.blocks->read(hp->o.sys, block, &state, &movable, e);
-        if (rc == 0 && state == BLOCK_ONLINE)
+        if (hp->o.blocks->read(hp->o.sys, block, &state, &movable, &unread) < 0 && rc == 0) {
+            *e = unread;
+            rc = -1;
+        }
+        if (state == BLOCK_ONLINE)
             found(arg, block * hp->block_bytes, movable);
     }
     closedir(dir);

@@ -65,7 +65,8 @@ MUST_CHECK bool hotplug_tend(struct hotplug *hp, long wait_ms, hotplug_progress 
 MUST_CHECK int hotplug_abort(struct hotplug *hp, struct err *e);
 
 /* Calls 'found' for each online block in [start_addr, start_addr + size_bytes), in no order; those that 'known' answers
- * true for are not even read. */
+ * true for are not even read.  One that cannot be read is found too, as not movable, and the others are looked at
+ * before the first such error is answered. */
 typedef bool hotplug_known(void *arg, uint64_t addr);
 typedef void hotplug_found(void *arg, uint64_t addr, bool movable);
 MUST_CHECK int hotplug_scan(struct hotplug *hp, struct range window, hotplug_known *known, hotplug_found *found,

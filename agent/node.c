@@ -177,8 +177,8 @@ void node_check(struct node *n)
     bool not_movable[WIRE_MAX_ADAPTERS] = { false };
     node_borrowed(n, &borrowed);
     for (size_t i = 0; i < n->n_segments; i++)
-        not_movable[n->segments[i].adapter] |=
-            n->segments[i].counts.online > 0 && !n->segments[i].counts.movable && !segments_job(n, &n->segments[i]);
+        not_movable[n->segments[i].adapter] |= n->segments[i].counts.online > 0 && !n->segments[i].counts.movable &&
+                                               !n->segments[i].unread && !segments_job(n, &n->segments[i]);
     kernel_facts_refresh(&n->kernel, &n->sys);
     const struct findings_source from = {
         .config = n->config,

@@ -28,6 +28,7 @@ struct node_adapter {
     bool silent;                       /* its lender let a release wait: it is asked nothing more in this pass */
     bool committing;                   /* it is not through with a buffer: this pass waits for no other one */
     bool relist;                       /* one that changed its lender's buffers */
+    bool stray;                        /* a label names memory of it that is in no segment (node.stray) */
     int64_t settled_at_ns[WIRE_PORTS]; /* when the channel has had its time; 0: it is in reset */
 };
 
@@ -47,6 +48,7 @@ struct segment {
     bool tombstone; /* being removed: its blocks were read since that was ordered */
     bool failed;    /* the order with 'attempt' failed; not tried again before it grows */
     bool blocked;   /* it failed because a child hangs in the kernel (node_job) */
+    bool unread;    /* its blocks could not be read: all of them count as online, and nothing is done to them */
     enum wire_want failed_want;
     unsigned attempt;
     char error[WIRE_TEXT];
@@ -84,6 +86,9 @@ struct node {
     struct node_switch switches[WIRE_MAX_ADAPTERS];
     struct segment *segments;
     size_t n_segments, segments_room;
+    /* Memory that a label names and no segment can be made of, and why; empty: there is none.  It may be online, so
+     * until the next start no revision is claimed. */
+    char stray[WIRE_TEXT];
     struct node_job job;
     struct failed_buffer *failed;
     size_t n_failed;
@@ -91,7 +96,8 @@ struct node {
     struct kernel_facts kernel;
     unsigned n_findings;
     struct wire_finding findings[WIRE_MAX_FINDINGS];
-    /* Of the desired state that was acted upon last. */
+    bool unsure; /* this pass left out what may be online: its revision is not claimed */
+    /* Of the desired state that was acted upon last; the revision: that was claimed last. */
     uint64_t epoch, revision;
     char instance[ID_SIZE];
     uint64_t memory_bytes, free_bytes, locked_bytes; /* as read last, together */
@@ -121,19 +127,21 @@ struct node_adapter *node_adapter(struct node *n, const char *name); /* NULL whe
 /* ---- segments.c ---------------------------------------------------------------------------------------------------
  */
 struct segment *segments_find(struct node *n, const char *id);
-/* The segment of an order; made when it is not known yet, its blocks unread when it is to be created.
- * ERR_FIELD_INVALID: not within an adapter's window. */
+/* The segment of an order; made when it is not known yet, its blocks not looked at when it is to be created.
+ * ERR_FIELD_INVALID: not within an adapter's window.  ERR_CONFLICT: the range, or the id, is another's. */
 MUST_CHECK int segments_get(struct node *n, const struct wire_want_segment *w, struct segment **out, struct err *e);
 struct range segments_range(const struct node *n, const struct segment *s);
 void segments_was_read(struct segment *s); /* its counts are fresh */
-/* Reads its blocks. */
+/* They are of no use: any of its blocks may be online.  They are read at the next occasion. */
+void segments_not_read(struct segment *s);
+/* Reads its blocks; on error its counts stay. */
 MUST_CHECK int segments_read(struct node *n, struct segment *s, struct err *e);
 bool segments_job(const struct node *n, const struct segment *s); /* the hot-plug order under way, or hanging, is its */
 /* Is any known block of the section online, or on its way?  Reads those of all its segments; true when they cannot be
- * read. */
+ * read, or there are some that cannot be found. */
 bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned section);
 /* Forgets what has no block online, is not listed, and its label; reads again what was not read for long; now and then
- * searches the windows for online blocks that belong to no segment. */
+ * searches the windows for blocks that belong to no segment and are online, or cannot be read. */
 void segments_keep_fresh(struct node *n, int64_t now_ms);
 void segments_discover(struct node *n); /* labels, then the windows */
 void segments_drop_idle(struct node *n);

@@ -339,7 +339,7 @@ static void find_untouched(const struct node *n, struct wire_observed *o)
     size_t count = 0, len = 0;
     for (size_t i = 0; i < n->n_segments; i++) {
         const struct segment *s = &n->segments[i];
-        if (!s->label.id[0] || s->label.touched || s->counts.online == 0 || segments_job(n, s))
+        if (!s->label.id[0] || s->label.touched || s->counts.online == 0 || s->unread || segments_job(n, s))
             continue;
         int more = snprintf(ids + len, sizeof ids - len, "%s%s", count++ ? ", " : "", s->label.id);
         len = len + (size_t)more < sizeof ids ? len + (size_t)more : sizeof ids - 1;
@@ -350,6 +350,26 @@ static void find_untouched(const struct node *n, struct wire_observed *o)
                     "verified stays unverified",
                     "nothing shows that the memory of %zu attachment%s was reached when it came online: %s", count,
                     count == 1 ? "" : "s", ids);
+}
+
+/* Memory that is told as online because nobody can tell. */
+static void find_unread(const struct node *n, struct wire_observed *o)
+{
+    const struct segment *first = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < n->n_segments; i++)
+        if (n->segments[i].unread && count++ == 0)
+            first = &n->segments[i];
+    if (first)
+        add_finding(o, "segment_unread", WIRE_ERROR, "look at the kernel's log; the blocks are read again all the time",
+                    "the blocks of %zu range%s cannot be read and count as online, the first at 0x%" PRIx64
+                    " of %s%s%s",
+                    count, count == 1 ? "" : "s", segments_range(n, first).start_addr, first->label.adapter,
+                    first->label.id[0] ? ", attachment " : "", first->label.id);
+    if (n->stray[0])
+        add_finding(o, "segment_stray", WIRE_ERROR,
+                    "give the configuration the adapter back as it was and restart the agent, or reboot this server",
+                    "memory may be online that this agent cannot look at, so it confirms no order: %.150s", n->stray);
 }
 
 /* What was found at the last complete reading, and what is wrong just now. */
@@ -380,6 +400,7 @@ static int see_findings(const struct node *n, struct wire_observed *o, struct er
                         "adapter %s captured an error: 0x%" PRIx64, a->name, a->error_capture);
     }
     find_untouched(n, o);
+    find_unread(n, o);
     return 0;
 }
 

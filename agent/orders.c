@@ -162,7 +162,7 @@ static void note_segment(struct node *n, const struct wire_want_segment *w)
     struct segment *s;
     struct err e = { 0 };
     if (w->want == WIRE_KEEP && !segments_find(n, w->id) && segments_get(n, w, &s, &e) < 0)
-        log_warn("segment.refused", "%s", e.detail);
+        orders_left_out(n, &e);
     s = segments_find(n, w->id);
     if (!s)
         return;

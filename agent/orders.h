@@ -13,6 +13,8 @@ void orders_segments_create(struct node *n, const struct wire_desired *d);
  * child of one that failed is gone at last, and a pass may begin what waited for it. */
 bool orders_tend(struct node *n, long wait_ms);
 void orders_withdraw(struct node *n, const struct wire_desired *d); /* part of orders_begin() */
+/* No segment can be made for an order, so none will be told: unless it was refused, the revision is not claimed. */
+void orders_left_out(struct node *n, const struct err *e);
 void orders_buffers_absent(struct node *n, const struct wire_desired *d);
 void orders_buffers_create(struct node *n, const struct wire_desired *d);
 

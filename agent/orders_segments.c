@@ -152,9 +152,12 @@ static void finish_online(struct node *n, struct segment *s, const struct hotplu
 static int conclude(struct node *n, struct segment *s, const struct hotplug_result *r, int rc, struct err *e)
 {
     bool online = n->job.order.want == WIRE_CREATE;
-    if (r->counts.total > 0)
+    if (r->counts.total > 0) {
         s->counts = r->counts;
-    segments_was_read(s);
+        segments_was_read(s);
+    } else {
+        segments_not_read(s);
+    }
     if (online)
         s->numa_node = n->platform.ops->numa_node(&n->platform, n->adapters[s->adapter].compute_index,
                                                   segments_range(n, s).start_addr / hotplug_block_bytes(n->hotplug));
@@ -181,14 +184,23 @@ static void note_end(struct node *n, const char *why)
         snprintf(n->job.why, sizeof n->job.why, "process %d hangs in the kernel", (int)wedged);
 }
 
+/* Reads the blocks that a child may have changed. */
+static void read_after(struct node *n, struct segment *s)
+{
+    struct err e = { 0 };
+    if (segments_read(n, s, &e) == 0)
+        return;
+    log_warn("segment.read", "id=%s: %s", s->label.id, e.detail);
+    segments_not_read(s);
+}
+
 /* The wedged child is gone: what it did after all is read, and what waited for that is tried again. */
 static void let_go(struct node *n)
 {
     struct segment *s = segments_find(n, n->job.order.id);
-    struct err e = { 0 };
     n->job.hangs = false;
-    if (s && segments_read(n, s, &e) < 0)
-        log_warn("segment.read", "id=%s: %s", s->label.id, e.detail);
+    if (s)
+        read_after(n, s);
     for (size_t i = 0; i < n->n_segments; i++)
         if (n->segments[i].blocked)
             segments_forgive(&n->segments[i]);
@@ -217,13 +229,12 @@ static bool still_wanted(const struct node *n, const struct wire_desired *d)
 void orders_withdraw(struct node *n, const struct wire_desired *d)
 {
     struct segment *s = n->job.running ? segments_find(n, n->job.order.id) : NULL;
-    struct err e = { 0 }, unread = { 0 };
+    struct err e = { 0 };
     if (!s || still_wanted(n, d))
         return;
     int rc = hotplug_abort(n->hotplug, &e);
     note_end(n, e.detail);
-    if (segments_read(n, s, &unread) < 0)
-        log_warn("segment.read", "id=%s: %s", s->label.id, unread.detail);
+    read_after(n, s);
     log_info("segment.withdrawn", "id=%s blocks=%u/%u%s%s", s->label.id, s->counts.online, s->counts.total,
              rc < 0 ? ": " : "", e.detail);
 }
@@ -273,19 +284,30 @@ static int begin(struct node *n, struct segment *s, const struct wire_want_segme
     return 0;
 }
 
+void orders_left_out(struct node *n, const struct err *e)
+{
+    log_warn("segment.refused", "%s", e->detail);
+    if (e->code != ERR_CONFLICT && e->code != ERR_FIELD_INVALID && e->code != ERR_HARDWARE)
+        n->incomplete = n->unsure = true;
+}
+
 static void do_segment(struct node *n, const struct wire_want_segment *w)
 {
     struct segment *s;
     struct err e = { 0 };
     if (segments_get(n, w, &s, &e) < 0) { /* there is nothing that could be said to have failed */
-        n->incomplete |= e.code != ERR_CONFLICT && e.code != ERR_FIELD_INVALID;
-        log_warn("segment.refused", "%s", e.detail);
+        orders_left_out(n, &e);
         return;
     }
     if (n->job.running && (segments_job(n, s) || !is_done(s, w->want)))
         return; /* the next pass comes when it is over */
     if (n->job.hangs && (segments_job(n, s) || !is_done(s, w->want))) {
         fail_blocked(n, s, w);
+        return;
+    }
+    if (s->unread && segments_read(n, s, &e) < 0) {
+        n->incomplete = true;
+        log_warn("segment.unread", "id=%s: %s", w->id, e.detail);
         return;
     }
     if (is_done(s, w->want)) {

@@ -10,7 +10,8 @@
 
 #define RECHECK_MS 10000 /* a segment's blocks are read again after this, and 20 ms more for each block */
 #define RECHECK_BLOCK_MS 20
-#define SCAN_MS 60000 /* the windows are searched for blocks of nobody */
+#define SCAN_MS 60000  /* the windows are searched for blocks of nobody */
+#define RESCAN_MS 5000 /* after a search that failed */
 
 static struct segment *add(struct node *n)
 {
@@ -45,7 +46,7 @@ struct range segments_range(const struct node *n, const struct segment *s)
 }
 
 /* Makes a segment from a label, and reads its blocks unless the caller will, when it lies in the window of one of this
- * node's compute adapters in whole blocks. */
+ * node's compute adapters in whole blocks.  Blocks that cannot be read make a segment too: they are not gone. */
 static int add_label(struct node *n, const struct label *l, bool read, struct segment **out, struct err *e)
 {
     struct node_adapter *a = node_adapter(n, l->adapter);
@@ -67,9 +68,10 @@ static int add_label(struct node *n, const struct label *l, bool read, struct se
     s->counts.total = (unsigned)(l->size_bytes / block);
     if (segments_find(n, "")) /* what was nobody's may now be its */
         n->scan_at_ms = 0;
-    if (read && segments_read(n, s, e) < 0) {
-        n->n_segments--;
-        return -1;
+    struct err unread = { 0 };
+    if (read && segments_read(n, s, &unread) < 0) {
+        log_warn("segment.unread", "id=%s: %s", l->id, unread.detail);
+        segments_not_read(s);
     }
     *out = s;
     return 0;
@@ -128,7 +130,16 @@ void segments_forgive(struct segment *s)
 
 void segments_was_read(struct segment *s)
 {
+    s->unread = false;
     s->recheck_at_ms = time_monotonic_ms() + RECHECK_MS + (int64_t)s->counts.total * RECHECK_BLOCK_MS;
+}
+
+void segments_not_read(struct segment *s)
+{
+    s->unread = true;
+    s->quiesced = s->counts.movable = false;
+    s->counts.online = s->counts.total;
+    s->recheck_at_ms = 0;
 }
 
 int segments_read(struct node *n, struct segment *s, struct err *e)
@@ -155,7 +166,7 @@ bool segments_online_in(struct node *n, const struct node_adapter *a, unsigned s
         if (segments_job(n, s) || segments_read(n, s, &e) < 0 || s->counts.online > 0)
             return true;
     }
-    return false;
+    return a->stray;
 }
 
 void segments_drop_idle(struct node *n)
@@ -184,15 +195,19 @@ struct scan {
     bool failed;
 };
 
-static bool covered(void *arg, uint64_t addr)
+static bool is_in_segment(const struct node *n, uint64_t addr, bool owned)
 {
-    const struct node *n = ((const struct scan *)arg)->n;
     for (size_t i = 0; i < n->n_segments; i++) {
         struct range r = segments_range(n, &n->segments[i]);
-        if (addr >= r.start_addr && addr - r.start_addr < r.size_bytes)
+        if ((n->segments[i].label.id[0] != '\0') == owned && addr >= r.start_addr && addr - r.start_addr < r.size_bytes)
             return true;
     }
     return false;
+}
+
+static bool is_owned(void *arg, uint64_t addr)
+{
+    return is_in_segment(((const struct scan *)arg)->n, addr, true);
 }
 
 static void on_block(void *arg, uint64_t addr, bool movable UNUSED)
@@ -247,53 +262,81 @@ static void add_runs(struct scan *s)
 }
 
 /* What nobody owns is found anew each time, so that a run that grew, or got its name, is not reported twice. */
-static void forget_unowned(struct node *n)
+static void forget_unowned(struct node *n, unsigned adapter)
 {
     size_t kept = 0;
     for (size_t i = 0; i < n->n_segments; i++)
-        if (n->segments[i].label.id[0])
+        if (n->segments[i].label.id[0] || n->segments[i].adapter != adapter)
             n->segments[kept++] = n->segments[i];
     n->n_segments = kept;
 }
 
-static void scan_windows(struct node *n)
+static void drop_known(struct scan *s)
 {
-    if (!n->hotplug)
-        return;
-    forget_unowned(n);
-    for (unsigned i = 0; i < n->n_adapters; i++) {
-        const struct wire_adapter *w = &n->adapters[i].config->wire;
-        struct scan s = { .n = n, .adapter = i };
-        struct err e = { 0 };
-        if (w->role != WIRE_COMPUTE)
-            continue;
-        struct range window = { w->window_addr, w->window_bytes };
-        if (hotplug_scan(n->hotplug, window, covered, on_block, &s, &e) < 0 || s.failed)
-            log_warn("segment.scan", "adapter=%s: %s", w->name, s.failed ? "out of memory" : e.detail);
-        add_runs(&s);
-        free(s.addrs);
+    size_t kept = 0;
+    for (size_t i = 0; i < s->n_addrs; i++)
+        if (!is_in_segment(s->n, s->addrs[i], false))
+            s->addrs[kept++] = s->addrs[i];
+    s->n_addrs = kept;
+}
+
+/* A search that failed adds what it found, and nothing that was known is gone for that.  True: it did not. */
+static bool scan_window(struct node *n, unsigned adapter)
+{
+    const struct wire_adapter *w = &n->adapters[adapter].config->wire;
+    struct range window = { w->window_addr, w->window_bytes };
+    struct scan s = { .n = n, .adapter = adapter };
+    struct err e = { 0 };
+    bool whole = hotplug_scan(n->hotplug, window, is_owned, on_block, &s, &e) == 0 && !s.failed;
+    if (whole) {
+        forget_unowned(n, adapter);
+    } else {
+        log_warn("segment.scan", "adapter=%s: %s", w->name, s.failed ? "out of memory" : e.detail);
+        drop_known(&s);
     }
+    add_runs(&s);
+    free(s.addrs);
+    return whole;
+}
+
+static void scan_windows(struct node *n, int64_t now_ms)
+{
+    bool whole = true;
+    for (unsigned i = 0; n->hotplug && i < n->n_adapters; i++)
+        if (n->adapters[i].config->wire.role == WIRE_COMPUTE)
+            whole &= scan_window(n, i);
+    n->scan_at_ms = now_ms + (whole ? SCAN_MS : RESCAN_MS);
+}
+
+/* Labels say that there is memory, and no segment can be made of it. */
+static void note_stray(struct node *n, const char *what, const struct err *why)
+{
+    snprintf(n->stray, sizeof n->stray, "%s: %.150s", what, why->detail);
+    log_error("label.stray", "%s: no order is confirmed, as its memory may be online", n->stray);
 }
 
 static void on_label(void *arg, const struct label *l)
 {
     struct node *n = arg;
+    struct node_adapter *a = node_adapter(n, l->adapter);
     struct segment *s;
     struct err e = { 0 };
-    if (add_label(n, l, true, &s, &e) < 0)
-        log_warn("label.useless", "%s: %s", l->id, e.detail);
-    else
+    if (add_label(n, l, true, &s, &e) < 0) {
+        note_stray(n, l->id, &e);
+        if (a)
+            a->stray = true;
+    } else {
         log_info("segment.found", "id=%s adapter=%s section=%u blocks=%u/%u", l->id, l->adapter, l->section,
                  s->counts.online, s->counts.total);
+    }
 }
 
 void segments_discover(struct node *n)
 {
     struct err e = { 0 };
     if (labels_each(n->labels, on_label, n, &e) < 0)
-        log_warn("label.read", "%s", e.detail);
-    scan_windows(n);
-    n->scan_at_ms = time_monotonic_ms() + SCAN_MS;
+        note_stray(n, "labels", &e);
+    scan_windows(n, time_monotonic_ms());
 }
 
 void segments_keep_fresh(struct node *n, int64_t now_ms)
@@ -304,8 +347,6 @@ void segments_keep_fresh(struct node *n, int64_t now_ms)
             segments_read(n, &n->segments[i], &e) < 0)
             log_warn("segment.read", "id=%s: %s", n->segments[i].label.id, e.detail);
     }
-    if (now_ms < n->scan_at_ms)
-        return;
-    scan_windows(n);
-    n->scan_at_ms = now_ms + SCAN_MS;
+    if (now_ms >= n->scan_at_ms)
+        scan_windows(n, now_ms);
 }

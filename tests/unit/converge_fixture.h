@@ -21,13 +21,14 @@
 static struct kernel {
     enum block_state state[8];
     bool refuses, hangs, unreadable;
+    unsigned bad_blocks;           /* bit n: block n cannot be read */
     unsigned n_orders, hangs_from; /* so many orders are carried out before one hangs */
 } * kernel;
 
 static int fake_read(const struct sysfs *fs, uint64_t block, enum block_state *state, bool *movable, struct err *e)
 {
     (void)fs;
-    if (kernel->unreadable)
+    if (kernel->unreadable || (block - FIRST < 8 && kernel->bad_blocks >> (block - FIRST) & 1))
         return err_set(e, ERR_IO, "memory%llu: unreadable", (unsigned long long)block);
     *state = block - FIRST < 8 ? kernel->state[block - FIRST] : BLOCK_ABSENT;
     *movable = *state == BLOCK_ONLINE;

@@ -366,20 +366,6 @@ START_TEST(tombstone_of_what_never_was_is_reported_quiesced)
 }
 END_TEST
 
-START_TEST(order_for_blocks_that_cannot_be_read_is_looked_at_again)
-{
-    kernel->unreadable = true;
-    segment.want = WIRE_ABSENT;
-    apply(true);
-    ck_assert_uint_eq(node.n_segments, 0);
-    ck_assert(node.incomplete);
-    kernel->unreadable = false;
-    apply(true);
-    ck_assert_uint_eq(node.n_segments, 1);
-    ck_assert(node.segments[0].tombstone && !node.incomplete);
-}
-END_TEST
-
 START_TEST(failed_order_is_tried_again_only_when_its_attempt_grows)
 {
     kernel->refuses = true;
@@ -535,7 +521,6 @@ int main(void)
     tcase_add_test(t, a_channel_stays_in_reset_when_its_adapter_was_reset_under_live_memory);
     tcase_add_test(t, one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
-    tcase_add_test(t, order_for_blocks_that_cannot_be_read_is_looked_at_again);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
     tcase_add_test(t, absence_is_no_order);
     tcase_add_test(t, restarted_agent_finds_its_segments_and_does_nothing_again);
