@@ -46,6 +46,7 @@ MUST_CHECK int auth_code_add(struct auth *a, const char *code, const struct toke
                              struct err *e);
 MUST_CHECK int auth_code_take(struct auth *a, const char *code, int64_t wall_ms, struct token *maker, struct err *e);
 
+/* 'remote': an address, or the network that one caller may have all addresses of (peers.h). */
 bool auth_may_try(struct auth *a, const char *remote, int64_t now_ms);
 void auth_failed(struct auth *a, const char *remote, int64_t now_ms);
 

@@ -46,19 +46,33 @@ bool peers_is_loopback(const struct sockaddr *from)
     return from->sa_family == AF_UNIX || loopback_key(&key);
 }
 
-char *peers_format(const struct sockaddr *from, char *buf, size_t size)
+/* What counts as one: the address, or its /64. */
+static struct in6_addr network_of(const struct in6_addr *key)
 {
-    struct in6_addr key = key_of(from);
+    struct in6_addr network = *key;
+    if (!IN6_IS_ADDR_V4MAPPED(key) && !IN6_IS_ADDR_LOOPBACK(key) && !IN6_IS_ADDR_LINKLOCAL(key))
+        memset(&network.s6_addr[8], 0, 8);
+    return network;
+}
+
+static void format_key(const struct in6_addr *key, char *buf, size_t size)
+{
     char text[INET6_ADDRSTRLEN];
-    const char *shown;
-    if (from->sa_family == AF_UNIX)
-        shown = "unix";
-    else if (IN6_IS_ADDR_V4MAPPED(&key))
-        shown = inet_ntop(AF_INET, &key.s6_addr[12], text, sizeof text);
-    else
-        shown = inet_ntop(AF_INET6, &key, text, sizeof text);
+    bool four = IN6_IS_ADDR_V4MAPPED(key);
+    const char *shown =
+        four ? inet_ntop(AF_INET, &key->s6_addr[12], text, sizeof text) : inet_ntop(AF_INET6, key, text, sizeof text);
     snprintf(buf, size, "%s", shown ? shown : "");
-    return buf;
+}
+
+void peers_format(const struct sockaddr *from, char *address, size_t address_size, char *network, size_t network_size)
+{
+    struct in6_addr key = key_of(from), of = network_of(&key);
+    format_key(&key, address, address_size);
+    format_key(&of, network, network_size);
+    if (from->sa_family == AF_UNIX) {
+        snprintf(address, address_size, "unix");
+        snprintf(network, network_size, "unix");
+    }
 }
 
 int peers_new(struct peers **out, unsigned limit, struct err *e)
@@ -103,6 +117,21 @@ static struct peer *find_or_make(struct peers *p, const struct in6_addr *key)
     return have;
 }
 
+/* Connections of strangers from the network of this address. */
+static unsigned count_network(const struct peers *p, const struct in6_addr *key)
+{
+    struct in6_addr wanted = network_of(key);
+    unsigned n = 0;
+    for (size_t i = 0; i < p->n_slots; i++) {
+        if (!p->slots[i].n || p->slots[i].trusted)
+            continue;
+        struct in6_addr have = network_of(&p->slots[i].addr);
+        if (memcmp(&have, &wanted, sizeof have) == 0)
+            n += p->slots[i].n;
+    }
+    return n;
+}
+
 bool peers_may_enter(const struct peers *p, const struct sockaddr *from)
 {
     struct in6_addr key = key_of(from);
@@ -111,7 +140,7 @@ bool peers_may_enter(const struct peers *p, const struct sockaddr *from)
         return false;
     if (loopback_key(&key) || from->sa_family == AF_UNIX || (peer && peer->trusted))
         return true;
-    return p->total < p->limit - p->limit / 4 && (!peer || peer->n < PEERS_PER_ADDRESS);
+    return p->total < p->limit - p->limit / 4 && count_network(p, &key) < PEERS_PER_ADDRESS;
 }
 
 void peers_enter(struct peers *p, const struct sockaddr *from)

@@ -286,13 +286,13 @@ static int take_sign_in(struct request *rq, struct token *who, struct err *e)
         return -1;
     if (!token[0] == !code[0])
         return err_field(e, ERR_FIELD_MISSING, "token", "either token or code is needed");
-    if (!auth_may_try(rq->api->auth, rq->remote, now_ms))
+    if (!auth_may_try(rq->api->auth, rq->network, now_ms))
         return err_set(e, ERR_TOO_MANY, "too many failed sign-ins from this address; wait a minute");
     int rc = find_signer(rq->api->auth, token, code, who, e);
     explicit_bzero(token, sizeof token);
     explicit_bzero(code, sizeof code);
     if (rc < 0 && e->code == ERR_UNAUTHENTICATED) /* another error: nobody knows whether it was right */
-        auth_failed(rq->api->auth, rq->remote, now_ms);
+        auth_failed(rq->api->auth, rq->network, now_ms);
     return rc;
 }
 
