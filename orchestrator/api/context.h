@@ -11,6 +11,7 @@ struct counters {         /* HTTP thread only */
     uint64_t requests[6]; /* by status / 100 */
     uint64_t refused_by_gate, refused_connections;
     unsigned streams;
+    size_t body_bytes; /* kept of bodies, see http_body.h */
 };
 
 struct api {

@@ -9,6 +9,7 @@
 #include "api/context.h"
 #include "api/gate.h"
 #include "api/http_answer.h"
+#include "api/http_body.h"
 #include "api/leavers.h"
 #include "api/peers.h"
 #include "api/routes.h"
@@ -77,7 +78,7 @@ static void *begin(void *cls, const char *uri, struct MHD_Connection *con)
     rq->phase = PHASE_HEAD;
     rq->reply.fd = -1;
     if (from)
-        peers_format(from, rq->remote, sizeof rq->remote);
+        peers_format(from, rq->remote, sizeof rq->remote, rq->network, sizeof rq->network);
     err_clear(&rq->err);
     rq->rc = target_parse(&rq->target, uri, &rq->err);
     return rq;
@@ -93,9 +94,7 @@ static void request_free(struct request *rq)
     json_decref(rq->extra);
     if (rq->data && rq->data_free)
         rq->data_free(rq->data);
-    if (rq->text) /* it may hold a secret */
-        explicit_bzero(rq->text, rq->n_text);
-    free(rq->text);
+    body_drop(rq);
     free(rq);
 }
 
@@ -227,14 +226,6 @@ static int find_route(struct request *rq, struct err *e)
     return err_set(e, ERR_NOT_FOUND, "nothing at %.120s", rq->target.raw);
 }
 
-/* What a node with as many objects as a report may name needs; an agent with its credential is no stranger. */
-#define AGENT_BODY_MAX (8u << 20)
-
-static unsigned body_max(const struct request *rq)
-{
-    return rq->match.route && rq->match.route->access == ACCESS_AGENT ? AGENT_BODY_MAX : JSON_BODY_MAX;
-}
-
 static int check_head(struct request *rq, const struct gate *g, const char *version, bool *framing, struct err *e)
 {
     if (gate_check(g, rq->method, version, framing, e) < 0) {
@@ -284,52 +275,8 @@ static bool take_head(struct request *rq, const char *version)
     return framing || g.length > BODY_SWALLOW_MAX || request_header(rq, "Expect") != NULL;
 }
 
-/* ---- the body -----------------------------------------------------------------------------------------------------
+/* ---- the answer ---------------------------------------------------------------------------------------------------
  */
-
-static bool keep_body(struct request *rq, const char *data, size_t len)
-{
-    if (rq->n_text + len > rq->cap_text) {
-        size_t cap = 2 * (rq->n_text + len);
-        char *more = realloc(rq->text, cap);
-        if (!more)
-            return false;
-        rq->text = more;
-        rq->cap_text = cap;
-    }
-    memcpy(rq->text + rq->n_text, data, len);
-    return true;
-}
-
-/* False: the connection has to go. */
-static bool take_body(struct request *rq, const char *data, size_t len)
-{
-    struct err e;
-    bool dropping = rq->reply.status != 0;
-    if (!dropping && rq->n_text + len > body_max(rq)) {
-        (void)!err_set(&e, ERR_TOO_LARGE, "the body has more than %u bytes", body_max(rq));
-        reply_err(rq, &e);
-        dropping = true;
-    }
-    if (!dropping && !keep_body(rq, data, len))
-        return false;
-    rq->n_text += len;
-    if (dropping) {
-        free(rq->text);
-        rq->text = NULL;
-        rq->cap_text = 0;
-    }
-    return !dropping || rq->n_text <= BODY_SWALLOW_MAX;
-}
-
-static int parse_body(struct request *rq, struct err *e)
-{
-    if (rq->n_text == 0)
-        return 0;
-    if (strcmp(rq->method, "GET") == 0 || strcmp(rq->method, "HEAD") == 0 || strcmp(rq->method, "DELETE") == 0)
-        return err_set(e, ERR_BAD_REQUEST, "%s takes no body", rq->method);
-    return json_parse(&rq->body, rq->text, rq->n_text, e);
-}
 
 static void run(struct request *rq)
 {
@@ -337,7 +284,7 @@ static void run(struct request *rq)
     rq->phase = PHASE_RUN;
     if (rq->reply.status)
         return;
-    if (parse_body(rq, &e) < 0)
+    if (body_parse(rq, &e) < 0)
         reply_err(rq, &e);
     else
         rq->match.route->handle(rq);
@@ -366,7 +313,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *con, const char 
         return take_head(rq, version) ? http_answer(rq) : MHD_YES;
     }
     if (*size > 0) {
-        bool ok = take_body(rq, data, *size);
+        bool ok = body_take(rq, data, *size);
         *size = 0;
         return ok ? MHD_YES : MHD_NO;
     }

@@ -16,7 +16,6 @@
 
 #define REQUEST_ID_SIZE 40
 #define REPLY_HEADERS 12
-#define BODY_SWALLOW_MAX (8u << 20) /* more than this is not even read to its end */
 
 struct stream; /* stream.h */
 
@@ -45,13 +44,13 @@ struct request {
     struct target target;
     struct match match;
     char id[REQUEST_ID_SIZE];
-    char remote[64];
+    char remote[64], network[64]; /* of one who calls: the address; what they may have many addresses of (peers.h) */
     bool signed_in, by_cookie;
     bool starved;         /* memory ran out for JSON in another thread: the answer would lack something */
     struct token who;     /* when signed in */
     const char *if_match; /* header, NULL when absent */
     json_t *body;         /* NULL without one */
-    char *text;           /* of the body */
+    char *text;           /* of the body (http_body.h) */
     size_t n_text, cap_text;
     struct reply reply;
     /* while parked */

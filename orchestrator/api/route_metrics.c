@@ -151,6 +151,7 @@ static void http_numbers(struct page *p, const struct api *a)
            a->counters.refused_connections);
     single(p, "memlane_http_connections", "gauge", "Open connections.", http_connections(a->http));
     single(p, "memlane_http_waiting_requests", "gauge", "Requests that wait for something.", http_parked(a->http));
+    single(p, "memlane_http_body_bytes", "gauge", "Memory that bodies of requests take.", a->counters.body_bytes);
     single(p, "memlane_event_streams", "gauge", "Open event streams.", a->counters.streams);
     single(p, "memlane_events", "counter", "Id of the last event.", events_last(a->events));
     head(p, "memlane_uptime_seconds", "gauge", "Since the start.");

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import unittest
 
-from fake_agent import GIB
+from fake_agent import GIB, FakeAgent
 from memlaned import BUILD, OPENAPI, REPO, resolve
 from rackcase import CABLING, LINKS, Rack
 
@@ -237,6 +237,62 @@ class Bodies(Rack):
         self.refused(self.admin.delete("/v1/attachments/0123456789abcdef"), 404, "not_found")
         self.refused(self.admin.post("/v1/attachments/0123456789abcdef/retry"), 404, "not_found")
         self.refused(self.admin.get("/v1/circuits/none"), 404, "not_found")
+
+
+class Memory(Rack):
+    """What bodies that are under way take of the orchestrator's memory, by whoever sends them."""
+    agents = False
+
+    def begin(self, target, length, sent, token=None, method="POST"):
+        """A connection that has sent the head and so much of its body."""
+        s = socket.create_connection(("127.0.0.1", self.server.port), timeout=20)
+        credential = f"Authorization: Bearer {token}\r\n" if token else ""
+        s.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\n{credential}Content-Type: application/json\r\n"
+                  f"Content-Length: {length}\r\n\r\n".encode() + b" " * sent)
+        return s
+
+    def kept(self):
+        return int(re.search(r"^memlane_http_body_bytes (\d+)$", self.admin.get("/metrics").body.decode(), re.M)[1])
+
+    def test_a_stranger_sends_4_kib(self):
+        for length in ((4 << 10) + 1, 1 << 20):
+            problem = self.refused(self.admin.request("POST", "/v1/sessions", raw=b" " * length, token=None), 413, "body_too_large")
+            self.assertIn("4096 bytes", problem["detail"])
+            for method, path in (("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/")):
+                self.refused(self.admin.request(method, path, raw=b" " * length, token=None), 413, "body_too_large")
+        body = json.dumps({"token": self.server.admin_token}).encode()
+        self.assertEqual(self.admin.request("POST", "/v1/sessions", raw=body.rjust(4 << 10), token=None).status, 201)
+        chunk = b"%x\r\n" % (8 << 10) + b" " * (8 << 10) + b"\r\n"
+        got = self.server.raw(b"POST /v1/sessions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n")
+        self.assertIn(b" 413 ", got)
+
+    def test_bodies_have_a_budget_and_agents_are_not_held_up(self):
+        agent = FakeAgent(self.server, "n1", self.admin.post("/v1/tokens", {"role": "join", "name": "j"}).json["token"])
+        self.assertEqual(agent.register().status, 200)
+        viewer = self.admin.post("/v1/tokens", {"role": "viewer", "name": "v"}).json["token"]
+        under_way, mib = [], 1 << 20
+        try:
+            for n in range(32):
+                under_way.append(self.begin("/v1/placements", mib, mib - 1, viewer))
+            self.wait_for(lambda: self.kept() == 32 * mib)
+            body = {"compute_node": "n1", "size_bytes": GIB}
+            answer = self.admin.post("/v1/placements", body, token=viewer)
+            self.refused(answer, 503, "unavailable")
+            self.assertTrue(answer.headers["Retry-After"])
+            self.assertEqual(self.admin.get("/v1/status").status, 200)
+            report = json.dumps(agent.observed()).encode()
+            answer = self.admin.request("PUT", "/v1/agents/n1/observed", raw=report.rjust(8 * mib), token=agent.token)
+            self.assertEqual(answer.status, 204, answer.json)
+            for _ in range(4):
+                under_way.append(self.begin("/v1/agents/n1/observed", 8 * mib, 8 * mib - 1, agent.token, "PUT"))
+            self.wait_for(lambda: self.kept() == 64 * mib)
+            self.refused(agent.report(), 503, "unavailable")
+        finally:
+            for s in under_way:
+                s.close()
+        self.wait_for(lambda: self.kept() == 0)
+        self.assertEqual(agent.report().status, 204)
+        self.assertIn(self.admin.post("/v1/placements", body, token=viewer).status, (200, 422))
 
 
 class Brake(Rack):
