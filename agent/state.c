@@ -3,6 +3,7 @@
 
 #include "sysfs.h"
 #include "units.h"
+#include "wire.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +38,10 @@ static int parse_epoch(char *text, struct state *s, struct err *e)
     char *at = text;
     const char *number = strsep(&at, " ");
     uint64_t epoch = 0;
-    if (!at || !id_valid(at) || units_parse_u64(number, &epoch, e) < 0 || epoch == 0)
-        return err_set(e, ERR_IO, "the file epoch in the state directory is damaged");
+    if (!at || !id_valid(at) || units_parse_u64(number, &epoch, e) < 0 || epoch == 0 || epoch > WIRE_NUMBER_MAX)
+        return err_set(e, ERR_IO,
+                       "the file epoch in the state directory is damaged: remove it if nobody but the "
+                       "orchestrator can answer at its address");
     s->epoch = epoch;
     memcpy(s->instance, at, strlen(at) + 1);
     return 0;

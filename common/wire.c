@@ -52,9 +52,9 @@ static const struct wire_member registration_members[] = {
     WIRE_MEMBER(wire_registration, version, STRING),
     WIRE_MEMBER(wire_registration, protocol_min, U32),
     WIRE_MEMBER(wire_registration, protocol_max, U32),
-    WIRE_MEMBER(wire_registration, known_epoch, U64, .max = INT64_MAX - 1),
+    WIRE_MEMBER(wire_registration, known_epoch, U64, .max = WIRE_NUMBER_MAX),
     WIRE_MEMBER(wire_registration, known_instance, ID, .optional = true),
-    WIRE_MEMBER(wire_registration, known_revision, U64, .optional = true),
+    WIRE_MEMBER(wire_registration, known_revision, U64, .optional = true, .max = WIRE_NUMBER_MAX),
     WIRE_MEMBER(wire_registration, memory_bytes, U64),
     WIRE_MEMBER(wire_registration, free_bytes, U64),
     WIRE_MEMBER(wire_registration, locked_bytes, U64),
@@ -64,7 +64,7 @@ static const struct wire_table registration_table = WIRE_TABLE(wire_registration
 
 static const struct wire_member registered_members[] = {
     WIRE_MEMBER(wire_registered, session, ID),
-    WIRE_MEMBER(wire_registered, epoch, U64),
+    WIRE_MEMBER(wire_registered, epoch, U64, .max = WIRE_NUMBER_MAX),
     WIRE_MEMBER(wire_registered, instance, ID),
     WIRE_MEMBER(wire_registered, protocol, U32),
     WIRE_MEMBER(wire_registered, credential, STRING, .optional = true),

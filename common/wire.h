@@ -59,6 +59,13 @@ struct wire_finding {
     char advice[WIRE_TEXT]; /* what to do about it */
 };
 
+/* The highest epoch and revision that anybody is told: a browser and jansson hold it exactly.  Both are counted up by
+ * one, and 2,500 commits a second take 100,000 years to get there.  What leaps is what an agent claims to know; how far
+ * beyond its own numbers an orchestrator believes it: in 12 years at that rate, or with a start each second for 100. */
+#define WIRE_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+#define WIRE_REVISIONS_AHEAD (UINT64_C(1) << 40)
+#define WIRE_EPOCHS_AHEAD (UINT64_C(1) << 32)
+
 struct wire_registration {
     char name[NAME_SIZE];
     char machine_id[ID_SIZE], boot_id[ID_SIZE];

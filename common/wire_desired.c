@@ -55,8 +55,8 @@ static const struct wire_member segment_members[] = {
 };
 
 static const struct wire_member desired_members[] = {
-    WIRE_MEMBER(wire_desired, epoch, U64),
-    WIRE_MEMBER(wire_desired, revision, U64),
+    WIRE_MEMBER(wire_desired, epoch, U64, .max = WIRE_NUMBER_MAX),
+    WIRE_MEMBER(wire_desired, revision, U64, .max = WIRE_NUMBER_MAX),
     WIRE_MEMBER(wire_desired, instance, ID),
 };
 static const struct wire_table desired_table = WIRE_TABLE(wire_desired, desired_members);

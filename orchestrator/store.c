@@ -296,8 +296,8 @@ int store_raise_epoch(struct store *s, uint64_t known, struct err *e)
     if (store_in_batch(s, e) < 0)
         return -1;
     uint64_t epoch = (known > s->next.epoch ? known : s->next.epoch) + 1;
-    if (epoch > INT64_MAX)
-        return err_set(e, ERR_FIELD_INVALID, "no epoch is left above %" PRIu64, known);
+    if (epoch > WIRE_NUMBER_MAX)
+        return err_set(e, ERR_CONFLICT, "no epoch is left above %" PRIu64 ", which an agent claimed to know", known);
     s->next.epoch = epoch;
     s->next.recovering = 0;
     s->state_changed = true;

@@ -263,6 +263,27 @@ static void check_epoch(struct request *rq, struct enrolling *x)
     x->ahead = r->known_epoch > epoch || other || behind;
 }
 
+/* A number that no orchestrator of this rack can have given is refused before it stops all changes, and before anybody
+ * adopts beyond it: from 2^63 on nothing would be newer, and no proof would ever hold again. */
+static int check_reach(struct request *rq, const struct wire_registration *r, struct err *e)
+{
+    uint64_t epoch = writer_epoch(rq->api->writer), revision = writer_published_revision(rq->api->writer);
+    const char *field = NULL;
+    if (r->known_epoch > epoch + WIRE_EPOCHS_AHEAD)
+        (void)!err_field(e, ERR_FIELD_INVALID, field = "known_epoch",
+                         "known_epoch is out of reach from %llu: the file epoch of the agent's state is damaged",
+                         (unsigned long long)epoch);
+    else if (r->known_revision > revision + WIRE_REVISIONS_AHEAD)
+        (void)!err_field(e, ERR_FIELD_INVALID, field = "known_revision",
+                         "known_revision is out of reach from %llu: the agent is to be started again",
+                         (unsigned long long)revision);
+    if (!field)
+        return 0;
+    log_error("api.out_of_reach", "node=%s knows=%llu.%llu: %s", r->name, (unsigned long long)r->known_epoch,
+              (unsigned long long)r->known_revision, e->detail);
+    return -1;
+}
+
 static int take_registration(struct request *rq, struct err *e)
 {
     struct enrolling *x = calloc(1, sizeof *x);
@@ -273,7 +294,7 @@ static int take_registration(struct request *rq, struct err *e)
     if (!rq->body)
         return err_set(e, ERR_BODY_INVALID, "a registration is needed");
     if (wire_registration_decode(&x->registration, rq->body, e) < 0 || check_name(rq, x, e) < 0 ||
-        secret_new("", 12, x->session, sizeof x->session, e) < 0)
+        check_reach(rq, &x->registration, e) < 0 || secret_new("", 12, x->session, sizeof x->session, e) < 0)
         return -1;
     check_epoch(rq, x);
     return rq->who.role == TOKEN_AGENT ? 0 : new_credential(x, e);

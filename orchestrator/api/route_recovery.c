@@ -126,6 +126,9 @@ static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
     bool recovering = writer_recovering(ch->writer, &known);
     if (!recovering && !holds_unowned(ch->model))
         return err_set(e, ERR_CONFLICT, "the orchestrator is not recovering, and nothing is without an owner");
+    if (known_revision >= WIRE_NUMBER_MAX) /* not by way of a registration */
+        return err_set(e, ERR_CONFLICT, "no revision is left above %llu, which an agent claims to know",
+                       (unsigned long long)known_revision);
     if (known_revision >= ch->model->revision)
         ch->model->revision = known_revision + 1; /* what agents saw of the lost time is not to be met again */
     if (adopt_all(ch->model, x->without, x->n_without, &x->done, e) < 0)

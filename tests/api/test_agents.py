@@ -173,6 +173,48 @@ class Recovery(Rack):
         self.assertEqual([a for a in audit if a.startswith("node.")], ["node.fence", "node.forget", "node.forget"])
 
 
+class OutOfReach(Rack):
+    def test_a_number_that_no_orchestrator_ever_gave_is_refused_and_stops_nothing(self):
+        agent = FakeAgent(self.server, "n7", self.join)
+        self.assertEqual(agent.register().status, 200)
+        self.assertEqual(agent.report().status, 204)
+        status = self.admin.get("/v1/status").json
+        for field, ours, reach in (("known_epoch", status["epoch"], 1 << 32), ("known_revision", status["revision"], 1 << 40)):
+            # 2^63 - 1 was taken, and the revision that an adoption made of it proved nothing any more
+            for number in (ours + reach + 100_000, (1 << 53) - 1, 1 << 53, (1 << 63) - 2, (1 << 63) - 1):
+                with self.subTest(field=field, number=number):
+                    body = {**agent.registration(), field: number}
+                    said = self.refused(self.admin.post("/v1/agents/register", body, token=agent.token), 422, "field_invalid")
+                    self.assertEqual([f["field"] for f in said["field_errors"]], [field])
+        self.assertEqual(self.admin.get("/v1/status").json["state"], "ok")
+        self.refused(self.admin.post("/v1/recovery/adopt"), 409, "conflict")
+        self.assertEqual(agent.report().status, 204)  # its session goes on
+        self.assertEqual(agent.register().status, 200)
+
+    def test_the_farthest_that_can_be_adopted_leaves_room_for_ever(self):
+        agent = FakeAgent(self.server, "n5", self.join)
+        self.assertEqual(agent.register().status, 200)
+        for _ in range(2):  # and again from there
+            status = self.admin.get("/v1/status").json
+            agent.known_epoch = status["epoch"] + (1 << 32)
+            body = {**agent.registration(), "known_revision": status["revision"] + (1 << 40)}
+            answer = self.admin.post("/v1/agents/register", body, token=agent.token)
+            self.assertEqual(answer.status, 200, answer.json)
+            agent.session, agent.epoch, agent.instance, agent.sequence = *(answer.json[k] for k in ("session", "epoch", "instance")), 0
+            self.assertEqual(self.admin.get("/v1/status").json["state"], "recovering")
+            self.assertEqual(agent.report().status, 204)
+            self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"] if n["name"] in ("n1", "n2", "n5")))
+            others = [n["name"] for n in self.admin.get("/v1/recovery").json["nodes"] if not n["reported"]]
+            adopted = self.admin.post("/v1/recovery/adopt", {"without": others})
+            self.assertEqual((adopted.status, adopted.json["epoch"]), (200, agent.known_epoch + 1), adopted.json)
+            self.assertGreater(adopted.json["revision"], body["known_revision"])
+            self.assertLess(adopted.json["revision"], 1 << 50)
+            self.wait_for(lambda: all(self.nodes[n].epoch == adopted.json["epoch"] for n in ("n1", "n2")))
+            self.wait_for(lambda: all(a["ok"] for n in ("n1", "n2") for a in self.admin.get(f"/v1/nodes/{n}").json["adapters"]))
+            self.detach(self.attach()["id"])  # there is proof at such revisions
+        agent.stop()
+
+
 class Strangers(Rack):
     def test_nobody_but_a_node_of_this_rack_stops_changes_by_the_epoch_that_it_knows(self):
         state = lambda: self.admin.get("/v1/status").json["state"]

@@ -65,7 +65,16 @@ END_TEST
 /* A file that is not whole is no reason to begin at zero: whoever comes first would be obeyed. */
 START_TEST(torn_file_stops_the_start)
 {
-    static const char *const torn[] = { "", "7", "7 ", "seven seven\n", "0 seven\n", "7 seven eight\n", "-1 seven\n" };
+    static const char *const torn[] = { "",
+                                        "7",
+                                        "7 ",
+                                        "seven seven\n",
+                                        "0 seven\n",
+                                        "7 seven eight\n",
+                                        "-1 seven\n",
+                                        "9007199254740992 seven\n",
+                                        "18446744073709551615 seven\n",
+                                        "18446744073709551616 seven\n" };
     for (size_t i = 0; i < sizeof torn / sizeof *torn; i++) {
         struct err e = { 0 };
         struct state other;
