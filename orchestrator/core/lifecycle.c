@@ -10,7 +10,7 @@
  * The row goes when the last undo is observed: detached, failed or lost with nothing held.
  *
  * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; lifecycle_lost.c notices what is
- * gone; lifecycle_offline.c holds a detach back that would read dead memory; lifecycle_time.c ends what does not move.
+ * gone; lifecycle_way.c holds a detach back that would read dead memory; lifecycle_time.c ends what does not move.
  * The donor's buffer is released by release_proven() only. */
 #include "lifecycle_internal.h"
 #include "why.h"
@@ -231,7 +231,8 @@ static bool map_advance(struct model *m, uint32_t at)
     bool parked;
     uint64_t want = lifecycle_section_value(m, ca, a->section, &parked);
     if (!lifecycle_fresh(m, a->compute_node, a->revision) || !ca->ok || ca->sections[a->section].seen_value != want ||
-        !circuit_is_open(model_circuit(m, a->circuit)) || !circuit_joined(m, model_circuit(m, a->circuit)))
+        !circuit_is_open(model_circuit(m, a->circuit)) || !circuit_joined(m, model_circuit(m, a->circuit)) ||
+        !lifecycle_may_online(m, at))
         return false;
     struct attachment *x = model_edit_attachment(m, at);
     memcpy(x->compute_boot, model_node(m, x->compute_node)->boot_id, sizeof x->compute_boot);
@@ -263,14 +264,20 @@ static void detach_after_all(struct model *m, uint32_t at, const char *reason)
 static bool online_advance(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    if (!lifecycle_fresh(m, a->compute_node, a->revision))
-        return false;
-    if (a->segment_fault[0] && a->segment_fault_attempt == a->attempt) {
+    bool fresh = lifecycle_fresh(m, a->compute_node, a->revision);
+    bool online =
+        fresh && a->now_segment && a->blocks_total > 0 && a->blocks_online == a->blocks_total && a->now_movable;
+    bool lent = lifecycle_fresh(m, a->donor, 0) && model_adapter(m, a->memory_adapter)->ok && a->now_buffer;
+    char why[WIRE_TEXT], reason[WIRE_TEXT];
+    if (fresh && a->segment_fault[0] && a->segment_fault_attempt == a->attempt) {
         (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, a->segment_fault);
         return true;
     }
-    bool online = a->now_segment && a->blocks_total > 0 && a->blocks_online == a->blocks_total && a->now_movable;
-    bool lent = lifecycle_fresh(m, a->donor, 0) && model_adapter(m, a->memory_adapter)->ok && a->now_buffer;
+    if (!online && lifecycle_way_dead(m, at, why)) { /* what is online stays, until it can be taken offline */
+        snprintf(reason, sizeof reason, "not brought online, which would touch it: %.150s", why);
+        (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, reason);
+        return true;
+    }
     if (!online || !lent)
         return false;
     verify_circuit(m, a);
@@ -621,6 +628,10 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
                        attachment_state_names[a->state]);
     if (a->step != STEP_ONLINE || a->undoing < STEP_ONLINE || !a->segment_seen)
         return err_set(e, ERR_TOO_LATE, "the memory of attachment %s is being given back already", a->id);
+    char why[WIRE_TEXT];
+    if (a->blocks_online < a->blocks_total && lifecycle_way_dead(m, at, why))
+        return err_set(e, ERR_CONFLICT, "blocks of attachment %s would come online, which touches it: %.100s", a->id,
+                       why);
     struct attachment *x = model_edit_attachment(m, at);
     x->goal = GOAL_PRESENT;
     x->tombstone_revision = 0;

@@ -47,8 +47,12 @@ void lifecycle_stick(struct model *m, uint32_t attachment,
 void lifecycle_try_again(struct model *m, uint32_t attachment);
 bool lifecycle_park(struct model *m, uint32_t attachment);               /* publishes the undo of map */
 bool lifecycle_section_kept(const struct model *m, uint32_t attachment); /* mapped by another one too */
-/* ---- lifecycle_offline.c: its memory is read when it is taken offline ----
- * May the undo of online be published?  False: it is held, for what does not answer, or may not; said once for that. */
+/* ---- lifecycle_way.c: its memory is touched when it is brought online, and read when it is taken offline ----
+ * May 'online' be published? */
+bool lifecycle_may_online(const struct model *m, uint32_t attachment);
+/* A part of the way is known not to answer; 'why' says what is known or feared, or is empty. */
+bool lifecycle_way_dead(const struct model *m, uint32_t attachment, char why[WIRE_TEXT]);
+/* May the undo of online be published?  False: it is held, for what does not answer, or may not; said once for that. */
 bool lifecycle_may_offline(struct model *m, uint32_t attachment);
 void lifecycle_stick_held(struct model *m, uint32_t attachment); /* that lasts: stuck, until it may or is told to */
 void lifecycle_let_go(struct model *m, uint32_t attachment);     /* it may */
@@ -63,6 +67,9 @@ bool lifecycle_live(const struct model *m, const struct attachment *a);
 /* lifecycle_lost.c: after a restore: what was held in other boots than the node's present one is lost.  An attachment
  * may be of a boot that was over before the backup already, so each is looked at; a suspect port stays one. */
 void lifecycle_compare_boots(struct model *m, uint32_t node);
+/* lifecycle_lost.c: as its node said last, no block of its range is online.  In the boot in which it was brought online
+ * the agent has to name it for that: what it cannot read, or whose adapter it does not know, it does not name. */
+bool lifecycle_told_offline(const struct model *m, const struct attachment *a);
 /* lifecycle_lost.c: notices what is gone; true when that changed something. */
 bool lifecycle_check_lost(struct model *m, uint32_t attachment);
 

@@ -69,12 +69,18 @@ static void undo_from_map(struct model *m, uint32_t at)
     lifecycle_park(m, at);
 }
 
+bool lifecycle_told_offline(const struct model *m, const struct attachment *a)
+{
+    bool same_boot = a->step >= STEP_ONLINE && !strcmp(model_node(m, a->compute_node)->boot_id, a->compute_boot);
+    return !a->blocks_online && !a->now_overlapped && (a->now_segment || !same_boot);
+}
+
 /* The compute node says, in answer to what it was told last, that nothing of it is online or still to be written back,
  * and it is told to bring nothing online. */
 static bool idle(const struct model *m, const struct attachment *a)
 {
-    return a->state != ATT_PENDING && lifecycle_fresh(m, a->compute_node, a->revision) && !a->blocks_online &&
-           !a->now_overlapped && (a->now_quiesced || !a->now_segment);
+    return a->state != ATT_PENDING && lifecycle_fresh(m, a->compute_node, a->revision) &&
+           lifecycle_told_offline(m, a) && (a->now_quiesced || !a->now_segment);
 }
 
 /* The buffer is gone, and nobody can read it any more: an old backup knows it still, or somebody took the blocks
@@ -102,7 +108,7 @@ bool lifecycle_check_lost(struct model *m, uint32_t at)
     else if (model_circuit(m, a->circuit)->severed && a->goal == GOAL_PRESENT)
         lose(m, at, "the circuit is in quarantine");
     else if (a->state == ATT_ATTACHED && lifecycle_fresh(m, a->compute_node, a->revision) &&
-             (!a->now_segment || !a->blocks_online))
+             lifecycle_told_offline(m, a))
         lose(m, at, "every block was taken offline on the compute node by someone else");
     a = model_attachment(m, at);
     return a->state != state || a->goal != goal || a->quarantined != quarantined;

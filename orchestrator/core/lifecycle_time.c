@@ -98,6 +98,17 @@ static const char *waits_for(const struct model *m, const struct attachment *a)
     }
 }
 
+static void fail_late(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    char reason[WIRE_TEXT], why[WIRE_TEXT] = "";
+    if (a->step >= STEP_MAP)
+        (void)lifecycle_way_dead(m, at, why);
+    snprintf(reason, sizeof reason, "no progress at step %s for %d s%s%.120s", step_names[a->step],
+             ATTACH_LIMIT_MS / 1000, *why ? ": " : "", why);
+    lifecycle_fail(m, at, reason);
+}
+
 static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
 {
     const struct attachment *a = model_attachment(m, at);
@@ -105,10 +116,8 @@ static void tick_attachment(struct model *m, uint32_t at, int64_t *next)
         return; /* a detach that was given up: memory that is in use is not taken away for want of news */
     } else if (a->goal == GOAL_PRESENT && a->state == ATT_PENDING) {
         int64_t end = a->progress_ms + lifecycle_scaled(m, ATTACH_LIMIT_MS);
-        char reason[WIRE_TEXT];
-        snprintf(reason, sizeof reason, "no progress at step %s for %d s", step_names[a->step], ATTACH_LIMIT_MS / 1000);
         if (m->now_ms >= end)
-            lifecycle_fail(m, at, reason);
+            fail_late(m, at);
         else
             earlier(next, end);
     } else if (a->retry_at_ms) {

@@ -284,7 +284,7 @@ struct attachment {
     int64_t progress_ms;                                 /* monotonic: last progress, for the 120 s limit */
     int64_t retry_at_ms;                                 /* monotonic: next retry of a stuck undo; 0: none */
     unsigned retries;
-    uint32_t held_by; /* goal absent: not taken offline yet, this part of the way to it (lifecycle_offline.c) does not
+    uint32_t held_by; /* goal absent: not taken offline yet, this part of the way to it (lifecycle_way.c) does not
                          answer or may not; 0: none */
     bool insisted;    /* held, and an operator says that it answers */
     /* derived */

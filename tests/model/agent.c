@@ -28,21 +28,28 @@ static void hear(struct lab *r, unsigned node, const struct wire_observed *o)
         r->heard.dark[o->signals[i].port] = o->signals[i].signal == WIRE_SIGNAL_DOWN;
 }
 
-/* Memory is not taken offline over a way that was told to be dead: the order would be a machine check. */
+/* Memory is neither brought online nor taken offline over a way that was told to be dead: the order would be a machine
+ * check. */
 static void check_order(struct lab *r, unsigned node, const struct wire_want_segment *w)
 {
     const struct machine *m = &r->world.machines[node];
     const struct segment *s = world_segment(&r->world, node, w->id);
-    if (w->want != WIRE_ABSENT || !s || !world_blocks_online(&r->world, node, s))
+    unsigned online = s ? world_blocks_online(&r->world, node, s) : 0;
+    if (w->want == WIRE_ABSENT ? !online : w->want != WIRE_CREATE || online == w->size_bytes / BLOCK)
         return;
-    uint64_t value = m->registers[s->section];
-    unsigned ports = world_ports_of(value);
+    unsigned ports = world_ports_of(m->registers[w->section]), donor = s && online ? s->donor : NODES;
     bool dark = false, reads = !strcmp(r->book.node_told[MANAGER], "ready");
-    for (unsigned port = 0; reads && port < 2; port++)
-        if (ports & 1u << port)
-            dark |= r->heard.dark[node * 4 + port + 1] || r->heard.dark[r->world.joins[node * 4 + port + 1]];
-    if (dark || r->heard.dead[node][0] || r->heard.dead[s->donor][1])
-        world_fail("n%u is told to take %s offline, and that %s was told before", node + 1, s->id,
+    for (unsigned port = 0; port < 2; port++) {
+        unsigned near = node * 4 + port + 1, far = r->world.joins[near];
+        if (!(ports & 1u << port))
+            continue;
+        dark |= reads && (r->heard.dark[near] || r->heard.dark[far]);
+        if (donor == NODES && far)
+            donor = (far - 1) / 4;
+    }
+    if (dark || r->heard.dead[node][0] || (donor < NODES && r->heard.dead[donor][1]))
+        world_fail("n%u is told to %s %s, and that %s was told before", node + 1,
+                   w->want == WIRE_ABSENT ? "take offline" : "bring online", w->id,
                    dark ? "a cable is dead" : "an adapter does not answer");
 }
 
@@ -154,7 +161,7 @@ static void do_segment(struct lab *r, unsigned node, const struct wire_want_segm
 {
     struct agent *a = &r->agents[node];
     bool known = world_segment(&r->world, node, w->id) != NULL;
-    if (!known && (w->want == WIRE_KEEP || (r->restored && world_range_used(&r->world, node, w))))
+    if (!known && (w->want == WIRE_KEEP || r->restored) && world_range_used(&r->world, node, w))
         return; /* the real agent refuses to give a range two names */
     struct segment *s = world_label(&r->world, node, w);
     unsigned total = (unsigned)(w->size_bytes / BLOCK), online = world_blocks_online(&r->world, node, s);

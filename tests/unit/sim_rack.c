@@ -238,8 +238,6 @@ static void act_segment(struct sim_node *n, const struct wire_want_segment *w)
     while (at < n->n_segments && strcmp(n->segments[at].id, w->id) != 0)
         at++;
     if (at == n->n_segments) {
-        if (w->want == WIRE_KEEP)
-            return;
         ck_assert(n->n_segments < SIM_OBJECTS_MAX);
         n->segments[n->n_segments++] = (struct sim_segment){
             .section = w->section, .offset_bytes = w->offset_bytes, .size_bytes = w->size_bytes, .quiesced = true
@@ -258,7 +256,7 @@ static void act_segment(struct sim_node *n, const struct wire_want_segment *w)
         uint64_t r = n->registers[w->section];
         ck_assert_msg(r && !wire_section_is_parked(r, w->section), "%s onlines %s behind a parked section", n->name,
                       w->id);
-        g->online = total;
+        g->online = n->slow_online ? g->online + 1 : total;
         g->quiesced = false;
         g->tried = 0;
     }
@@ -347,7 +345,7 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
             *b = (struct wire_seen_buffer){ .attempt = d->buffers[i].attempt, .error = "no memory" };
             memcpy(b->id, d->buffers[i].id, sizeof b->id);
         }
-    for (size_t i = 0; i < n->n_segments; i++) {
+    for (size_t i = 0; i < n->n_segments && !n->names_nothing; i++) {
         const struct sim_segment *x = &n->segments[i];
         struct wire_seen_segment *g = &o->segments[o->n_segments++];
         *g = (struct wire_seen_segment){ .section = x->section,

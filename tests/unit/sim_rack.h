@@ -38,7 +38,9 @@ struct sim_node {
     bool alive;          /* agent runs */
     bool refuse_offline; /* blocks answer EBUSY */
     bool fail_online, fail_lend;
-    bool commits; /* what it shall lend is not complete yet: 'committing_bytes' of it are */
+    bool slow_online;   /* one block in a round */
+    bool names_nothing; /* its report lists no segment */
+    bool commits;       /* what it shall lend is not complete yet: 'committing_bytes' of it are */
     uint64_t committing_bytes;
     const char *memory_error; /* its memory adapter is reported as not ok; NULL: it is ok */
     uint64_t captured[2];     /* error that afu0 (compute), afu1 (memory) captured */

@@ -1,10 +1,11 @@
-/* lifecycle_offline.c - when borrowed memory may be taken offline.
+/* lifecycle_way.c - when borrowed memory may be brought online, or taken offline.
  *
- * To take it offline the kernel reads every page of it that is in use.  Over a way that does not answer that read is a
- * machine check, and the borrower's server is down.  So the undo of 'online' is published while the donor says that its
- * half is well, and taken back when a part of the way is known to be dead; until then the detach waits, and says for
- * what.  Where that is only feared (a donor that is silent, an error that was captured once), an operator's retry is
- * the word that it is well.  Memory that answers again is taken offline by itself. */
+ * To bring it online the agent touches it; to take it offline the kernel reads every page of it that is in use.  Over a
+ * way that does not answer that is a machine check, and the borrower's server is down.  So 'online' is published over a
+ * way that is well, and turned back when a part of it is known to be dead.  The undo of 'online' is published while the
+ * donor says that its half is well, and taken back likewise; until then the detach waits, and says for what.  Where
+ * that is only feared (a donor that is silent, an error that was captured once), an operator's retry is the word that
+ * it is well.  Memory that answers again is taken offline by itself. */
 #include "lifecycle_internal.h"
 
 #include <inttypes.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 
 enum state { ALIVE, UNSURE, DEAD };
-enum { PART_PORT = 1, PART_ADAPTER, PART_SHIFT = 30 }; /* above its index */
+enum { PART_SECTION, PART_PORT, PART_ADAPTER, PART_SHIFT = 30 }; /* above its index */
 
 /* The worst that is known of a way, of which part, and in words. */
 struct way {
@@ -66,6 +67,19 @@ static void look_at_adapter(const struct model *m, uint32_t adapter, struct way 
         worse(way, UNSURE, part, "node %s does not report", node);
 }
 
+/* A card that was reset under it has forgotten where the section leads. */
+static void look_at_section(const struct model *m, const struct attachment *a, struct way *way)
+{
+    const struct adapter *ca = model_adapter(m, a->compute_adapter);
+    const struct section *s = &ca->sections[a->section];
+    bool parked;
+    uint64_t want = lifecycle_section_value(m, ca, a->section, &parked);
+    if (a->step == STEP_ONLINE && !parked && ca->ok && s->seen_value != want)
+        worse(way, DEAD, (uint32_t)PART_SECTION << PART_SHIFT | (a->section + 1),
+              "section %u of adapter %s/%s is 0x%" PRIx64 ", and does not lead to it", a->section,
+              model_node(m, ca->node)->name, ca->name, s->seen_value);
+}
+
 /* From the donor to the borrower. */
 static struct way look(const struct model *m, const struct attachment *a)
 {
@@ -75,15 +89,34 @@ static struct way look(const struct model *m, const struct attachment *a)
     for (unsigned k = 0; k < c->channels; k++)
         for (unsigned i = 0; i < c->legs[k].n_ports; i++)
             look_at_port(m, c->legs[k].ports[i], &way);
-    if (lifecycle_fresh(m, a->compute_node, 0)) /* else nobody acts on it yet; and it looks at its own end first */
+    if (lifecycle_fresh(m, a->compute_node, 0)) { /* else nobody acts on it yet; and it looks at its own end first */
         look_at_adapter(m, a->compute_adapter, &way);
+        look_at_section(m, a, &way);
+    }
     return way;
 }
+
+/* ---- online -------------------------------------------------------------------------------------------------------
+ */
+bool lifecycle_may_online(const struct model *m, uint32_t at)
+{
+    return look(m, model_attachment(m, at)).state == ALIVE;
+}
+
+bool lifecycle_way_dead(const struct model *m, uint32_t at, char why[WIRE_TEXT])
+{
+    struct way way = look(m, model_attachment(m, at));
+    snprintf(why, WIRE_TEXT, "%s", way.why);
+    return way.state == DEAD;
+}
+
+/* ---- offline ------------------------------------------------------------------------------------------------------
+ */
 
 /* No block of it is online, and none comes: there is nothing to read. */
 static bool nothing_online(const struct model *m, const struct attachment *a)
 {
-    return lifecycle_fresh(m, a->compute_node, a->revision) && !a->blocks_online && !a->now_overlapped;
+    return lifecycle_fresh(m, a->compute_node, a->revision) && lifecycle_told_offline(m, a);
 }
 
 static bool may_offline(const struct model *m, const struct attachment *a, struct way *way)
