@@ -220,7 +220,8 @@ static int reserve(struct model *m, const struct find *f, bool only_undone, uint
     memcpy(a->donor_boot, model_node(m, f->donor)->boot_id, sizeof a->donor_boot);
     memcpy(a->compute_boot, model_node(m, f->compute_node)->boot_id, sizeof a->compute_boot);
     a->progress_ms = m->now_ms;
-    a->blocks_total = (unsigned)(a->size_bytes / model_node(m, f->compute_node)->block_bytes);
+    uint64_t block_bytes = model_node(m, f->compute_node)->block_bytes;
+    a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
     struct section *s = &model_edit_adapter(m, f->compute_adapter)->sections[a->section];
     s->used = true;
     s->base = f->base;

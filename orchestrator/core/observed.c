@@ -98,8 +98,8 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
         return -1;
     bool compatible = r->protocol_min <= WIRE_PROTOCOL_MAX && r->protocol_max >= WIRE_PROTOCOL_MIN;
     bool rebooted = !is_new && strcmp(model_node(m, at)->boot_id, r->boot_id) != 0;
-    if (r->block_bytes == 0 || (r->block_bytes & (r->block_bytes - 1)))
-        return err_set(e, ERR_FIELD_INVALID, "block_bytes has to be a power of two");
+    if (r->block_bytes & (r->block_bytes - 1))
+        return err_set(e, ERR_FIELD_INVALID, "block_bytes has to be a power of two, or 0 without memory hot-plug");
     if (model_set_adapters(m, at, r->adapters, r->n_adapters, e) < 0 ||
         (!model_node(m, at)->labels_set && model_set_labels(m, at, r->labels, r->n_labels, e) < 0) ||
         model_set_findings(m, at, r->findings, r->n_findings, e) < 0)

@@ -68,8 +68,11 @@ static int judge(struct verdict *v, const struct question *q, enum place_reason 
     v->c.node = donor;
     v->c.reason = refused;
     v->c.lendable_bytes = model_lendable_bytes(model_node(q->m, donor));
-    snprintf(v->c.detail, sizeof v->c.detail, "compute node %s %s", model_node(q->m, q->r->compute_node)->name,
-             refused == PLACE_NO_COMPUTE_ADAPTER ? "has no compute adapter" : "or its compute adapter is not ready");
+    const struct node *n = model_node(q->m, q->r->compute_node);
+    snprintf(v->c.detail, sizeof v->c.detail, "compute node %s %s", n->name,
+             refused != PLACE_NO_COMPUTE_ADAPTER ? "or its compute adapter is not ready"
+             : n->block_bytes                    ? "has no compute adapter"
+                                                 : "has a kernel without memory hot-plug");
     return 0;
 }
 

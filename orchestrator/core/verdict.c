@@ -59,7 +59,7 @@ int verdict_prepare(struct question *q, enum place_reason *refused, struct err *
     q->n_adapters = 0;
     for (unsigned i = 0; i < n->n_adapters; i++) {
         const struct adapter *a = model_adapter(q->m, n->adapters[i]);
-        n_compute += a && a->role == WIRE_COMPUTE;
+        n_compute += a && a->role == WIRE_COMPUTE && n->block_bytes;
         if (usable(a, WIRE_COMPUTE))
             q->adapters[q->n_adapters++] = n->adapters[i];
     }
@@ -405,7 +405,7 @@ static bool find_section(const struct question *q, struct candidate *c)
     const struct adapter *a = model_adapter(q->m, c->compute);
     for (unsigned s = 0; c->circuit != NONE && s < a->n_sections; s++)
         if (a->sections[s].circuit == c->circuit && !a->sections[s].n_unowned &&
-            find_gap(q->m, a, s, q->size_bytes, &c->offset_bytes)) {
+            !model_section_barred(q->m, c->compute, s) && find_gap(q->m, a, s, q->size_bytes, &c->offset_bytes)) {
             c->section = s;
             return true;
         }

@@ -28,6 +28,29 @@ class Losing(Rack):
             self.nodes["n1"].held = False
 
 
+class WithoutHotplug(Rack):
+    agents = False
+
+    def test_a_kernel_without_memory_hot_plug_is_no_borrower_and_registers(self):
+        agent = FakeAgent(self.server, "n3", self.join)
+        registration = agent.registration
+        agent.registration = lambda: {**registration(), "block_bytes": 0}
+        self.assertEqual(agent.register().status, 200)
+        self.assertEqual(agent.report().status, 204)
+        other = FakeAgent(self.server, "n4", self.join)
+        self.assertEqual(other.register().status, 200)
+        self.assertEqual(other.report().status, 204)
+        [c] = self.admin.post("/v1/placements", {"compute_node": "n3", "size_bytes": GIB}).json["candidates"]
+        self.assertEqual((c["node"], c["reason"]), ("n4", "no_compute_adapter"))
+        self.assertIn("without memory hot-plug", c["detail"])
+        self.refused(self.admin.post("/v1/attachments", {"compute_node": "n3", "size_bytes": GIB}), 409, "no_donor")
+        agent.registration = lambda: {**registration(), "block_bytes": 3 << 20}
+        self.refused(agent.register(), 422, "field_invalid")
+        for a in (agent, other):
+            a.reports.close()
+            a.polls.close()
+
+
 class Agents(Rack):
     def n_waiting(self):
         return int(re.search(r"^memlane_http_waiting_requests (\d+)", self.admin.get("/metrics").body.decode(), re.M)[1])

@@ -67,6 +67,29 @@ START_TEST(a_range_that_ended_by_fencing_waits_for_both_sides_to_reboot)
 }
 END_TEST
 
+/* The circuit lives on for what was attached over it meanwhile; another section takes what comes next. */
+START_TEST(a_range_that_ended_by_fencing_bars_its_section_of_a_circuit_that_stays)
+{
+    uint32_t a = attached(0, "n2");
+    struct sim_node *manager = &s.nodes[s.n_nodes - 1];
+    fence(0);
+    manager->alive = false; /* nobody parts the joins */
+    sim_reboot(&s, 0);
+    sim_settle(&s);
+    ck_assert_ptr_nonnull(at(a));
+    uint32_t b = sim_attach(&s, 0, UINT64_C(1) << 30, "n2");
+    ck_assert_uint_ne(b, NONE);
+    ck_assert_uint_eq(at(b)->section, 0);
+    manager->alive = true;
+    for (int i = 0; i < 10 && at(a); i++)
+        sim_settle(&s);
+    ck_assert_ptr_null(at(a));
+    ck_assert(barred("n1", 0));
+    uint32_t c = attached(0, "n2");
+    ck_assert_uint_eq(at(c)->section, 1);
+}
+END_TEST
+
 START_TEST(a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten)
 {
     attached(0, "n2");
@@ -285,6 +308,7 @@ int main(void)
     tcase_add_test(t, a_boot_that_another_one_followed_is_over);
     tcase_add_test(t, just_after_a_start_the_boot_that_is_known_comes_first);
     tcase_add_test(t, a_fenced_borrower_has_its_circuit_cleared_before_the_buffer_goes);
+    tcase_add_test(t, a_range_that_ended_by_fencing_bars_its_section_of_a_circuit_that_stays);
     tcase_add_test(t, a_fenced_boot_and_its_ranges_stay_refused_when_the_node_is_forgotten);
     tcase_add_test(t, a_donor_that_is_forgotten_ends_no_bar_before_the_borrower_rebooted);
     tcase_add_test(t, a_donor_fenced_under_live_memory_can_be_forgotten_when_its_borrower_rebooted);
