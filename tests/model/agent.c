@@ -37,7 +37,10 @@ static void check_order(struct lab *r, unsigned node, const struct wire_want_seg
     unsigned online = s ? world_blocks_online(&r->world, node, s) : 0;
     if (w->want == WIRE_ABSENT ? !online : w->want != WIRE_CREATE || online == w->size_bytes / BLOCK)
         return;
-    unsigned ports = world_ports_of(m->registers[w->section]), donor = s && online ? s->donor : NODES;
+    uint64_t value = m->registers[w->section];
+    if (!value || wire_section_is_parked(value, w->section))
+        return; /* it looks at its own end first */
+    unsigned ports = world_ports_of(value), donor = s && online ? s->donor : NODES;
     bool dark = false, reads = !strcmp(r->book.node_told[MANAGER], "ready");
     for (unsigned port = 0; port < 2; port++) {
         unsigned near = node * 4 + port + 1, far = r->world.joins[near];
