@@ -2,8 +2,10 @@
 #include "api/api.h"
 
 #include "api/bootstrap.h"
+#include "api/checks.h"
 #include "api/context.h"
 #include "api/http.h"
+#include "api/routes.h"
 #include "log.h"
 #include "units.h"
 
@@ -16,6 +18,7 @@ static void api_free(struct api *a)
 {
     waits_free(a->waits);
     history_free(a->history);
+    checks_free(a->checks);
     auth_free(a->auth);
     free(a->db_path);
     free(a);
@@ -28,7 +31,8 @@ static int start_parts(struct api *a, const struct api_options *o, struct err *e
     if (!a->db_path)
         return err_set(e, ERR_UNAVAILABLE, "out of memory");
     if (auth_new(&a->auth, e) < 0 || bootstrap_tokens(a->auth, a->writer, o->admin_token_file, e) < 0 ||
-        waits_start(&a->waits, a->writer, e) < 0 || history_start(&a->history, o->db_path, e) < 0)
+        waits_start(&a->waits, a->writer, e) < 0 || history_start(&a->history, o->db_path, e) < 0 ||
+        checks_new(&a->checks, a, check_everything, e) < 0)
         return -1;
     writer_on_publish(a->writer, waits_poke, a->waits);
     return http_start(&a->http, a, addr, o->listen_port, e);

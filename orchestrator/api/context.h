@@ -5,6 +5,7 @@
 #include "api/api.h"
 #include "api/request.h"
 
+struct checks;
 struct http;
 
 struct counters {         /* HTTP thread only */
@@ -20,6 +21,7 @@ struct api {
     struct auth *auth;
     struct waits *waits;
     struct history *history;
+    struct checks *checks;
     struct http *http;
     char *db_path;
     double time_scale;

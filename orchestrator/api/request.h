@@ -64,6 +64,7 @@ struct request {
     struct command command;
     struct job job;
     struct waiter waiter;
+    struct request *peer; /* the next of those who wait for the same (checks.h) */
     /* the route's own */
     json_t *answer; /* freed with the request */
     json_t *extra;  /* members for a problem document; freed with the request */

@@ -1,7 +1,8 @@
 /* route_check.c - GET /v1/check: the invariants of the rack, one after the other, belief against what agents report.
  *
- * The history worker looks at the file and then at the published model; the tenth, this process's own resources, has
- * figures and no verdict but at the edge of a limit. */
+ * The history worker looks at the file and then at the published model, for all who ask at once (checks.h); the tenth,
+ * this process's own resources, has figures and no verdict but at the edge of a limit. */
+#include "api/checks.h"
 #include "api/context.h"
 #include "api/routes.h"
 #include "core/rackcheck.h"
@@ -68,38 +69,45 @@ static json_t *check_json(const struct check *c)
                      objects);
 }
 
-static void query_check(struct request *rq, struct store_reader *r)
+static json_t *all_json(const struct check *all, uint64_t as_of)
 {
-    struct check *all = calloc(CHECKS, sizeof *all);
-    struct writer *w = rq->api->writer;
-    uint64_t published = writer_published_revision(w); /* before the file is looked at */
+    enum check_result worst = CHECK_OK;
+    json_t *items = json_array();
+    for (unsigned i = 0; i < CHECKS; i++) {
+        worst = all[i].result > worst ? all[i].result : worst;
+        json_array_append_new(items, check_json(&all[i]));
+    }
+    return json_pack("{s:s, s:o, s:o}", "result", check_result_names[worst], "items", items, "as_of", json_u64(as_of));
+}
+
+json_t *check_everything(struct api *a, struct store_reader *r, struct err *e)
+{
+    CLEANUP(cleanup_free) struct check *all = calloc(CHECKS, sizeof *all);
+    uint64_t published = writer_published_revision(a->writer); /* before the file is looked at */
     if (!all) {
-        rq->rc = err_set(&rq->err, ERR_UNAVAILABLE, "out of memory");
-        return;
+        (void)!err_set(e, ERR_UNAVAILABLE, "out of memory");
+        return NULL;
     }
-    rq->rc = store_reader_check(r, published, all + RACKCHECK_N, &rq->err);
-    if (rq->rc == 0) {
-        rackcheck(writer_read_lock(w), all);
-        writer_read_unlock(w);
-        check_self(&all[CHECKS - 1]);
-        enum check_result worst = CHECK_OK;
-        json_t *items = json_array();
-        for (unsigned i = 0; i < CHECKS; i++) {
-            worst = all[i].result > worst ? all[i].result : worst;
-            json_array_append_new(items, check_json(&all[i]));
-        }
-        rq->answer = json_pack("{s:s, s:o, s:o}", "result", check_result_names[worst], "items", items, "as_of",
-                               json_u64(writer_published_event(w)));
-    }
-    free(all);
+    if (store_reader_check(r, published, all + RACKCHECK_N, e) < 0)
+        return NULL;
+    rackcheck(writer_read_lock(a->writer), all);
+    writer_read_unlock(a->writer);
+    check_self(&all[CHECKS - 1]);
+    json_t *answer = all_json(all, writer_published_event(a->writer));
+    if (!answer)
+        (void)!err_set(e, ERR_UNAVAILABLE, "out of memory");
+    return answer;
 }
 
 static void answer_check(struct request *rq)
 {
-    reply_json(rq, 200, TAKE(rq->answer));
+    if (rq->rc < 0)
+        reply_err(rq, &rq->err);
+    else
+        reply_json(rq, 200, TAKE(rq->answer));
 }
 
 void route_check(struct request *rq)
 {
-    request_history(rq, query_check, answer_check);
+    checks_join(rq->api->checks, rq, answer_check);
 }

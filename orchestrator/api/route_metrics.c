@@ -1,5 +1,6 @@
 /* route_metrics.c - GET /metrics: Prometheus text 0.0.4, base units, no label that grows without bound but the
  * adapter's. */
+#include "api/checks.h"
 #include "api/context.h"
 #include "api/health.h"
 #include "api/http.h"
@@ -151,6 +152,7 @@ static void http_numbers(struct page *p, const struct api *a)
            a->counters.refused_connections);
     single(p, "memlane_http_connections", "gauge", "Open connections.", http_connections(a->http));
     single(p, "memlane_http_waiting_requests", "gauge", "Requests that wait for something.", http_parked(a->http));
+    single(p, "memlane_checks_total", "counter", "Looks at all invariants.", checks_done(a->checks));
     single(p, "memlane_http_body_bytes", "gauge", "Memory that bodies of requests take.", a->counters.body_bytes);
     single(p, "memlane_event_streams", "gauge", "Open event streams.", a->counters.streams);
     single(p, "memlane_events", "counter", "Id of the last event.", events_last(a->events));

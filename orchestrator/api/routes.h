@@ -57,6 +57,7 @@ void route_audit(struct request *rq);
 void route_backup(struct request *rq);
 /* route_check.c */
 void route_check(struct request *rq);
+json_t *check_everything(struct api *a, struct store_reader *r, struct err *e); /* a check_look (checks.h) */
 /* route_recovery.c */
 void route_unowned(struct request *rq);
 void route_recovery(struct request *rq);

@@ -4,9 +4,12 @@ enrolment, the audit log.  A real memlaned with fake agents; every answer is che
 import contextlib
 import json
 import os
+import re
 import signal
+import socket
 import sqlite3
 import subprocess
+import threading
 import time
 import unittest
 
@@ -156,6 +159,80 @@ class Check(StateRack):
         self.assertEqual(self.check("lent_is_held")["result"], "unknown")
         agent.report = real
         self.wait_for(lambda: self.admin.get("/v1/nodes/n2").json["state"] == "ready")
+
+
+class CheckTogether(StateRack):
+    """Many who ask at once share one look, which began after each of them had asked."""
+
+    def metric(self, name):
+        return int(re.search(rf"^{name} (\d+)$", self.admin.get("/metrics").body.decode(), re.M)[1])
+
+    def ask(self, n):
+        sockets = []
+        for _ in range(n):
+            s = socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
+            s.sendall(f"GET /v1/check HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                      f"Authorization: Bearer {self.server.admin_token}\r\n\r\n".encode())
+            sockets.append(s)
+        return sockets
+
+    def answers(self, sockets):
+        got = []
+        for s in sockets:
+            with s, s.makefile("rb") as f, contextlib.suppress(ConnectionError):
+                got.append(f.read())
+        return got
+
+    def test_those_who_come_meanwhile_share_a_look(self):
+        before = self.metric("memlane_checks_total")
+        self.server.process.send_signal(signal.SIGSTOP)
+        try:
+            asked = self.ask(60)  # all are there when it goes on
+        finally:
+            self.server.process.send_signal(signal.SIGCONT)
+        got = self.answers(asked)
+        self.assertEqual({a.split(b"\r\n")[0] for a in got}, {b"HTTP/1.1 200 OK"})
+        self.assertTrue(all(json.loads(a.split(b"\r\n\r\n", 1)[1])["result"] == "ok" for a in got))
+        looks = self.metric("memlane_checks_total") - before
+        self.assertTrue(1 <= looks <= 30, looks)  # two, when all are read before the first one ends
+
+    def test_what_is_answered_was_looked_at_after_it_was_asked_for(self):
+        ends = threading.Event()
+        def others():
+            client = self.server.client()
+            while not ends.is_set():
+                client.get("/v1/check")
+            client.close()
+        threads = [threading.Thread(target=others) for _ in range(3)]
+        for t in threads:
+            t.start()
+        try:
+            seen = 0
+            for n in range(250):
+                self.assertEqual(self.admin.patch("/v1/nodes/n1", {"cordoned": n % 2 == 0}).status, 200)
+                events = int(self.check("events_without_gaps")["detail"].split()[0])
+                self.assertGreater(events, seen, n)  # that of the patch is among them
+                seen = events
+        finally:
+            ends.set()
+            for t in threads:
+                t.join()
+
+    def test_who_left_holds_nobody_up(self):
+        for s in self.ask(20):
+            s.close()
+        self.assertEqual(self.admin.get("/v1/check").json["result"], "ok")
+        self.wait_for(lambda: self.metric("memlane_http_waiting_requests") <= 4)  # what the agents poll
+
+    def test_an_end_meanwhile_answers_everybody(self):
+        asked = self.ask(40)
+        try:
+            self.assertEqual(self.server.stop(), 0)
+        finally:
+            self.server.start()
+            self.admin.close()
+        for answer in self.answers(asked):  # of those that it had read by then
+            self.assertIn(answer.split(b"\r\n")[0], (b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Service Unavailable", b""))
 
 
 class CheckHistory(StateRack):
