@@ -328,7 +328,7 @@ int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned timeout_ms,
         if (a.status != LENDER_AGAIN)
             break;
         if (time_monotonic_ms() >= end_ms)
-            return err_set(e, ERR_TIMEOUT, "%s: %llu of %llu bytes are committed", b->id, (unsigned long long)a.value,
+            return err_set(e, ERR_BUSY, "%s: %llu of %llu bytes are committed", b->id, (unsigned long long)a.value,
                            (unsigned long long)b->size_bytes);
         poll(NULL, 0, AGAIN_MS);
     }

@@ -60,8 +60,8 @@ MUST_CHECK int lender_info(struct lender *l, struct lender_info *out, struct err
 MUST_CHECK int lender_look(struct lender *l, struct lender_info *out, unsigned *channels, uint64_t *error_capture,
                            struct err *e);
 /* Commits a buffer and fills its effective address.  The same id with the same geometry again: the same answer.  Waits
- * at most 'timeout_ms' for the memory to be locked; ERR_TIMEOUT means: still at it, ask again.  Other errors:
- * ERR_CONFLICT (overlap, or the id with other geometry), ERR_FIELD_INVALID, ERR_IO (memory), ERR_HARDWARE. */
+ * at most 'timeout_ms' for the memory to be locked; ERR_BUSY means: still at it, ask again.  Other errors: ERR_CONFLICT
+ * (overlap, or the id with other geometry), ERR_FIELD_INVALID, ERR_IO (memory), ERR_HARDWARE. */
 MUST_CHECK int lender_alloc(struct lender *l, struct lender_buffer *b, unsigned timeout_ms, struct err *e);
 /* Scrubs and gives back.  An unknown id: 0. */
 MUST_CHECK int lender_release(struct lender *l, const char *id, struct err *e);

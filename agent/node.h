@@ -25,7 +25,7 @@ struct node_adapter {
     size_t n_buffers;
     bool ordered;                      /* a compute adapter that the desired state names */
     bool touched;                      /* a memory adapter that an order went to since observe() read it */
-    bool silent;                       /* its lender let a release wait: it is asked nothing more in this pass */
+    bool silent;                       /* its lender did not answer: it is asked nothing more in this pass */
     bool committing;                   /* it is not through with a buffer: this pass waits for no other one */
     bool relist;                       /* one that changed its lender's buffers */
     bool stray;                        /* a label names memory of it that is in no segment (node.stray) */
@@ -65,6 +65,7 @@ struct node_job { /* the one hot-plug order that is under way */
 
 struct failed_buffer {
     struct wire_want_buffer order;
+    bool unanswered;         /* it did not fail, but its lender has not answered it yet: each pass tries again */
     char lender_id[ID_SIZE]; /* that failed at it; what it held is gone with it */
     char error[WIRE_TEXT];
 };

@@ -171,11 +171,11 @@ static int see_lender(const struct node_adapter *a, struct wire_observed *o, str
 }
 
 /* What could not be released is held as long as its lender lives, whether or not that lists it: it may be committing it
- * still. */
+ * still.  Which lender that is may not be known yet. */
 static bool is_held(struct node *n, const struct failed_buffer *f)
 {
     const struct node_adapter *a = node_adapter(n, f->order.adapter);
-    return f->order.want == WIRE_ABSENT && a && strcmp(a->seen.lender_id, f->lender_id) == 0;
+    return f->order.want == WIRE_ABSENT && a && (!f->lender_id[0] || strcmp(a->seen.lender_id, f->lender_id) == 0);
 }
 
 /* An order for a buffer failed: said in the list.  What could not be made is not present. */

@@ -29,25 +29,46 @@ static void forget_failed(struct node *n, const char *id)
         *f = n->failed[--n->n_failed];
 }
 
-static void remember_failed(struct node *n, const struct wire_want_buffer *w, const struct err *e)
+/* The entry of that buffer's order, made when there is none; NULL: no memory, and the pass is made again. */
+static struct failed_buffer *remember(struct node *n, const struct wire_want_buffer *w)
 {
     struct failed_buffer *f = find_failed(n, w->id);
     if (!f) {
         struct failed_buffer *more = realloc(n->failed, (n->n_failed + 1) * sizeof *more);
         if (!more) {
-            n->incomplete = true; /* tried again at the next pass */
-            return;
+            n->incomplete = n->unsure = true;
+            return NULL;
         }
         n->failed = more;
         f = &n->failed[n->n_failed++];
+        memset(f, 0, sizeof *f);
     }
     const struct node_adapter *a = node_adapter(n, w->adapter);
     f->order = *w;
-    memset(f->lender_id, 0, sizeof f->lender_id);
-    if (a)
+    if (a && a->seen.lender_id[0])
         memcpy(f->lender_id, a->seen.lender_id, sizeof f->lender_id);
-    snprintf(f->error, sizeof f->error, "%.199s", e->detail);
+    return f;
+}
+
+static void remember_failed(struct node *n, const struct wire_want_buffer *w, const struct err *e)
+{
+    struct failed_buffer *f = remember(n, w);
     log_warn("buffer.failed", "id=%s attempt=%u: %s", w->id, w->attempt, e->detail);
+    if (!f)
+        return;
+    f->unanswered = false;
+    snprintf(f->error, sizeof f->error, "%.199s", e->detail);
+}
+
+/* Its lender may be committing it still, and then lists it only when that is over: until it says that it has let the
+ * buffer go, the buffer is there. */
+static void remember_unanswered(struct node *n, const struct wire_want_buffer *w)
+{
+    struct failed_buffer *f = remember(n, w);
+    if (!f)
+        return;
+    f->unanswered = true;
+    f->error[0] = '\0';
 }
 
 /* A tombstone goes to the lender even when its list does not show the buffer: it may be committing it still. */
@@ -99,7 +120,7 @@ static unsigned alloc_wait_ms(const struct node *n, const struct node_adapter *a
 
 static bool tried(const struct failed_buffer *f, const struct wire_want_buffer *w)
 {
-    return f && f->order.want == w->want && w->attempt <= f->order.attempt;
+    return f && !f->unanswered && f->order.want == w->want && w->attempt <= f->order.attempt;
 }
 
 static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_want want)
@@ -123,16 +144,17 @@ static void do_buffers(struct node *n, const struct wire_desired *d, enum wire_w
             rc = want == WIRE_CREATE ? create_buffer(a, w, alloc_wait_ms(n, a), &e) : release_buffer(a, w, &e);
             FAULT_POINT("%s.after", want == WIRE_CREATE ? "lend" : "release");
             a->touched = a->relist = true;
-            bool late = rc < 0 && e.code == ERR_TIMEOUT;
-            a->silent = late && want == WIRE_ABSENT;
-            a->committing |= late && want == WIRE_CREATE;
+            a->silent = rc < 0 && e.code == ERR_TIMEOUT;
+            a->committing |= rc < 0 && e.code == ERR_BUSY;
         }
+        bool unanswered = e.code == ERR_TIMEOUT || (e.code == ERR_UNREACHABLE && want == WIRE_ABSENT);
         if (rc == 0)
             forget_failed(n, w->id);
-        else if (e.code == ERR_TIMEOUT || (e.code == ERR_UNREACHABLE && want == WIRE_ABSENT))
-            n->incomplete = true; /* the lender is still at it; or it is dead, and the next one will tell */
-        else
+        else if (!unanswered && e.code != ERR_BUSY)
             remember_failed(n, w, &e);
+        else if (want == WIRE_ABSENT)
+            remember_unanswered(n, w); /* or the lender is dead, and the next one will tell */
+        n->incomplete |= rc < 0 && (unanswered || e.code == ERR_BUSY);
     }
 }
 

@@ -141,7 +141,7 @@ static struct wire_want_section section = { "afu0", 0, false, VALUE };
 static struct wire_want_channel channel = { "afu0", 0, true };
 static struct wire_want_segment segment = { "a1", WIRE_CREATE, 1, "afu0", 0, 0, 4 * BLOCK };
 
-static void apply(bool with_segment)
+static inline void apply(bool with_segment)
 {
     static uint64_t revision;
     struct wire_desired d = { .epoch = 1, .revision = ++revision };
@@ -154,7 +154,7 @@ static void apply(bool with_segment)
     ck_assert_uint_eq(node.revision, revision);
 }
 
-static uint64_t reg(unsigned n)
+static inline uint64_t reg(unsigned n)
 {
     uint64_t v;
     struct err e = { 0 };
@@ -162,7 +162,7 @@ static uint64_t reg(unsigned n)
     return v;
 }
 
-static void attach(void)
+static inline void attach(void)
 {
     section.parked = false;
     section.value = VALUE;
