@@ -59,13 +59,27 @@ static int drop_credentials(struct store *s, const char *node, struct err *e)
     return 0;
 }
 
+/* A boot that was refused, and after which the one before went on reporting: it is no later boot, both machines run. */
+static bool is_copy(const struct node *n, const char *boot_id, int64_t heartbeat_ms)
+{
+    return !strcmp(n->conflict_boot, boot_id) && strcmp(n->boot_id, boot_id) != 0 && n->state != NODE_FENCED &&
+           n->last_seen_ms - n->conflict_boot_ms >= 2 * heartbeat_ms;
+}
+
 /* A copy of a machine has its name, machine id and credential, but a boot of its own, and both report.  A boot is taken
- * for the node's next one only after the boot before has been silent for two heartbeats. */
+ * for the node's next one only after the boot before has been silent for two heartbeats; one that is known to run
+ * beside it would be taken for the proof that its memory is gone, and has to wait until the node is fenced. */
 static int check_boot(const struct request *rq, const struct model *m, uint32_t node, const char *boot_id,
                       struct err *e)
 {
     const struct node *n = model_node(m, node);
     int64_t silent_ms = n ? m->now_ms - n->last_seen_ms : 0;
+    if (n && is_copy(n, boot_id, rq->api->heartbeat_ms))
+        return err_set(
+            e, ERR_IDENTITY_CONFLICT,
+            "another boot of node %s reported while this one asked already: two machines run under its name; "
+            "switch one off, and fence the node if it was the one that reported",
+            n->name);
     if (!n || !n->reported || !n->session[0] || n->state != NODE_READY || strcmp(n->boot_id, boot_id) == 0 ||
         silent_ms >= 2 * (int64_t)rq->api->heartbeat_ms)
         return 0;

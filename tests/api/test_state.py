@@ -2,6 +2,7 @@
 enrolment, the audit log.  A real memlaned with fake agents; every answer is checked against schema/openapi.yaml."""
 # Slow: silence has to last for its limit.
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -293,6 +294,25 @@ class Identity(StateRack):
         self.assertEqual(self.admin.get("/v1/nodes/n1").json["boot_id"], real.boot_id)
         self.assertEqual(self.admin.get(f"/v1/attachments/{a['id']}").json["state"], "attached")
         self.detach(a["id"])
+
+    def test_a_copy_that_asked_while_the_first_reported_does_not_take_its_place_when_that_is_silent(self):
+        real = FakeAgent(self.server, "n8", self.join)
+        self.assertEqual(real.register().status, 200)
+        real.run()
+        copy = FakeAgent(self.server, "n8", real.token)
+        copy.machine_id = real.machine_id
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n8").json["state"] == "ready")
+        self.refused(copy.register(), 409, "identity_conflict")
+        asked = self.admin.get("/v1/nodes/n8").json["last_seen_at"]
+        moment = datetime.datetime.fromisoformat
+        self.wait_for(lambda: moment(self.admin.get("/v1/nodes/n8").json["last_seen_at"]) - moment(asked) > datetime.timedelta(seconds=5))
+        real.stop()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n8").json["state"] == "unreachable", 30)
+        self.assertIn("two machines run under its name", self.refused(copy.register(), 409, "identity_conflict")["detail"])
+        self.assertEqual(self.admin.post("/v1/nodes/n8/fence", {"boot_id": real.boot_id}).status, 200)
+        self.assertEqual(copy.register().status, 200)
+        copy.polls.close()
+        copy.reports.close()
 
     def test_an_agent_of_another_protocol_gets_no_orders(self):
         odd = FakeAgent(self.server, "n7", self.join)
