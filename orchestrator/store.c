@@ -509,6 +509,18 @@ int store_prune(struct store *s, int64_t wall_ms, struct err *e)
     return 0;
 }
 
+int store_probe(struct store *s, struct err *e)
+{
+    if (store_begin(s, e) < 0)
+        return -1;
+    if (store_write_state(&s->db, &s->at, e) < 0 || db_run(&s->db, e, "COMMIT", "") < 0) {
+        store_rollback(s);
+        return -1;
+    }
+    s->in_batch = false;
+    return 0;
+}
+
 bool store_prune_due(const struct store *s)
 {
     return s->prune_left || s->at.last_event - s->pruned_event >= PRUNE_AFTER;

@@ -91,6 +91,8 @@ MUST_CHECK int store_idem_add(struct store *s, const struct idem *i, struct err 
 MUST_CHECK int store_prune(struct store *s, int64_t wall_ms, struct err *e);
 /* So much was written since, or left over, that it should be called again, idle or not. */
 bool store_prune_due(const struct store *s);
+/* Commits what is there already: does the disk take it?  Own transaction. */
+MUST_CHECK int store_probe(struct store *s, struct err *e);
 
 /* ---- the history worker ---- */
 MUST_CHECK int store_reader_open(struct store_reader **out, const char *path, struct err *e);

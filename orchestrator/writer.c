@@ -21,6 +21,8 @@
 #define QUEUE_MAX 4096
 #define PRUNE_EVERY_MS 30000
 #define RECOVERING_TICK_MS 1000
+#define PROBE_EVERY_MS 10000
+#define BEGIN_AGAIN_MS 1000
 
 struct turn { /* a command of the batch, and how it went */
     struct command *command;
@@ -58,6 +60,7 @@ struct writer {
     /* writer thread only */
     struct turn turns[BATCH_MAX];
     int64_t tick_at_ms, prune_at_ms;
+    int64_t probe_at_ms;    /* while read_only */
     int64_t wall_offset_ms; /* of the wall clock to the monotonic one, when we started */
 };
 
@@ -127,6 +130,27 @@ static void publish(struct writer *w)
     atomic_store(&w->revision, store_revision(w->store));
 }
 
+/* From a failure until a commit succeeds: of a change, or of a probe. */
+static void begin_read_only(struct writer *w, const char *event, const struct err *e)
+{
+    if (!atomic_exchange(&w->read_only, true))
+        log_error(event, "%s; changes are refused until a commit succeeds", e->detail);
+    w->probe_at_ms = w->model->now_ms + (int64_t)(PROBE_EVERY_MS * w->model->time_scale);
+}
+
+static void end_read_only(struct writer *w)
+{
+    if (atomic_exchange(&w->read_only, false))
+        log_info("writer.recovered", "the database takes changes again");
+}
+
+/* No report was taken while nothing could be written: that is no silence of the nodes.  It may have taken a while. */
+static void excuse_silence(struct writer *w)
+{
+    set_time(w);
+    lifecycle_excuse_silence(w->model);
+}
+
 static void note_commit(struct writer *w, int64_t began_ns)
 {
     uint64_t took = (uint64_t)(time_monotonic_ns() - began_ns);
@@ -134,8 +158,7 @@ static void note_commit(struct writer *w, int64_t began_ns)
     atomic_fetch_add(&w->commit_ns_total, took);
     if (took > atomic_load(&w->commit_ns_max))
         atomic_store(&w->commit_ns_max, took);
-    if (atomic_exchange(&w->read_only, false))
-        log_info("writer.recovered", "the database takes changes again");
+    end_read_only(w);
 }
 
 /* The outcome of a failed commit is unknown until the file was read again. */
@@ -153,8 +176,7 @@ static bool commit(struct writer *w, struct err *e)
         note_commit(w, began);
         return true;
     }
-    if (!atomic_exchange(&w->read_only, true))
-        log_error("writer.commit", "%s; changes are refused until a commit succeeds", e->detail);
+    begin_read_only(w, "writer.commit", e);
     atomic_fetch_add(&w->failed, 1);
     return false;
 }
@@ -213,7 +235,7 @@ static void end_batch(struct writer *w, size_t n)
         model_commit_done(w->model);
     } else {
         model_rollback_batch(w->model);
-        lifecycle_excuse_silence(w->model);
+        excuse_silence(w);
         fail_all(w, n, &e);
     }
     if (good)
@@ -241,28 +263,34 @@ static void tick(struct writer *w)
     adopt_collect(w->model);
 }
 
-static void run_batch(struct writer *w, size_t n)
+/* Not even a batch can begin: nobody's turn comes. */
+static void refuse_batch(struct writer *w, size_t n, const struct err *e)
+{
+    begin_read_only(w, "writer.begin", e);
+    excuse_silence(w);
+    for (size_t i = 0; i < n; i++)
+        w->turns[i].command->done(w->turns[i].command, -1, e);
+    w->tick_at_ms = w->model->now_ms + BEGIN_AGAIN_MS;
+    w->probe_at_ms = w->tick_at_ms;
+    if (store_is_ahead(w->store)) {
+        log_error("writer.ahead", "%s: ending, to be started again from the database", e->detail);
+        _exit(EXIT_FAILURE);
+    }
+}
+
+static bool run_batch(struct writer *w, size_t n)
 {
     struct err e;
     set_time(w);
     if (store_begin(w->store, &e) < 0) {
-        for (size_t i = 0; i < n; i++) {
-            w->turns[i].rc = -1;
-            w->turns[i].err = e;
-            w->turns[i].command->done(w->turns[i].command, -1, &e);
-        }
-        w->tick_at_ms = w->model->now_ms + 1000;
-        log_error("writer.begin", "%s", e.detail);
-        if (store_is_ahead(w->store)) {
-            log_error("writer.ahead", "ending, to be started again from the database");
-            _exit(EXIT_FAILURE);
-        }
-        return;
+        refuse_batch(w, n, &e);
+        return false;
     }
     for (size_t i = 0; i < n; i++)
         take_turn(w, &w->turns[i]);
     tick(w);
     end_batch(w, n);
+    return true;
 }
 
 /* ---- thread and queue ---------------------------------------------------------------------------------------------
@@ -273,13 +301,16 @@ static void wait_until(struct writer *w, int64_t at_ms)
     pthread_cond_timedwait(&w->more, &w->lock, &until); /* the condition's clock is the monotonic one */
 }
 
-/* Takes up to BATCH_MAX commands; waits for one or for the next tick. */
+/* Takes up to BATCH_MAX commands; waits for one or for the next tick or probe. */
 static size_t take_batch(struct writer *w, bool *stop)
 {
     size_t n = 0;
+    int64_t until_ms = w->tick_at_ms;
+    if (writer_read_only(w) && w->probe_at_ms < until_ms)
+        until_ms = w->probe_at_ms;
     pthread_mutex_lock(&w->lock);
-    while (!w->first && !w->stopping && time_monotonic_ms() < w->tick_at_ms)
-        wait_until(w, w->tick_at_ms);
+    while (!w->first && !w->stopping && time_monotonic_ms() < until_ms)
+        wait_until(w, until_ms);
     while (w->first && n < BATCH_MAX) {
         struct command *c = w->first;
         w->first = c->next;
@@ -315,6 +346,18 @@ static void prune(struct writer *w, bool idle)
     w->prune_at_ms = w->model->now_ms + PRUNE_EVERY_MS;
 }
 
+/* Reports are no commits: in a rack where nobody changes anything it would be refused for ever what works again. */
+static void probe(struct writer *w)
+{
+    struct err e;
+    if (!writer_read_only(w) || w->model->now_ms < w->probe_at_ms)
+        return;
+    if (store_probe(w->store, &e) == 0)
+        end_read_only(w);
+    else
+        begin_read_only(w, "writer.probe", &e);
+}
+
 static void *writer_main(void *arg)
 {
     struct writer *w = arg;
@@ -323,7 +366,8 @@ static void *writer_main(void *arg)
         size_t n = take_batch(w, &stop);
         if (stop)
             return NULL;
-        run_batch(w, n);
+        if (run_batch(w, n))
+            probe(w);
         atomic_fetch_add(&w->turns_taken, 1);
         prune(w, n == 0);
     }

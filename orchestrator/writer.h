@@ -53,7 +53,7 @@ uint64_t writer_published_revision(struct writer *w);
 uint64_t writer_published_event(struct writer *w); /* last event id: "as_of" */
 uint64_t writer_epoch(struct writer *w);
 const char *writer_instance(struct writer *w);
-bool writer_read_only(struct writer *w); /* the disk is full or fails: changes answer 503 / 507 */
+bool writer_read_only(struct writer *w); /* the disk is full or fails: changes answer 503 / 507; it tries by itself */
 /* The database is an old one: it was restored from a backup, or an agent knows a higher epoch or a later revision.
  * Until an operator adopts (a command with 'recovery' that calls store_raise_epoch(), then writer_recovered()), every
  * change is refused, and nothing follows from what agents report. */

@@ -2,10 +2,12 @@
 /* The one writer: nobody sees what is not committed, and a commit is on the disk. */
 #include "orchestrator/store_internal.h"
 #include "unit_main.h"
+#include "units.h"
 #include "writer.h"
 
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,9 +46,9 @@ static void add_done(struct command *c, int rc, const struct err *err)
     pthread_mutex_unlock(&a->lock);
 }
 
-static int add(const char *name)
+static int submit(int (*apply)(struct command *, struct change *, struct err *), const char *name)
 {
-    struct add a = { .command = { .apply = apply_add, .done = add_done },
+    struct add a = { .command = { .apply = apply, .done = add_done },
                      .name = name,
                      .lock = PTHREAD_MUTEX_INITIALIZER,
                      .told = PTHREAD_COND_INITIALIZER };
@@ -58,6 +60,11 @@ static int add(const char *name)
     return a.rc;
 }
 
+static int add(const char *name)
+{
+    return submit(apply_add, name);
+}
+
 static bool published(const char *name)
 {
     const struct model *m = writer_read_lock(writer);
@@ -66,15 +73,20 @@ static bool published(const char *name)
     return there;
 }
 
+static void start(double time_scale)
+{
+    struct writer_options o = { .time_scale = time_scale, .check_invariants = true };
+    ck_assert_msg(writer_start(&writer, store, events, &o, &e) == 0, "%s", e.detail);
+}
+
 static void setup(void)
 {
-    struct writer_options o = { .time_scale = 1.0, .check_invariants = true };
     snprintf(dir, sizeof dir, "%s/memlane-writer-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(dir));
     snprintf(path, sizeof path, "%s/rack.db", dir);
     ck_assert_msg(store_open(&store, path, &e) == 0, "%s", e.detail);
     ck_assert_int_eq(events_new(&events, store_last_event(store), &e), 0);
-    ck_assert_msg(writer_start(&writer, store, events, &o, &e) == 0, "%s", e.detail);
+    start(1.0);
 }
 
 static void teardown(void)
@@ -135,6 +147,79 @@ START_TEST(what_cannot_be_committed_is_seen_by_nobody)
 }
 END_TEST
 
+/* Nobody changes anything: heartbeats alone are no commit. */
+START_TEST(it_finds_out_by_itself_that_the_disk_has_room_again)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    writer_stop(writer);
+    start(0.01);
+    limit_files(1);
+    int rc = add("n1");
+    int64_t end = time_monotonic_ms() + 500; /* looked at meanwhile, and still full */
+    while (writer_read_only(writer) && time_monotonic_ms() < end)
+        sched_yield();
+    bool said = writer_read_only(writer);
+    limit_files(RLIM_INFINITY);
+    ck_assert_int_eq(rc, -1);
+    ck_assert(said);
+    end = time_monotonic_ms() + 20000;
+    while (writer_read_only(writer) && time_monotonic_ms() < end)
+        sched_yield();
+    ck_assert(!writer_read_only(writer));
+    uint64_t revision = writer_published_revision(writer);
+    ck_assert_int_eq(add("n2"), 0);
+    ck_assert_uint_eq(writer_published_revision(writer), revision + 1);
+}
+END_TEST
+
+static int apply_ready(struct command *c, struct change *ch, struct err *err)
+{
+    uint32_t at;
+    if (model_add_node(ch->model, ((struct add *)c)->name, &at, err) < 0)
+        return -1;
+    model_touch_node(ch->model, at)->last_seen_ms = ch->model->now_ms;
+    model_set_node_state(ch->model, at, NODE_READY, "");
+    return 0;
+}
+
+static char away[112];
+
+static int apply_lose_file(struct command *c, struct change *ch, struct err *err)
+{
+    (void)c;
+    db_close(&ch->store->db);
+    ck_assert_int_eq(rename(path, away), 0);
+    return err_set(err, ERR_STORAGE, "the file is away");
+}
+
+static enum node_state state_of(const char *name)
+{
+    const struct model *m = writer_read_lock(writer);
+    enum node_state state = model_node(m, model_find_node(m, name))->state;
+    writer_read_unlock(writer);
+    return state;
+}
+
+/* No batch can begin, so no report was taken: that is no silence of the nodes. */
+START_TEST(nodes_are_not_lost_for_the_time_in_which_nothing_could_be_written)
+{
+    writer_stop(writer);
+    start(0.2); /* unreachable after 2 s */
+    snprintf(away, sizeof away, "%s.away", path);
+    ck_assert_int_eq(submit(apply_ready, "n1"), 0);
+    ck_assert_int_eq(state_of("n1"), NODE_READY);
+    ck_assert_int_eq(submit(apply_lose_file, ""), -1);
+    int64_t end = time_monotonic_ms() + 2500;
+    while (time_monotonic_ms() < end)
+        ck_assert_int_eq(add("n2"), -1);
+    ck_assert(writer_read_only(writer)); /* and it is said */
+    ck_assert_int_eq(rename(away, path), 0);
+    ck_assert_int_eq(add("n2"), 0);
+    ck_assert_int_eq(state_of("n1"), NODE_READY);
+    ck_assert(!writer_read_only(writer));
+}
+END_TEST
+
 START_TEST(a_commit_waits_for_the_disk)
 {
     int64_t mode;
@@ -152,6 +237,9 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, old_events_go_under_load_too);
     tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
+    tcase_add_test(t, it_finds_out_by_itself_that_the_disk_has_room_again);
+    tcase_add_test(t, nodes_are_not_lost_for_the_time_in_which_nothing_could_be_written);
+    tcase_set_timeout(t, 60);
     tcase_add_test(t, a_commit_waits_for_the_disk);
     suite_add_tcase(suite, t);
     return unit_main(suite);
