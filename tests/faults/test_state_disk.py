@@ -478,7 +478,7 @@ def full_disk_rounds(rounds):
             if n % 10 == 0:
                 stay_full(admin, agents)
             server.make_room()
-            if n % 3 == 1:  # nobody tries: it finds out by itself
+            if n % 5 == 1:  # nobody tries: it finds out by itself
                 eventually("ready again", lambda: admin.get("/readyz").status == 200, 10)
             name = f"r{n}-again"
             eventually("changes are taken again", lambda: admin.post("/v1/tokens", {"role": "viewer", "name": name}).status == 201, 10)
