@@ -24,6 +24,7 @@
 #include "names.h"
 #include "pages.h"
 #include "server.h"
+#include "units.h"
 #include "unixsock.h"
 
 #include <errno.h>
@@ -43,6 +44,7 @@
 #include <unistd.h>
 
 #define LISTEN_FD 3 /* as systemd passes it */
+#define TALK_MS 20  /* at most, between two pieces of a commit */
 
 static const char usage[] =
     "usage: memlane-lender --adapter NAME --device PATH --run-dir DIR [--ocxl-library PATH]\n"
@@ -223,13 +225,16 @@ static int poll_failed(const struct arenas *arenas, struct err *e)
     return 0;
 }
 
+/* Between two pieces of memory that it commits, whoever speaks is heard out: until nobody has said anything for a
+ * millisecond, or for TALK_MS. */
 static int loop(struct server *server, struct arenas *arenas, int signal_fd, struct err *e)
 {
     struct pollfd fds[SERVER_POLLFDS + 1];
-    for (bool busy = false;;) {
+    int64_t talk_until_ms = 0;
+    for (bool busy = false, heard = false;;) {
         server_poll(server, fds);
         fds[SERVER_POLLFDS] = (struct pollfd){ .fd = signal_fd, .events = POLLIN };
-        int n = poll(fds, SERVER_POLLFDS + 1, busy ? 0 : -1);
+        int n = poll(fds, SERVER_POLLFDS + 1, busy ? heard : -1);
         if (n < 0 && errno != EINTR && errno != ENOMEM && errno != EAGAIN)
             if (poll_failed(arenas, e) < 0)
                 return -1;
@@ -237,7 +242,11 @@ static int loop(struct server *server, struct arenas *arenas, int signal_fd, str
             server_handle(server, fds);
         if (n > 0 && fds[SERVER_POLLFDS].revents && may_end(signal_fd, arenas))
             return 0;
+        heard = busy && n > 0 && time_monotonic_ms() < talk_until_ms;
+        if (heard)
+            continue;
         busy = arenas_commit(arenas);
+        talk_until_ms = time_monotonic_ms() + TALK_MS;
     }
 }
 
