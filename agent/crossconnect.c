@@ -202,19 +202,23 @@ static int ask_now(struct crossconnect *x, const char *request, on_line *line_fn
     return rc;
 }
 
-/* A switch that let its deadline pass is not asked again for twice that time, so that it does not hold up the rest. */
+/* A switch that let its deadline pass, or whose name took that long to resolve, is not asked again for twice the time
+ * that it took, so that it does not hold up the rest. */
 static int ask(struct crossconnect *x, const char *request, on_line *line_fn, void (*reset)(void *arg), void *arg,
                struct err *e)
 {
-    if (time_monotonic_ms() < x->silent_until_ms) {
+    int64_t start_ms = time_monotonic_ms();
+    if (start_ms < x->silent_until_ms) {
         *e = x->silent;
         return -1;
     }
     if (ask_now(x, request, line_fn, reset, arg, e) == 0)
         return 0;
-    if (e->code == ERR_TIMEOUT) {
+    int64_t now = time_monotonic_ms();
+    int64_t took_ms = now - start_ms > x->timeout_ms ? now - start_ms : x->timeout_ms;
+    if (e->code == ERR_TIMEOUT || now - start_ms >= x->timeout_ms) {
         x->silent = *e;
-        x->silent_until_ms = time_monotonic_ms() + 2 * x->timeout_ms;
+        x->silent_until_ms = now + 2 * took_ms;
     }
     return -1;
 }

@@ -7,8 +7,8 @@
  *
  * One request at a time, ports count from 1.  The address says who speaks it: unix:PATH, tcp:HOST:PORT, or
  * exec:/PROGRAM (on its standard input and output).  The connection is kept, and made again after a failure.  Every
- * answer has a deadline, every line a limit; after a missed deadline every call fails at once for twice as long.  Not
- * thread-safe: the job thread calls it. */
+ * answer has a deadline, every line a limit; after a missed deadline every call fails at once for twice as long; a name
+ * may take longer to resolve, and counts the same.  Not thread-safe: the job thread calls it. */
 #ifndef MEMLANE_AGENT_CROSSCONNECT_H
 #define MEMLANE_AGENT_CROSSCONNECT_H
 

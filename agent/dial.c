@@ -63,6 +63,20 @@ static int dial_unix(const char *rest, int64_t deadline_ms, pid_t *pid, struct e
     return connect_to(AF_UNIX, (struct sockaddr *)&addr, sizeof addr, rest, deadline_ms, e);
 }
 
+/* One address after the other; none takes more than its share of the time that is left. */
+static int connect_to_one(const struct addrinfo *list, const char *what, int64_t deadline_ms, struct err *e)
+{
+    unsigned n_left = 0;
+    for (const struct addrinfo *a = list; a; a = a->ai_next)
+        n_left++;
+    int fd = err_set(e, ERR_UNREACHABLE, "%.100s has no address", what);
+    for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+        int64_t now = time_monotonic_ms(), share_ms = now < deadline_ms ? (deadline_ms - now) / n_left-- : 0;
+        fd = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, what, now + share_ms, e);
+    }
+    return fd;
+}
+
 static int dial_tcp(const char *rest, int64_t deadline_ms, pid_t *pid, struct err *e)
 {
     (void)pid;
@@ -76,9 +90,7 @@ static int dial_tcp(const char *rest, int64_t deadline_ms, pid_t *pid, struct er
     int rc = getaddrinfo(host, colon + 1, &hints, &list);
     if (rc != 0)
         return err_set(e, ERR_UNREACHABLE, "cannot resolve %.100s: %s", host, gai_strerror(rc));
-    int fd = err_set(e, ERR_UNREACHABLE, "%.100s has no address", host);
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next)
-        fd = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, rest, deadline_ms, e);
+    int fd = connect_to_one(list, rest, deadline_ms, e);
     freeaddrinfo(list);
     return fd;
 }
