@@ -225,10 +225,12 @@ static void forget_older(struct agent *a, uint64_t epoch, const char *instance)
 
 static void first_look(struct agent *a)
 {
+    struct wire_registration r;
     node_discover(&a->node);
     take_shot(a, 0, OBSERVE_ALL);
+    observe_registration(&a->node, &r); /* reads files of the kernel, which may hang */
     pthread_mutex_lock(&a->lock);
-    observe_registration(&a->node, &a->registration);
+    a->registration = r;
     a->ready = true;
     wake(a, POLL);
     pthread_mutex_unlock(&a->lock);
@@ -369,7 +371,8 @@ static void report_main(struct agent *a)
             bool due = a->session_number != 0 && a->shot && (a->shot_number != sent || now >= again_at);
             if (a->stop || (due && now >= not_before))
                 break;
-            wait_until(a, REPORT, due ? not_before : a->session_number != 0 ? again_at : INT64_MAX);
+            bool anything = a->session_number != 0 && a->shot; /* else what is to come wakes this thread */
+            wait_until(a, REPORT, due ? not_before : anything ? again_at : INT64_MAX);
         }
         bool stop = a->stop;
         struct shot *s = stop ? NULL : a->shot;
