@@ -177,7 +177,7 @@ static int read_page(struct page *p, struct err *e)
     p->running = agent_runs(p->config);
     ask_orchestrator(p);
     read_borrowed(p, &sys);
-    if (inventory_memory(&sys, &p->borrowed, &p->memory, &failed) < 0)
+    if (inventory_memory(&sys, &proc, &p->borrowed, &p->memory, &failed) < 0)
         snprintf(p->memory_error, sizeof p->memory_error, "%.199s", failed.detail);
     read_huge_pages(p, &sys);
     read_ocxl(p);

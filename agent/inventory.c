@@ -5,6 +5,7 @@
 #include "units.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -45,8 +46,8 @@ int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, 
         const char *colon = memchr(line, ':', len);
         size_t name_len = colon ? (size_t)(colon - line) : 0;
         /* The field's name is the last word before the colon. */
-        if (name_len > field_len && memcmp(colon - field_len, field, field_len) == 0 &&
-            colon[-(ptrdiff_t)field_len - 1] == ' ') {
+        if (name_len >= field_len && memcmp(colon - field_len, field, field_len) == 0 &&
+            (name_len == field_len || colon[-(ptrdiff_t)field_len - 1] == ' ')) {
             if (parse_kb(colon + 1, len - name_len - 1, out) < 0)
                 return err_set(e, ERR_IO, "meminfo: %.60s", line);
             return 0;
@@ -57,14 +58,12 @@ int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, 
     return err_set(e, ERR_NOT_FOUND, "meminfo has no %s", field);
 }
 
-static int node_memory(const struct sysfs *sys, unsigned node, uint64_t *total, uint64_t *free_bytes, struct err *e)
+static int read_meminfo(const struct sysfs *fs, const char *path, uint64_t *total, uint64_t *free_bytes, struct err *e)
 {
-    char path[64];
-    snprintf(path, sizeof path, "devices/system/node/node%u/meminfo", node);
     CLEANUP(cleanup_free) char *text = malloc(MEMINFO_SIZE);
     if (!text)
         return err_set(e, ERR_INTERNAL, "out of memory");
-    if (sysfs_read(sys, path, text, MEMINFO_SIZE, e) < 0 || inventory_meminfo_field(text, "MemTotal", total, e) < 0 ||
+    if (sysfs_read(fs, path, text, MEMINFO_SIZE, e) < 0 || inventory_meminfo_field(text, "MemTotal", total, e) < 0 ||
         inventory_meminfo_field(text, "MemFree", free_bytes, e) < 0)
         return -1;
     uint64_t cache = 0; /* clean pages of files that nobody used lately: as good as free */
@@ -79,11 +78,11 @@ static uint64_t minus(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-/* Adds what is local of NUMA node 'n'. */
-static int add_node(const struct sysfs *sys, unsigned n, const struct inventory_borrowed *b, struct inventory_memory *m,
-                    struct err *e)
+/* Adds what is local of NUMA node 'n', of whose memory the file tells. */
+static int add_node(const struct sysfs *fs, const char *path, unsigned n, const struct inventory_borrowed *b,
+                    struct inventory_memory *m, struct err *e)
 {
-    if (node_memory(sys, n, &m->nodes[n].total_bytes, &m->nodes[n].free_bytes, e) < 0)
+    if (read_meminfo(fs, path, &m->nodes[n].total_bytes, &m->nodes[n].free_bytes, e) < 0)
         return -1;
     m->nodes[n].borrowed_bytes = b->bytes[n];
     uint64_t local = minus(m->nodes[n].total_bytes, b->bytes[n]);
@@ -95,23 +94,44 @@ static int add_node(const struct sysfs *sys, unsigned n, const struct inventory_
     return 0;
 }
 
-int inventory_memory(const struct sysfs *sys, const struct inventory_borrowed *b, struct inventory_memory *out,
-                     struct err *e)
+/* A kernel that knows of no NUMA nodes: all memory is one node's, what is borrowed too. */
+static int add_machine(const struct sysfs *proc, const struct inventory_borrowed *b, struct inventory_memory *m,
+                       struct err *e)
+{
+    struct inventory_borrowed all = { .bytes = { b->bytes[0] + b->nowhere_bytes } };
+    return add_node(proc, "meminfo", 0, &all, m, e);
+}
+
+static int add_nodes(const struct sysfs *sys, const struct sysfs *proc, const struct inventory_borrowed *b,
+                     struct inventory_memory *m, struct err *e)
 {
     int fd = openat(sys->root_fd, "devices/system/node", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return add_machine(proc, b, m, e);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
     if (!dir) {
         int rc = err_errno(e, ERR_IO, "cannot read devices/system/node");
         cleanup_close(&fd);
         return rc;
     }
-    struct inventory_memory m = { 0 };
     uint64_t n;
     int rc = 0;
-    for (struct dirent *d; rc == 0 && (d = readdir(dir));)
-        if (sysfs_name_number(d->d_name, "node", &n) && n < INVENTORY_NODES_MAX)
-            rc = add_node(sys, (unsigned)n, b, &m, e);
+    for (struct dirent *d; rc == 0 && (d = readdir(dir));) {
+        char path[64];
+        if (!sysfs_name_number(d->d_name, "node", &n) || n >= INVENTORY_NODES_MAX)
+            continue;
+        snprintf(path, sizeof path, "devices/system/node/node%u/meminfo", (unsigned)n);
+        rc = add_node(sys, path, (unsigned)n, b, m, e);
+    }
     closedir(dir);
+    return rc;
+}
+
+int inventory_memory(const struct sysfs *sys, const struct sysfs *proc, const struct inventory_borrowed *b,
+                     struct inventory_memory *out, struct err *e)
+{
+    struct inventory_memory m = { 0 };
+    int rc = add_nodes(sys, proc, b, &m, e);
     if (rc == 0 && m.memory_bytes == 0)
         rc = err_set(e, ERR_IO, "no NUMA node has local memory");
     if (rc == 0)

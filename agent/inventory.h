@@ -26,12 +26,15 @@ struct inventory_memory {
 
 struct inventory_borrowed {
     uint64_t bytes[INVENTORY_NODES_MAX]; /* borrowed memory that is online on each NUMA node */
+    uint64_t nowhere_bytes;              /* and on a node that the kernel does not name */
     bool only[INVENTORY_NODES_MAX];      /* nodes that can have no other memory */
 };
 
-MUST_CHECK int inventory_memory(const struct sysfs *sys, const struct inventory_borrowed *b,
+/* Of a kernel without NUMA nodes, 'proc' tells: all of it is node 0. */
+MUST_CHECK int inventory_memory(const struct sysfs *sys, const struct sysfs *proc, const struct inventory_borrowed *b,
                                 struct inventory_memory *out, struct err *e);
-/* "Node 0 MemFree:  123 kB": the value of 'field' in bytes.  ERR_NOT_FOUND, or ERR_IO for a malformed line. */
+/* "Node 0 MemFree:  123 kB", or without the node: the value of 'field' in bytes.  ERR_NOT_FOUND, or ERR_IO for a
+ * malformed line. */
 MUST_CHECK int inventory_meminfo_field(const char *text, const char *field, uint64_t *out, struct err *e);
 
 /* What the kernel keeps free for itself, below 'proc'; 0 where it does not say. */

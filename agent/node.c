@@ -154,8 +154,10 @@ void node_borrowed(const struct node *n, struct inventory_borrowed *b)
     memset(b, 0, sizeof *b);
     for (size_t i = 0; i < n->n_segments; i++) {
         const struct segment *s = &n->segments[i];
-        if (s->numa_node >= 0 && s->numa_node < INVENTORY_NODES_MAX && s->counts.total > 0)
-            b->bytes[s->numa_node] += s->label.size_bytes / s->counts.total * s->counts.online;
+        bool named = s->numa_node >= 0 && s->numa_node < INVENTORY_NODES_MAX;
+        if (s->counts.total > 0)
+            *(named ? &b->bytes[s->numa_node] : &b->nowhere_bytes) +=
+                s->label.size_bytes / s->counts.total * s->counts.online;
     }
     if (strcmp(n->config->platform, "emulated") != 0)
         return;

@@ -26,7 +26,7 @@ static int read_memory(const struct node *n, uint64_t *memory, uint64_t *free_by
     struct inventory_borrowed b;
     struct inventory_memory m;
     node_borrowed(n, &b);
-    if (inventory_memory(&n->sys, &b, &m, e) < 0)
+    if (inventory_memory(&n->sys, &n->proc, &b, &m, e) < 0)
         return -1;
     *memory = m.memory_bytes;
     *free_bytes = lends_locked(n) ? inventory_lendable(&n->sys, n->config, &m) : m.free_bytes;

@@ -53,7 +53,7 @@ static int check_room(struct node *n, const struct segment *s, struct err *e)
 {
     struct inventory_borrowed none = { 0 };
     struct inventory_memory m;
-    if (inventory_memory(&n->sys, &none, &m, e) < 0)
+    if (inventory_memory(&n->sys, &n->proc, &none, &m, e) < 0)
         return -1;
     return inventory_room(&m, s->numa_node, s->counts.online * hotplug_block_bytes(n->hotplug),
                           inventory_reserve(&n->proc), e);

@@ -6,7 +6,7 @@
 #include "unit_main.h"
 #include "units.h"
 
-static struct sysfs sys;
+static struct sysfs sys, proc;
 
 static void put_node(unsigned n, uint64_t total, uint64_t free_bytes)
 {
@@ -23,11 +23,13 @@ static void setup(void)
     fixture_make();
     put_node(0, 64 * GIB, 40 * GIB);
     ck_assert_int_eq(sysfs_init(&sys, fixture_dir, &e), 0);
+    ck_assert_int_eq(sysfs_init(&proc, fixture_dir, &e), 0);
 }
 
 static void teardown(void)
 {
     sysfs_done(&sys);
+    sysfs_done(&proc);
     fixture_remove();
 }
 
@@ -38,13 +40,35 @@ START_TEST(borrowed_nodes_are_never_counted)
     struct err e = { 0 };
     put_node(1, 16 * GIB, 16 * GIB);
     b.bytes[1] = 16 * GIB;
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(m.memory_bytes, 64 * GIB);
     ck_assert_uint_eq(m.free_bytes, 40 * GIB);
     b.bytes[1] = 0;
     b.only[1] = true; /* not known to be online yet, but it can be nothing else */
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(m.free_bytes, 40 * GIB);
+}
+END_TEST
+
+START_TEST(a_kernel_without_numa_nodes_is_one_node)
+{
+    struct inventory_borrowed b = { 0 };
+    struct inventory_memory m;
+    struct err e = { 0 };
+    char from[128], to[128];
+    snprintf(from, sizeof from, "%s/devices/system/node", fixture_dir);
+    snprintf(to, sizeof to, "%s/gone", fixture_dir);
+    ck_assert_int_eq(rename(from, to), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), -1);
+    fixture_put("meminfo", "MemTotal:       33554432 kB\nMemFree:        16777216 kB\nInactive(file):  1048576 kB\n");
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
+    ck_assert_uint_eq(m.memory_bytes, 32 * GIB);
+    ck_assert_uint_eq(m.free_bytes, 17 * GIB);
+    ck_assert_uint_eq(m.nodes[0].local_free_bytes, 17 * GIB);
+    b.nowhere_bytes = 8 * GIB; /* what is borrowed is on no node that it could name, either */
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
+    ck_assert_uint_eq(m.memory_bytes, 24 * GIB);
+    ck_assert_uint_eq(m.free_bytes, 9 * GIB);
 }
 END_TEST
 
@@ -53,7 +77,7 @@ START_TEST(borrowed_memory_on_a_mixed_node_is_taken_off)
     struct inventory_borrowed b = { .bytes = { 8 * GIB } };
     struct inventory_memory m;
     struct err e = { 0 };
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(m.memory_bytes, 56 * GIB);
     ck_assert_uint_eq(m.free_bytes, 32 * GIB);
 }
@@ -81,12 +105,12 @@ START_TEST(offline_without_room_at_home_is_refused_with_the_numbers)
     struct err e = { 0 };
     put_node(0, 64 * GIB, 1 * GIB);
     put_node(1, 16 * GIB, 2 * GIB); /* 14 GiB of it in use */
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 0, &e), -1);
     ck_assert_int_eq(e.code, ERR_CONFLICT);
     ck_assert_ptr_nonnull(strstr(e.detail, "14 GiB"));
     put_node(0, 64 * GIB, 20 * GIB);
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 0, &e), 0);
     ck_assert_int_eq(inventory_room(&m, -1, 16 * GIB, 0, &e), 0);
     ck_assert_int_eq(inventory_room(&m, 1, 16 * GIB, 8 * GIB, &e), -1); /* the kernel's own reserve is not for this */
@@ -99,10 +123,10 @@ START_TEST(room_is_counted_right_where_borrowed_and_local_memory_share_a_node)
     struct inventory_memory m;
     struct err e = { 0 };
     put_node(0, 24 * GIB, 12 * GIB); /* 16 local ones, 12 of them used; 8 borrowed ones, empty */
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_int_eq(inventory_room(&m, 0, 8 * GIB, 0, &e), 0);
     put_node(0, 24 * GIB, 6 * GIB); /* whichever pages are where: 18 do not fit into 16 */
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_int_eq(inventory_room(&m, 0, 8 * GIB, 0, &e), -1);
     ck_assert_int_eq(inventory_room(&m, -1, 8 * GIB, 0, &e), -1);
     fixture_put("sys/vm/min_free_kbytes", "1024\n");
@@ -150,19 +174,19 @@ START_TEST(a_lender_takes_from_its_own_nodes_only)
     struct err e = { 0 };
     put_node(1, 16 * GIB, 8 * GIB);
     ck_assert_int_eq(agent_config_load(&c, NULL, &e), 0);
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 48 * GIB); /* nobody says which have processors */
     fixture_put("devices/system/node/has_cpu", "0\n");
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
     strcpy(c.lender_numa_nodes, "1");
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 8 * GIB);
     b.bytes[1] = 4 * GIB; /* small pages of that node may be borrowed ones: never lent on */
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 0);
     ck_assert_int_eq(inventory_lends_borrowed(&sys, &c, &b), 1);
     put_node(252, 8 * GIB, 8 * GIB); /* a card's memory */
     strcpy(c.lender_numa_nodes, "252");
-    ck_assert_int_eq(inventory_memory(&sys, &b, &m, &e), 0);
+    ck_assert_int_eq(inventory_memory(&sys, &proc, &b, &m, &e), 0);
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 8 * GIB);
     strcpy(c.lender_numa_nodes, "0-1");
     ck_assert_uint_eq(inventory_lendable(&sys, &c, &m), 40 * GIB);
@@ -192,6 +216,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, borrowed_nodes_are_never_counted);
     tcase_add_test(t, borrowed_memory_on_a_mixed_node_is_taken_off);
+    tcase_add_test(t, a_kernel_without_numa_nodes_is_one_node);
     tcase_add_test(t, meminfo_is_parsed_strictly);
     tcase_add_test(t, offline_without_room_at_home_is_refused_with_the_numbers);
     tcase_add_test(t, room_is_counted_right_where_borrowed_and_local_memory_share_a_node);
