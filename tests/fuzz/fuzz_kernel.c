@@ -167,7 +167,7 @@ static void read_memory(void)
     struct err e = { 0 };
     struct inventory_borrowed none = { 0 };
     struct inventory_memory m;
-    if (inventory_memory(&root, &none, &m, &e) < 0)
+    if (inventory_memory(&root, &root, &none, &m, &e) < 0)
         return;
     if (m.memory_bytes == 0 || m.memory_bytes > INT64_MAX || m.nodes[0].local_free_bytes > m.free_bytes)
         abort();
