@@ -12,8 +12,10 @@ import unittest
 
 from shimmed import GIB, MALLOC, WAYS, FakeAgent, Shimmed
 
-from faultrack import MODE, TIME_SCALE, dice, record
+from faultrack import MODE, dice, record
 from test_state_disk import Operations, eventually
+
+FENCE_SCALE = 0.02  # of time, where silence has to last: each allocation that fails before a batch is written excuses it
 
 
 class MoreOperations(Operations):
@@ -37,7 +39,7 @@ class MoreOperations(Operations):
                 agent.reports.close()
         agent = self.silent[-1]
         eventually("it was silent for long enough", lambda: state(agent) == "unreachable" and
-                   time.monotonic() > self.server.started_at + 10 * TIME_SCALE + 0.1)
+                   time.monotonic() > self.server.started_at + 10 * FENCE_SCALE + 0.1)
         return (lambda: self.admin.post(f"/v1/nodes/{agent.name}/fence", {"boot_id": agent.boot_id}),
                 lambda: state(agent) == "fenced")
 
@@ -124,7 +126,7 @@ class FailingMemory(unittest.TestCase):
                 cases += operation(ops, name)
         finally:
             server.remove()
-        server = Shimmed(time_scale=TIME_SCALE)  # for what has to be waited for
+        server = Shimmed(time_scale=FENCE_SCALE)  # for what has to be waited for
         try:
             cases += operation(MoreOperations(server), "fence")
             print(f"F12: {cases} allocations made to fail, {about}", file=sys.stderr)
