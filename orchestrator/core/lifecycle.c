@@ -10,7 +10,7 @@
  * The row goes when the last undo is observed: detached, failed or lost with nothing held.
  *
  * Transitions: attach_advance() publishes the next step, undo_advance() the next undo; lifecycle_lost.c notices what is
- * gone; lifecycle_way.c holds a detach back that would read dead memory; lifecycle_time.c ends what does not move.
+ * gone; lifecycle_way.c holds back what would read dead memory; lifecycle_time.c ends what does not move.
  * The donor's buffer is released by release_proven() only. */
 #include "lifecycle_internal.h"
 #include "why.h"

@@ -152,6 +152,18 @@ START_TEST(an_adapter_that_says_something_else_each_time)
 }
 END_TEST
 
+/* Part of it was taken offline, and the rest refused. */
+static uint32_t half_detached(void)
+{
+    uint32_t a = attached();
+    s.nodes[BORROWER].refuse_offline = true;
+    sim_detach(&s, a);
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 3);
+    return a;
+}
+
 /* Steps until the attach is about to be, or is, brought online. */
 static uint32_t attach_until(enum step step)
 {
@@ -211,11 +223,7 @@ END_TEST
 START_TEST(a_detach_is_not_given_up_when_blocks_would_come_online_over_a_dead_way)
 {
     struct err e = { 0 };
-    uint32_t a = attached();
-    s.nodes[BORROWER].refuse_offline = true;
-    sim_detach(&s, a);
-    sim_settle(&s);
-    ck_assert_uint_eq(s.nodes[BORROWER].segments[0].online, 3);
+    uint32_t a = half_detached();
     s.nodes[DONOR].memory_error = "no answer";
     sim_agent(&s, DONOR, true);
     sim_begin(&s);
@@ -249,11 +257,7 @@ END_TEST
 /* Half of it was taken offline, and the rest refused, when the way died. */
 START_TEST(a_way_that_dies_under_a_stuck_one)
 {
-    uint32_t a = attached();
-    s.nodes[BORROWER].refuse_offline = true;
-    sim_detach(&s, a);
-    sim_settle(&s);
-    ck_assert_int_eq(look(a)->state, ATT_STUCK);
+    uint32_t a = half_detached();
     s.nodes[DONOR].memory_error = "no answer";
     s.nodes[BORROWER].refuse_offline = false;
     sim_agent(&s, DONOR, true);
