@@ -72,6 +72,13 @@ static bool there(const char *name)
     return access(name, F_OK) == 0;
 }
 
+/* Of the database as it is. */
+static void make_backup(char backup[112])
+{
+    snprintf(backup, 112, "%s/backup.db", dir);
+    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+}
+
 START_TEST(a_backup_is_a_database_that_opens)
 {
     struct sim s;
@@ -160,9 +167,8 @@ START_TEST(a_restore_is_refused_beside_any_file_of_a_database)
 {
     struct backup_manifest made;
     char backup[112], target[112], name[128];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
     snprintf(target, sizeof target, "%s/target.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     for (unsigned mask = 1; mask < 1U << ARRAY_LEN(ends); mask++) {
         for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
             snprintf(name, sizeof name, "%s%s", target, ends[i]);
@@ -190,8 +196,7 @@ START_TEST(the_log_of_a_killed_one_is_never_read_into_a_restored_database)
 {
     struct backup_manifest made;
     char backup[112];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     die_with_log("lost");
     move_away("");
     expect_error(store_restore(backup, path, &made, &e), ERR_CONFLICT, "rack.db-wal");
@@ -209,8 +214,7 @@ END_TEST
 START_TEST(a_start_refuses_a_log_beside_a_backup)
 {
     char backup[112];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     die_with_log("lost");
     move_away("");
     copy(backup, path);
@@ -229,10 +233,9 @@ START_TEST(a_start_refuses_a_log_beside_a_restored_database)
 {
     struct backup_manifest made;
     char backup[112], log[128], old[128];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
     snprintf(log, sizeof log, "%s-wal", path);
     snprintf(old, sizeof old, "%s/old-wal", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     die_with_log("lost");
     for (size_t i = 0; i < 3; i++)
         move_away(ends[i]);
@@ -266,11 +269,10 @@ START_TEST(what_an_interrupted_restore_left_is_not_used)
     struct backup_manifest made;
     struct stat before, after;
     char backup[112], part[128], log[128], old[112];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
     snprintf(part, sizeof part, "%s.restore", path);
     snprintf(log, sizeof log, "%s.restore-wal", path);
     snprintf(old, sizeof old, "%s/old", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     add_node("later");
     store_close(store);
     store = NULL;
@@ -294,8 +296,7 @@ START_TEST(a_restore_waits_for_no_orchestrator_that_still_runs)
 {
     struct backup_manifest made;
     char backup[112];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     for (size_t i = 0; i < 3; i++)
         move_away(ends[i]);
     expect_error(store_restore(backup, path, &made, &e), ERR_BUSY, "in use");
@@ -329,8 +330,7 @@ START_TEST(a_backup_on_another_file_system_is_restored)
     struct backup_manifest made;
     struct stat here, other;
     char backup[112], there_dir[64] = "memlane-test-XXXXXX", target[112], name[128];
-    snprintf(backup, sizeof backup, "%s/backup.db", dir);
-    ck_assert_msg(store_backup(path, backup, 1, &e) == 0, "%s", e.detail);
+    make_backup(backup);
     ck_assert_ptr_nonnull(mkdtemp(there_dir)); /* where the test runs: the build */
     ck_assert_int_eq(stat(dir, &here), 0);
     ck_assert_int_eq(stat(there_dir, &other), 0);
