@@ -23,7 +23,9 @@ static const char *hint_of(enum err_code code)
     case ERR_KEY_REUSED:
         return "use a new Idempotency-Key for a new request";
     case ERR_IDENTITY_CONFLICT:
-        return "revoke the credential that the name is bound to, or give the node another name";
+        return "give the machine another name, or free this one: revoke its credential, or forget the node when it "
+               "holds "
+               "nothing";
     default:
         return NULL;
     }

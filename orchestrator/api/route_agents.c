@@ -123,6 +123,7 @@ static void note_conflict(struct request *rq, struct model *m, const struct err 
         return;
     char object[NAME_SIZE + 8];
     t->conflict_ms = m->now_ms;
+    t->conflict_adapters = !strcmp(why->field, "adapters");
     snprintf(t->conflict, sizeof t->conflict, "%.150s (from %.40s)", why->detail, rq->remote);
     snprintf(object, sizeof object, "node/%s", t->name);
     model_emit(m, "node.identity_conflict", object, "", "refused", t->conflict);

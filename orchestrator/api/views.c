@@ -174,8 +174,12 @@ static json_t *findings_of(const struct model *m, const struct node *n)
     if (n->conflict[0])
         json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:s}", "code", "identity_conflict", "severity", "error",
                                               "detail", json_safe(n->conflict), "advice",
-                                              "find the machine that claims to be this node, and give it a machine id "
-                                              "and a name of its own"));
+                                              n->conflict_adapters
+                                                  ? "put back the adapters that it had, or their lines in its agent's "
+                                                    "configuration; or forget the node when it holds nothing (memlane "
+                                                    "node forget), and enrol it anew"
+                                                  : "find the machine that claims to be this node, and give it a "
+                                                    "machine id and a name of its own"));
     if (n->state == NODE_UNREACHABLE && n->session[0] && !n->reported)
         json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "code", "no_reports", "severity", "error",
                                               "detail", "its agent registered, but sent no report since", "advice",

@@ -120,6 +120,7 @@ struct node {
     int64_t memory_event_ms;   /* monotonic: last node.memory, and what it said */
     uint64_t memory_event_free_bytes;
     char conflict[WIRE_TEXT];              /* another machine that claims to be this node; empty: none */
+    bool conflict_adapters;                /* it has the machine id, and other adapters */
     char conflict_boot[ID_SIZE];           /* another boot that registers while this one still reports */
     int64_t conflict_ms, conflict_boot_ms; /* monotonic: when it was said last; since when */
     uint64_t ahead_epoch;                  /* that it obeyed, later than ours, while it waits for approval; 0: none */
@@ -438,8 +439,13 @@ uint64_t model_unowned_bytes(const struct node *n); /* of buffers that its lende
 
 /* Changes of structure.  Each checks completely before it changes anything. */
 MUST_CHECK int model_add_node(struct model *m, const char *name, uint32_t *out, struct err *e);
+/* The adapters that a node registers with: one may be missing (a card that failed at boot), one may be added, but a
+ * known one has the role, ports and window that it had, and where some are known one of them is there.
+ * ERR_IDENTITY_CONFLICT, of field "adapters": they are another machine's. */
+MUST_CHECK int model_check_adapters(const struct model *m, uint32_t node, const struct wire_adapter *list, size_t n,
+                                    struct err *e);
 MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter *list, size_t n,
-                                  struct err *e);
+                                  struct err *e); /* refuses as model_check_adapters() does */
 MUST_CHECK int model_set_labels(struct model *m, uint32_t node, const struct wire_label *list, size_t n, struct err *e);
 MUST_CHECK int model_set_findings(struct model *m, uint32_t node, const struct wire_finding *list, size_t n,
                                   struct err *e);

@@ -143,12 +143,6 @@ static unsigned sections_of(const struct wire_adapter *w)
     return w->role == WIRE_COMPUTE ? (unsigned)(n < WIRE_SECTIONS ? n : WIRE_SECTIONS) : 0;
 }
 
-static bool adapter_same(const struct adapter *a, const struct wire_adapter *w)
-{
-    return a->role == w->role && a->n_ports == w->ports && a->window_addr == w->window_addr &&
-           a->window_bytes == w->window_bytes;
-}
-
 static bool adapter_cabled(const struct model *m, const struct adapter *a)
 {
     for (unsigned i = 0; i < a->n_ports; i++) {
@@ -201,28 +195,6 @@ static void add_adapter(struct model *m, uint32_t node, const struct wire_adapte
     model_count_unowned(m, i);
 }
 
-/* An adapter that came with another role, window or number of ports. */
-static int change_adapter(struct model *m, uint32_t node, uint32_t adapter, const struct wire_adapter *w, struct err *e)
-{
-    const struct adapter *a = model_adapter(m, adapter);
-    if (a->n_circuits)
-        return err_set(e, ERR_CONFLICT, "adapter %s changed its role, ports or window while circuits use it", w->name);
-    if (a->n_ports == w->ports) {
-        struct adapter *x = model_edit_adapter(m, adapter);
-        x->role = w->role;
-        x->window_addr = w->window_addr;
-        x->window_bytes = w->window_bytes;
-        x->n_sections = sections_of(w);
-        return 0;
-    }
-    if (adapter_cabled(m, a))
-        return err_set(e, ERR_CONFLICT, "adapter %s has %u ports now, but is cabled with %u", w->name, w->ports,
-                       a->n_ports);
-    model_remove_adapter(m, node, adapter);
-    add_adapter(m, node, w);
-    return 0;
-}
-
 static bool listed(const struct wire_adapter *list, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
@@ -231,12 +203,46 @@ static bool listed(const struct wire_adapter *list, size_t n, const char *name)
     return false;
 }
 
+/* What of a known adapter is another one's now; NULL: it is the same. */
+static const char *adapter_other(const struct adapter *a, const struct wire_adapter *w)
+{
+    if (a->role != w->role)
+        return "role";
+    if (a->n_ports != w->ports)
+        return "number of ports";
+    return a->window_addr != w->window_addr || a->window_bytes != w->window_bytes ? "window" : NULL;
+}
+
+#define WAY_OUT "forget the node when it holds nothing, then it registers anew"
+
+int model_check_adapters(const struct model *m, uint32_t node, const struct wire_adapter *list, size_t n, struct err *e)
+{
+    const struct node *nd = model_node(m, node);
+    bool any_known = false;
+    for (size_t i = 0; i < n; i++) {
+        const struct adapter *a = model_adapter(m, model_find_adapter(m, node, list[i].name));
+        const char *other = a ? adapter_other(a, &list[i]) : NULL;
+        if (other)
+            return err_field(e, ERR_IDENTITY_CONFLICT, "adapters",
+                             "adapter %s of node %s has another %s than the one that the node is bound to; " WAY_OUT,
+                             a->name, nd->name, other);
+        any_known |= a != NULL;
+    }
+    if (n && nd->n_adapters && !any_known)
+        return err_field(e, ERR_IDENTITY_CONFLICT, "adapters",
+                         "node %s brings adapter %s and none that it is bound to, as %s; " WAY_OUT, nd->name,
+                         list[0].name, model_adapter(m, nd->adapters[0])->name);
+    return 0;
+}
+
 int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter *list, size_t n, struct err *e)
 {
     const struct node *nd = model_node(m, node);
     bool changed = false;
     if (n > WIRE_MAX_ADAPTERS)
         return err_set(e, ERR_FIELD_INVALID, "more than %d adapters", WIRE_MAX_ADAPTERS);
+    if (model_check_adapters(m, node, list, n, e) < 0)
+        return -1;
     for (unsigned i = nd->n_adapters; i-- > 0;) { /* gone ones first: their places are needed */
         uint32_t at = nd->adapters[i];
         const struct adapter *a = model_adapter(m, at);
@@ -250,18 +256,14 @@ int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter
         }
     }
     for (size_t i = 0; i < n; i++) {
-        uint32_t at = model_find_adapter(m, node, list[i].name);
         if (list[i].ports < 1 || list[i].ports > WIRE_PORTS)
             return err_set(e, ERR_FIELD_INVALID, "adapter %s: from 1 to %d ports", list[i].name, WIRE_PORTS);
-        if (at == NONE && model_node(m, node)->n_adapters >= WIRE_MAX_ADAPTERS)
-            return err_set(e, ERR_CONFLICT, "more than %d adapters, gone but cabled ones included", WIRE_MAX_ADAPTERS);
-        if (at != NONE && adapter_same(model_adapter(m, at), &list[i]))
+        if (model_find_adapter(m, node, list[i].name) != NONE)
             continue;
+        if (model_node(m, node)->n_adapters >= WIRE_MAX_ADAPTERS)
+            return err_set(e, ERR_CONFLICT, "more than %d adapters, gone but cabled ones included", WIRE_MAX_ADAPTERS);
+        add_adapter(m, node, &list[i]);
         changed = true;
-        if (at == NONE)
-            add_adapter(m, node, &list[i]);
-        else if (change_adapter(m, node, at, &list[i], e) < 0)
-            return -1;
     }
     m->topology_version += changed;
     m->cabling_version += changed;

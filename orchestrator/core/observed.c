@@ -46,7 +46,7 @@ static int check_identity(const struct model *m, const struct node *n, const str
         silent_ms < lifecycle_scaled(m, OTHER_BOOT_SILENT_MS))
         return err_set(e, ERR_IDENTITY_CONFLICT, "node %s was heard from another boot %lld ms ago", n->name,
                        (long long)silent_ms);
-    return 0;
+    return model_check_adapters(m, model_find_node(m, n->name), r->adapters, r->n_adapters, e);
 }
 
 static void forget_reports(struct model *m, uint32_t node, bool rebooted)
@@ -120,6 +120,10 @@ int observed_register(struct model *m, const struct wire_registration *r, const 
     n->sequence = n->applied_revision = 0;
     n->reported = false;
     n->last_heard_ms = m->now_ms;
+    if (n->conflict_adapters) { /* it has its own again */
+        n->conflict_adapters = false;
+        n->conflict[0] = '\0';
+    }
     if (!again)
         n->last_seen_ms = m->now_ms; /* else only a report is a heartbeat */
     n->desired_revision = m->revision;

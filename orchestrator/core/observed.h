@@ -8,7 +8,8 @@
 /* Whether the machine may be the node that it claims to be; observed_register() looks, too. */
 MUST_CHECK int observed_check(const struct model *m, const struct wire_registration *r, struct err *e);
 /* A node registers: new, again, or after a boot.  'session' is the caller's new random id.
- * ERR_IDENTITY_CONFLICT: the name belongs to another machine.  ERR_PROTOCOL.  ERR_FORBIDDEN: this boot was fenced. */
+ * ERR_IDENTITY_CONFLICT: the name belongs to another machine, or to other adapters.  ERR_PROTOCOL.  ERR_FORBIDDEN: this
+ * boot was fenced. */
 MUST_CHECK int observed_register(struct model *m, const struct wire_registration *r, const char *session, uint32_t *out,
                                  struct err *e);
 /* A full report.  '*changed' says whether anything but the heartbeat is new (volatile heartbeat changes are not

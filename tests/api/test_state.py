@@ -282,6 +282,39 @@ class Identity(StateRack):
         self.assertTrue(self.conflict_of("n2"))
         self.assertEqual(self.admin.get("/v1/nodes/n2").json["boot_id"], self.nodes["n2"].boot_id)
 
+    def test_a_machine_that_comes_with_other_adapters(self):
+        agent = FakeAgent(self.server, "n6", self.join)
+        self.assertEqual(agent.register().status, 200)
+        own = agent.adapters
+        changes = {"role": lambda a: [a[0], {**a[1], "role": "compute", "window_addr": hex(1 << 52), "window_bytes": 1 << 40}],
+                   "number of ports": lambda a: [a[0], {**a[1], "ports": 1}],
+                   "window": lambda a: [{**a[0], "window_bytes": 2 << 40}, a[1]],
+                   "none that it is bound to": lambda a: [{**a[1], "name": "other"}]}
+        for what, change in changes.items():
+            agent.adapters = lambda change=change: change(own())
+            problem = self.refused(agent.register(), 409, "identity_conflict")
+            self.assertIn(what, problem["detail"])
+            self.assertIn("forget the node", problem["detail"])
+        found = self.conflict_of("n6")
+        self.assertIn("role", found["detail"])  # said once a minute
+        self.assertIn("memlane node forget", found["advice"])
+        self.assertEqual(len(self.admin.get("/v1/nodes/n6").json["adapters"]), 2)
+        self.assertEqual(agent.report().status, 204)  # of its session, which goes on
+        agent.adapters = lambda: own()[:1]  # a card that failed at boot
+        self.assertEqual(agent.register().status, 200)
+        self.assertIsNone(self.conflict_of("n6"))  # it has its own again
+        agent.adapters = lambda: [*own(), {**own()[1], "name": "afu2"}]  # one more
+        self.assertEqual(agent.register().status, 200)
+        agent.adapters = lambda: changes["number of ports"](own())
+        self.refused(agent.register(), 409, "identity_conflict")
+        self.assertEqual(self.admin.delete("/v1/nodes/n6").status, 200)
+        agent.token = self.join  # its credential is gone with it
+        self.assertEqual(agent.register().status, 200)
+        self.assertEqual([len(a["ports"]) for a in self.admin.get("/v1/nodes/n6").json["adapters"]], [2, 1])
+        self.assertEqual(self.admin.delete("/v1/nodes/n6").status, 200)
+        agent.polls.close()
+        agent.reports.close()
+
     def test_a_copy_with_name_machine_and_credential_cannot_take_over_a_live_node(self):
         a = self.attach()
         real = self.nodes["n1"]

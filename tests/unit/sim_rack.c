@@ -96,6 +96,17 @@ int sim_claim(struct sim *s, const char *name, const char *machine, const char *
     return send_registration(s, &r, "claimed", e);
 }
 
+int sim_claim_with(struct sim *s, size_t at, const struct wire_adapter *adapters, size_t n, struct err *e)
+{
+    char machine[ID_SIZE], boot[ID_SIZE];
+    snprintf(machine, sizeof machine, "machine-%.20s", s->nodes[at].name);
+    snprintf(boot, sizeof boot, "boot-%u", s->nodes[at].boot);
+    struct wire_registration r = registration(s->nodes[at].name, machine, boot);
+    memcpy(r.adapters, adapters, n * sizeof *adapters);
+    r.n_adapters = n;
+    return send_registration(s, &r, "claimed", e);
+}
+
 int sim_cable(struct sim *s, const char *manager, struct err *e)
 {
     struct rack_switch sw = { .name = "ocs1", .ports = 48, .latency_ns = 30 };

@@ -80,6 +80,8 @@ extern void (*sim_on_commit)(struct model *m); /* unless NULL: called before the
 void sim_register(struct sim *s, size_t node);
 /* Somebody else registers, with the adapters of a server; -1 when that is refused. */
 int sim_claim(struct sim *s, const char *name, const char *machine, const char *boot, struct err *e);
+/* A node's own machine registers in its present boot, with these adapters. */
+int sim_claim_with(struct sim *s, size_t node, const struct wire_adapter *adapters, size_t n, struct err *e);
 /* One round of one agent: reads its desired state, acts, reports.  'report' false: the report is lost. */
 void sim_agent(struct sim *s, size_t node, bool report);
 /* A report that the test made up; -1 when it is refused.  Fills in the session, and the next sequence number and the
