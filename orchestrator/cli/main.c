@@ -33,7 +33,8 @@ static const struct command {
       "memory that it keeps for itself, and its labels" },
     { "node cordon", "NODE", 1, 1, "", command_node_cordon, "let a node lend nothing new" },
     { "node uncordon", "NODE", 1, 1, "", command_node_uncordon, "let it lend again" },
-    { "node fence", "NODE BOOT_ID", 2, 2, "yes", command_node_fence, "state that this boot of a node is off for good" },
+    { "node fence", "NODE [NODE|BOOT_ID]", 1, 2, "yes", command_node_fence,
+      "state that a node is off for good; asks for its name again, unless it is given twice" },
     { "node forget", "NODE", 1, 1, "", command_node_forget,
       "forget a node that holds nothing, with its cables; its name is free then" },
     { "attach", "NODE SIZE", 2, 2, "donor avoid channels policy max-cost bandwidth anti-affinity wait timeout",
@@ -148,7 +149,7 @@ static const struct known_option {
       false,
       "NAME",
       "removes a label; may be repeated" },
-    { { "yes", 0, NULL, &cli.options.yes, NULL, 0 }, false, NULL, "I know that the node is off" },
+    { { "yes", 0, NULL, &cli.options.yes, NULL, 0 }, false, NULL, "I know that it is off" },
 };
 
 static bool takes(const struct command *command, const char *option)
@@ -360,7 +361,7 @@ static void complete_operand(const struct command *command, size_t at, const cha
         kind += strcspn(kind, " ") + (strchr(kind, ' ') != NULL);
     char name[32];
     kind += *kind == '[';
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(kind, " ]"), kind);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(kind, " ]|"), kind);
     complete_value(&cli, name, begun);
 }
 

@@ -108,7 +108,7 @@ static void print_adapter(const json_t *adapter)
 }
 
 /* Whose memory dies with a node, and what a manager of switches leaves behind. */
-static void print_loss(const json_t *loss)
+static void print_loss(FILE *out, const json_t *loss)
 {
     const json_t *carried = json_object_get(loss, "carried");
     char size[UNITS_SIZE_MAX];
@@ -116,12 +116,12 @@ static void print_loss(const json_t *loss)
     CLEANUP(cleanup_free) char *switches = joined(json_object_get(loss, "switches"), " ");
     CLEANUP(cleanup_free) char *others = joined(json_object_get(carried, "compute_nodes"), " ");
     if (*dies)
-        printf("lost with it: %s borrowed by %s\n", size_of(loss, "size_bytes", size), dies);
+        fprintf(out, "lost with it: %s borrowed by %s\n", size_of(loss, "size_bytes", size), dies);
     else
-        puts("lost with it: nobody's memory");
+        fputs("lost with it: nobody's memory\n", out);
     if (*switches)
-        printf("manages %s: without it nothing is joined or cleared there; %s of %s lives on\n", switches,
-               size_of(carried, "size_bytes", size), *others ? others : "nobody");
+        fprintf(out, "manages %s: without it nothing is joined or cleared there; %s of %s lives on\n", switches,
+                size_of(carried, "size_bytes", size), *others ? others : "nobody");
 }
 
 static void print_node(const struct cli *c, const json_t *n)
@@ -146,7 +146,7 @@ static void print_node(const struct cli *c, const json_t *n)
     CLEANUP(cleanup_free) char *lends = joined(json_object_get(n, "lends"), " ");
     CLEANUP(cleanup_free) char *borrows = joined(json_object_get(n, "borrows"), " ");
     printf("\nlends    %s\nborrows  %s\n", *lends ? lends : "-", *borrows ? borrows : "-");
-    print_loss(json_object_get(n, "blast_radius"));
+    print_loss(stdout, json_object_get(n, "blast_radius"));
 }
 
 int command_node_show(struct cli *c)
@@ -258,15 +258,45 @@ int command_node_uncordon(struct cli *c)
     return set_cordon(c, false);
 }
 
-int command_node_fence(struct cli *c)
+/* ---- fence: an operator's word, so its node is named twice --------------------------------------------------------
+ */
+
+/* For people, so on standard error in each format: what is stated of which boot, and what ends by it. */
+static void show_what_ends(const json_t *node)
 {
-    CLEANUP(json_cleanup) json_t *body = json_pack("{s:s}", "boot_id", c->operands[1]), *node = NULL;
+    char state[64], size[UNITS_SIZE_MAX];
+    const char *name = text_of(node, "name"), *boot = text_of(node, "boot_id"), *seen = text_of(node, "last_seen_at");
+    CLEANUP(cleanup_free) char *borrows = joined(json_object_get(node, "borrows"), " ");
+    fprintf(stderr, "%s  %s  boot %s  last heard %s\n", name, node_state(node, state), *boot ? boot : "-",
+            *seen ? seen : "-");
+    if (*borrows)
+        fprintf(stderr, "taken back without its word: %s that it borrows (%s)\n", size_of(node, "borrowed_bytes", size),
+                borrows);
+    else
+        fputs("taken back without its word: nothing, it borrows nothing\n", stderr);
+    print_loss(stderr, json_object_get(node, "blast_radius"));
+    fprintf(stderr,
+            "Fencing it states that this boot of %s is OFF and stays off. If it runs, it writes to memory that is lent "
+            "to others.\n",
+            name);
+}
+
+/* The line on standard input, a terminal or not, is 'name' and nothing else. */
+static bool typed_again(const char *name)
+{
+    CLEANUP(cleanup_free) char *line = NULL;
+    size_t size = 0;
+    fprintf(stderr, "Type its name again: ");
+    ssize_t n = getline(&line, &size, stdin);
+    if (n > 0 && line[n - 1] == '\n')
+        n--;
+    return n > 0 && (size_t)n == strlen(name) && !memcmp(line, name, (size_t)n);
+}
+
+static int fence(struct cli *c, const char *boot_id)
+{
+    CLEANUP(json_cleanup) json_t *body = json_pack("{s:s}", "boot_id", boot_id), *node = NULL;
     char path[256];
-    if (!c->options.yes)
-        return cli_usage(
-            "fencing states that boot %s of %s is off and stays off: all that it borrowed is taken back; if you "
-            "have switched it off, add --yes",
-            c->operands[1], c->operands[0]);
     node_path(c->operands[0], "/fence", path, sizeof path);
     int rc = cli_send(c, "POST", path, body, NULL, &node);
     if (rc == EXIT_DONE && c->json)
@@ -274,6 +304,31 @@ int command_node_fence(struct cli *c)
     if (rc == EXIT_DONE)
         printf("%s is fenced\n", c->operands[0]);
     return rc;
+}
+
+/* The boot that was shown is the one that is fenced: a reboot in between makes the operator's word void (409). */
+int command_node_fence(struct cli *c)
+{
+    CLEANUP(json_cleanup) json_t *node = NULL;
+    const char *name = c->operands[0], *second = c->n_operands > 1 ? c->operands[1] : "";
+    bool twice = !strcmp(name, second), asks = !twice && !c->options.yes;
+    char path[256];
+    if (*second && asks)
+        return cli_usage("\"%s\" is not \"%s\" again; a boot id needs --yes, which states that this boot is off",
+                         second, name);
+    if (*second && !twice)
+        return fence(c, second);
+    node_path(name, "", path, sizeof path);
+    int rc = cli_get(c, path, &node);
+    if (rc)
+        return rc;
+    if (asks || !c->json)
+        show_what_ends(node);
+    if (asks && !typed_again(name)) {
+        fprintf(stderr, "\nerror: that is not \"%s\": nothing was done\n", name);
+        return EXIT_USAGE;
+    }
+    return fence(c, text_of(node, "boot_id"));
 }
 
 int command_node_forget(struct cli *c)

@@ -19,10 +19,12 @@ ESCAPES = "\x1b["
 ENDED_STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
-class Commands(unittest.TestCase):
+class OnARack(unittest.TestCase):
+    options = ()
+
     @classmethod
     def setUpClass(cls):
-        cls.rack = cls.enterClassContext(Rack("pair"))
+        cls.rack = cls.enterClassContext(Rack("pair", cls.options))
 
     def tearDown(self):
         for a in self.rack.live():
@@ -31,8 +33,8 @@ class Commands(unittest.TestCase):
     def environment(self, **more):
         return {**os.environ, "MEMLANE_URL": self.rack.env["MEMLANE_URL"], "MEMLANE_TOKEN": self.rack.env["MEMLANE_TOKEN"], **more}
 
-    def run_it(self, *words, code=0, **more):
-        done = subprocess.run([BUILD / "bin" / "memlane", *words], capture_output=True, text=True, timeout=120,
+    def run_it(self, *words, code=0, typed="", **more):
+        done = subprocess.run([BUILD / "bin" / "memlane", *words], input=typed, capture_output=True, text=True, timeout=120,
                               env=self.environment(**more))
         self.assertEqual(done.returncode, code, f"memlane {' '.join(words)}: {done.stdout}{done.stderr}")
         return done
@@ -40,6 +42,8 @@ class Commands(unittest.TestCase):
     def json_of(self, *words):
         return json.loads(self.run_it(*words, "-o", "json").stdout)
 
+
+class Commands(OnARack):
     def test_attach_shows_its_steps_and_detach_takes_a_prefix(self):
         done = self.run_it("attach", "a", "1GiB")
         self.assertRegex(done.stdout, r"^attached  \w+  1 GiB for a from b")
@@ -238,6 +242,7 @@ class Commands(unittest.TestCase):
         self.assertEqual(self.complete("node", "s"), ["show", "set"])
         self.assertEqual(self.complete("attach", ""), ["a", "b"])
         self.assertEqual(self.complete("attach", "a", ""), [])
+        self.assertEqual(self.complete("node", "fence", "a", ""), ["a", "b"])
         self.assertEqual(self.complete("detach", a["id"][:3]), [a["id"]])
         self.assertEqual(self.complete("attach", "--donor", "b"), ["b"])
         self.assertEqual(self.complete("attach", "--policy", "p"), ["packed"])
@@ -292,6 +297,97 @@ class Commands(unittest.TestCase):
         self.assertGreater(len(listed), 20)
         for words in listed:
             self.run_it("help", *words.split())
+
+
+class Fencing(OnARack):
+    """`memlane node fence NODE`: the name is typed twice."""
+    options = ("--time-scale", "0.2")
+
+    def tearDown(self):
+        self.power("on")
+        super().tearDown()
+
+    def power(self, switch):
+        """Of a: off is told from its silence, on is another boot."""
+        if switch == "on" and self.rack.node("a")["state"] != "ready":
+            self.rack.ctl("power", "a", "on")
+        elif switch == "off":
+            self.rack.ctl("power", "a", "off")
+        state = {"on": "ready", "off": "unreachable"}[switch]
+        return eventually(f"a is {state}", lambda: self.rack.node("a")["state"] == state and self.rack.node("a"), 30)
+
+    def fences(self):
+        return [x for x in self.rack.api.items("/v1/audit") if x["action"] == "node.fence"]
+
+    def fenced(self, boot, before):
+        """By one more entry in the audit log, of that boot."""
+        [entry] = self.fences()[len(before):]
+        self.assertEqual((entry["actor"], entry["object"], entry["detail"]), ("token:admin", "node/a", {"boot_id": boot}))
+        self.assertTrue(entry["remote"] and entry["request_id"], entry)
+        self.assertEqual((self.rack.node("a")["state"], self.rack.node("a")["boot_id"]), ("fenced", boot))
+
+    def typing(self, *words):
+        """(the program, its terminal), once it has asked; what it said until then."""
+        terminal, its = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        child = subprocess.Popen([BUILD / "bin" / "memlane", *words], stdin=its, stdout=its, stderr=its, env=self.environment())
+        self.addCleanup(child.wait)
+        self.addCleanup(child.kill)
+        os.close(its)
+        said = ""
+        while "again: " not in said:
+            said += os.read(terminal, 4096).decode()
+        return child, terminal, said
+
+    def test_the_name_is_asked_for_again_and_what_ends_is_shown(self):
+        a, before = self.rack.attach("a", GIB), self.fences()
+        node = self.power("off")
+        for typed in ("", "\n", "b\n", "a b\n", "a\0\n", "A\n", "aa\n", "yes\n", "a" * 100000):
+            said = self.run_it("node", "fence", "a", typed=typed, code=2).stderr
+            self.assertIn("nothing was done", said)
+        self.assertEqual((self.fences(), self.rack.node("a")["state"]), (before, "unreachable"))
+        for said in ("unreachable", node["boot_id"], "last heard 20", "1 GiB", a["id"], "OFF"):
+            self.assertIn(said, self.run_it("node", "fence", "a", code=2).stderr)
+        self.assertRegex(self.run_it("node", "fence", "a", typed="a\n").stdout, "^a is fenced$")
+        self.fenced(node["boot_id"], before)
+        eventually("its donor has it back", lambda: not self.rack.attachment(a["id"])["holds"], 30)
+
+    def test_a_terminal_is_asked_and_a_reboot_meanwhile_makes_it_void(self):
+        before, node = self.fences(), self.power("off")
+        child, terminal, said = self.typing("node", "fence", "a")
+        self.assertIn(node["boot_id"], said)
+        os.write(terminal, b"\x04")  # end of file
+        self.assertEqual(child.wait(30), 2)
+        child, terminal, _ = self.typing("node", "fence", "a")
+        os.write(terminal, b"a\n")
+        self.assertEqual(child.wait(30), 0)
+        self.fenced(node["boot_id"], before)
+        self.power("on")
+        node, before = self.power("off"), self.fences()
+        child, terminal, _ = self.typing("node", "fence", "a")
+        self.assertNotEqual(self.power("on")["boot_id"], node["boot_id"])
+        os.write(terminal, b"a\n")
+        self.assertEqual(child.wait(30), 4)
+        self.assertIn(f"not {node['boot_id']}", os.read(terminal, 65536).decode())
+        self.assertEqual((self.fences(), self.rack.node("a")["state"]), (before, "ready"))
+
+    def test_scripts_give_the_name_twice_or_the_boot_or_say_yes(self):
+        self.assertIn("it is not off", self.run_it("node", "fence", "a", "a", code=4).stderr)  # the server's word
+        for words in (["a", "a"], ["a", "--yes"], ["a", "a", "--yes"], ["a", "BOOT", "--yes"]):
+            with self.subTest(words=words):
+                node, before = self.power("off"), self.fences()
+                words = [node["boot_id"] if word == "BOOT" else word for word in words]
+                answer = self.json_of("node", "fence", *words)
+                self.assertEqual((answer["state"], answer["boot_id"]), ("fenced", node["boot_id"]))
+                self.fenced(node["boot_id"], before)
+                self.power("on")
+        before = self.fences()
+        self.assertIn("--yes", self.run_it("node", "fence", "a", self.rack.node("a")["boot_id"], typed="a\n", code=2).stderr)
+        self.assertIn("not another", self.run_it("node", "fence", "a", "another", "--yes", code=4).stderr)
+        problem = self.run_it("node", "fence", "a", "a", "-o", "json", code=4).stderr
+        self.assertEqual(json.loads(problem)["code"], "conflict")
+        self.run_it("node", "fence", "zz", "zz", code=3)
+        self.assertEqual(self.fences(), before)
 
 
 if __name__ == "__main__":
