@@ -5,10 +5,11 @@ import time
 import unittest
 
 import netns
-from faultrack import GIB, TIME_SCALE, FaultRack, count, dice, eventually, record, star, trying
+from faultrack import GIB, TIME_SCALE, TIMES, FaultRack, count, dice, eventually, record, star, trying
 
 CUT_S = 60 * TIME_SCALE
-BACK_S = 30  # the product promises 10
+PROMISED_S = 10  # after a node's return
+BACK_S = TIMES * PROMISED_S
 ENDS = ("attached", "failed", "detached")
 FORTH = (("agent-n2", "lend.after"), ("agent-n1", "map.before"), ("agent-n1", "map.after"), ("agent-n1", "child.online"),
          ("agent-n1", "online.after"), ("agent-n1", "report.before"), ("agent-n2", "report.before"), ("agent-mgmt", "join.after"))
@@ -54,8 +55,8 @@ class CutOff(unittest.TestCase):
         self.point = (who, point)
         return made, who.removeprefix("agent-"), forth
 
-    def finish(self, made, forth):
-        """Finished, or undone; then all of it is given back."""
+    def finish(self, made, forth, since):
+        """Finished, or undone, in time after 'since', the node's return; then all of it is given back."""
         def look():
             a = self.rack.attachment(made)
             return a if a["state"] in ENDS and (a["state"] == "attached" or not a["holds"]) else None
@@ -63,9 +64,10 @@ class CutOff(unittest.TestCase):
         if a["state"] == "attached":
             self.assertTrue(forth, "a detach ended attached")
             self.rack.fill(a)
-            self.rack.judge(BACK_S)
+        self.rack.judge_since(since, PROMISED_S)
+        if a["state"] == "attached":
             self.rack.detach_somehow(made)
-        self.rack.judge(BACK_S)
+            self.rack.judge(BACK_S)
 
     def test_f5_cut_off(self):
         began, random, n = time.monotonic(), dice("F5"), count(20, 200)
@@ -85,8 +87,8 @@ class CutOff(unittest.TestCase):
                 if node == "n1" and held["holds"]:  # without its word, nothing that it may reach is freed
                     self.assertLessEqual(buffers, {p.name for p in self.rack.dir.glob("nodes/*/buffers/*")})
                 self.net.mend(node)
-                self.finish(made, forth)
-        record("F5", n, began)
+                self.finish(made, forth, time.time())
+        record("F5", n, began, self.rack.converged)
 
     def test_f6_answers_lost(self):
         began, random, n = time.monotonic(), dice("F6"), count(10, 100)
@@ -98,8 +100,8 @@ class CutOff(unittest.TestCase):
                 lost_at, long = time.monotonic(), random.random() * CUT_S
                 eventually("the time is over", lambda: time.monotonic() - lost_at > long, CUT_S + 5)
                 self.net.mend(node)
-                self.finish(made, forth)
-        record("F6", n, began)
+                self.finish(made, forth, time.time())
+        record("F6", n, began, self.rack.converged)
 
     def test_f6_flapping(self):
         began, random, n = time.monotonic(), dice("F6 flapping"), count(10, 100)
@@ -123,8 +125,9 @@ class CutOff(unittest.TestCase):
                     over.set()
                     thread.join()
                     self.net.cable(node, True)
-                self.finish(made, False)
-        record("F6", n, began)
+                    back_at = time.time()
+                self.finish(made, False, back_at)
+        record("F6", n, began, self.rack.converged)
 
 
 if __name__ == "__main__":
