@@ -247,11 +247,12 @@ static void set_switch(struct node *n, struct node_switch *s, const struct wire_
         struct err e = { 0 };
         if (w->connected != connected || strcmp(w->name, s->config->name) != 0)
             continue;
-        bool failed = !read && crossconnect_list(s->x, &pairs, &n_pairs, &e) < 0;
+        bool listed = read || crossconnect_list(s->x, &pairs, &n_pairs, &e) == 0;
         read = true;
-        if (failed || (has_pair(pairs, n_pairs, w->port_a, w->port_b) != connected && set_pair(n, s, w, &e) < 0))
-            incomplete(n, "crossconnect.refused", &e);
-        if (failed || e.code == ERR_TIMEOUT || e.code == ERR_UNREACHABLE)
+        if (listed && (has_pair(pairs, n_pairs, w->port_a, w->port_b) == connected || set_pair(n, s, w, &e) == 0))
+            continue;
+        incomplete(n, "crossconnect.refused", &e);
+        if (!listed || e.code == ERR_TIMEOUT || e.code == ERR_UNREACHABLE)
             return;
     }
 }

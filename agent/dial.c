@@ -69,7 +69,9 @@ static int connect_to_one(const struct addrinfo *list, const char *what, int64_t
     unsigned n_left = 0;
     for (const struct addrinfo *a = list; a; a = a->ai_next)
         n_left++;
-    int fd = err_set(e, ERR_UNREACHABLE, "%.100s has no address", what);
+    if (n_left == 0)
+        return err_set(e, ERR_UNREACHABLE, "%.100s has no address", what);
+    int fd = -1;
     for (const struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
         int64_t now = time_monotonic_ms(), share_ms = now < deadline_ms ? (deadline_ms - now) / n_left-- : 0;
         fd = connect_to(a->ai_family, a->ai_addr, a->ai_addrlen, what, now + share_ms, e);

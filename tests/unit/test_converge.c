@@ -4,7 +4,12 @@
 #include "observe.h"
 #include "unit_main.h"
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <netdb.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 
 static unsigned channels(void)
 {
@@ -284,9 +289,35 @@ START_TEST(a_channel_stays_in_reset_when_its_adapter_was_reset_under_live_memory
 }
 END_TEST
 
-/* A switch that is a program; it refuses whatever concerns its port 1. */
-static void add_switch(void)
+/* A switch that is a program. */
+static struct switch_config *add_switch(const char *program)
 {
+    struct switch_config *s = &config.switches[config.n_switches++];
+    fixture_put("switch", program);
+    strcpy(s->name, "ocs1");
+    snprintf(s->address, sizeof s->address, "exec:%s/switch", fixture_dir);
+    ck_assert_int_eq(chmod(s->address + strlen("exec:"), 0700), 0);
+    node_done(&node);
+    start_agent();
+    return s;
+}
+
+/* What the switch was asked for, but for what it has. */
+static void expect_asked(const char *orders)
+{
+    char path[128], asked[64] = "";
+    snprintf(path, sizeof path, "%s/asked", fixture_dir);
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_uint_gt(fread(asked, 1, sizeof asked - 1, f), 0);
+    fclose(f);
+    ck_assert_str_eq(asked, orders);
+}
+
+START_TEST(one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone)
+{
+    struct wire_want_crossconnect pairs[] = { { "ocs1", 1, 2, true }, { "ocs1", 3, 4, true }, { "ocs1", 5, 6, false } };
+    struct wire_desired d = { .epoch = 1, .revision = 1, .crossconnects = pairs, .n_crossconnects = 3 };
     static const char program[] = "#!/bin/sh\n"
                                   "while read -r what a b; do\n"
                                   "    case \"$what $a\" in\n"
@@ -296,29 +327,86 @@ static void add_switch(void)
                                   "    esac\n"
                                   "    echo ok\n"
                                   "done\n";
-    struct switch_config *s = &config.switches[config.n_switches++];
-    fixture_put("switch", program);
-    strcpy(s->name, "ocs1");
-    snprintf(s->address, sizeof s->address, "exec:%s/switch", fixture_dir);
-    ck_assert_int_eq(chmod(s->address + strlen("exec:"), 0700), 0);
-    node_done(&node);
-    start_agent();
-}
-
-START_TEST(one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone)
-{
-    struct wire_want_crossconnect pairs[] = { { "ocs1", 1, 2, true }, { "ocs1", 3, 4, true }, { "ocs1", 5, 6, false } };
-    struct wire_desired d = { .epoch = 1, .revision = 1, .crossconnects = pairs, .n_crossconnects = 3 };
-    char path[128], asked[64] = "";
-    add_switch();
+    add_switch(program);
     converge_apply(&node, &d);
     ck_assert(node.incomplete);
-    snprintf(path, sizeof path, "%s/asked", fixture_dir);
-    FILE *f = fopen(path, "r");
-    ck_assert_ptr_nonnull(f);
-    ck_assert_uint_gt(fread(asked, 1, sizeof asked - 1, f), 0);
-    fclose(f);
-    ck_assert_str_eq(asked, "disconnect 5 6\nconnect 3 4\n");
+    expect_asked("disconnect 5 6\nconnect 3 4\n");
+}
+END_TEST
+
+/* ---- a switch with two addresses, of which the first refuses -------------------------------------------------------
+ */
+static struct sockaddr_in switch_at[2];
+static struct addrinfo switch_answers[2];
+
+int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints, struct addrinfo **out)
+{
+    (void)host, (void)port, (void)hints;
+    *out = switch_answers;
+    return 0;
+}
+
+void freeaddrinfo(struct addrinfo *list UNUSED)
+{
+}
+
+static int bound(unsigned i)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = sizeof switch_at[i];
+    switch_at[i] = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&switch_at[i], len), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&switch_at[i], &len), 0);
+    switch_answers[i] = (struct addrinfo){ .ai_family = AF_INET,
+                                           .ai_addr = (struct sockaddr *)&switch_at[i],
+                                           .ai_addrlen = sizeof switch_at[i],
+                                           .ai_next = i == 0 ? &switch_answers[1] : NULL };
+    return fd;
+}
+
+/* Runs the program for each connection, one after the other. */
+static void serve(int listener, const char *program)
+{
+    for (;;) {
+        int fd = accept(listener, NULL, NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+            if (dup2(fd, 0) == 0 && dup2(fd, 1) == 1)
+                execl(program, program, (char *)NULL);
+            _exit(127);
+        }
+        close(fd);
+        waitpid(pid, NULL, 0);
+    }
+}
+
+/* Each connection begins with an error, that of the first address, which is none of the orders'. */
+START_TEST(a_switch_of_two_addresses_that_hangs_up_after_each_answer_gets_all_its_pairs)
+{
+    struct wire_want_crossconnect pairs[] = { { "ocs1", 1, 2, true }, { "ocs1", 3, 4, true } };
+    struct wire_desired d = { .epoch = 1, .revision = 1, .crossconnects = pairs, .n_crossconnects = 2 };
+    static const char program[] = "#!/bin/sh\n"
+                                  "read -r what a b\n"
+                                  "[ -z \"$a\" ] || echo \"$what $a $b\" >>\"${0%/*}/asked\"\n"
+                                  "echo ok\n";
+    struct switch_config *c = add_switch(program);
+    char path[sizeof c->address];
+    snprintf(path, sizeof path, "%s", c->address + strlen("exec:"));
+    int refusing = bound(0), listener = bound(1);
+    ck_assert_int_eq(listen(listener, 4), 0);
+    pid_t server = fork();
+    if (server == 0)
+        serve(listener, path);
+    strcpy(c->address, "tcp:ocs1:7000");
+    node_done(&node);
+    start_agent();
+    converge_apply(&node, &d);
+    ck_assert(!node.incomplete);
+    expect_asked("connect 1 2\nconnect 3 4\n");
+    kill(server, SIGKILL);
+    ck_assert_int_eq(waitpid(server, NULL, 0), server);
+    close(refusing);
+    close(listener);
 }
 END_TEST
 
@@ -520,6 +608,7 @@ int main(void)
     tcase_add_test(t, an_idle_section_is_quiesced_too_before_it_is_parked_for_a_channel);
     tcase_add_test(t, a_channel_stays_in_reset_when_its_adapter_was_reset_under_live_memory);
     tcase_add_test(t, one_pair_that_a_switch_refuses_leaves_its_other_pairs_alone);
+    tcase_add_test(t, a_switch_of_two_addresses_that_hangs_up_after_each_answer_gets_all_its_pairs);
     tcase_add_test(t, tombstone_of_what_never_was_is_reported_quiesced);
     tcase_add_test(t, failed_order_is_tried_again_only_when_its_attempt_grows);
     tcase_add_test(t, absence_is_no_order);
