@@ -41,7 +41,12 @@ static int take_files(struct store *s, const char *path, struct err *e)
     s->path = realpath(path, NULL);
     if (!s->path)
         return err_errno(e, ERR_STORAGE, "cannot resolve %s", path);
-    return store_lock(s->path, &s->lock_fd, e) < 0 ? -1 : store_refuse_foreign_log(s->path, e);
+    if (store_lock(s->path, &s->lock_fd, e) < 0)
+        return -1;
+    s->file_fd = open(s->path, O_RDONLY | O_CLOEXEC);
+    if (s->file_fd < 0)
+        return err_errno(e, ERR_STORAGE, "cannot open the database %s", s->path);
+    return store_refuse_foreign_log(s->path, s->file_fd, e);
 }
 
 /* '*version' is 0 for a new file. */
@@ -221,7 +226,7 @@ int store_open(struct store **out, const char *path, struct err *e)
     CLEANUP(store_freep) struct store *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(e, ERR_UNAVAILABLE, "out of memory");
-    s->lock_fd = -1;
+    s->lock_fd = s->file_fd = -1;
     int64_t version;
     if (take_files(s, path, e) < 0 || row_sql_new(&s->row_sql, e) < 0 || db_open(&s->db, s->path, DB_WRITER, e) < 0 ||
         read_version(s, &version, e) < 0 || db_check(&s->db, s->path, e) < 0 || migrate(s, version, e) < 0 ||
@@ -240,6 +245,8 @@ void store_close(struct store *s)
         store_rollback(s);
     db_close(&s->db);
     row_sql_free(s->row_sql);
+    if (s->file_fd >= 0)
+        close(s->file_fd); /* after all connections: see reopen() */
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     free(s->path);
@@ -405,21 +412,36 @@ void store_rollback(struct store *s)
     }
 }
 
-/* Opens the file again and reads where it stands; closed when that fails.  A file that somebody put there meanwhile is
- * not ours, whatever its revision: a new start sees what it is. */
+/* A file that somebody put there meanwhile is not ours, whatever its revision: a new start sees what it is. */
+static int is_anothers(struct store *s, struct err *e)
+{
+    s->is_ahead = true;
+    return err_set(e, ERR_STORAGE, "another database is in the place of %s", s->path);
+}
+
+/* Whether the file that we opened is still there, and its log its own.  Without open() and close(): by POSIX, whoever
+ * closes a file loses all locks of the process on it, and SQLite's are what keeps others from removing the log. */
+static int look_at_files(struct store *s, struct err *e)
+{
+    struct stat there, ours;
+    if (stat(s->path, &there) < 0 || fstat(s->file_fd, &ours) < 0)
+        return err_errno(e, ERR_STORAGE, "cannot open the database %s", s->path);
+    if (there.st_dev != ours.st_dev || there.st_ino != ours.st_ino)
+        return is_anothers(s, e);
+    return store_refuse_foreign_log(s->path, s->file_fd, e);
+}
+
+/* Opens the file again and reads where it stands; closed when that fails. */
 static int reopen(struct store *s, struct store_state *out, struct err *e)
 {
     db_close(&s->db);
-    if (store_refuse_foreign_log(s->path, e) < 0 || db_open(&s->db, s->path, DB_WRITER, e) < 0)
+    if (look_at_files(s, e) < 0 || db_open(&s->db, s->path, DB_WRITER, e) < 0)
         return -1;
     int rc = store_read_state(&s->db, s->path, out, e);
     if (rc == 0 && !strcmp(out->instance, s->at.instance))
         return 0;
     db_close(&s->db);
-    if (rc < 0)
-        return -1;
-    s->is_ahead = true;
-    return err_set(e, ERR_STORAGE, "another database is in the place of %s", s->path);
+    return rc < 0 ? -1 : is_anothers(s, e);
 }
 
 /* The disk failed so badly that not even the outcome of a commit could be read: it counts as failed.  Should it be in

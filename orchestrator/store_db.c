@@ -33,14 +33,13 @@ static enum err_code code_of(const struct db *d, int rc)
     case SQLITE_IOERR:
         return os_errno == ENOSPC || os_errno == EDQUOT ? ERR_STORAGE_FULL : ERR_STORAGE;
     case SQLITE_NOMEM:
+    case SQLITE_BUSY: /* somebody else looks at it for long */
+    case SQLITE_LOCKED:
         return ERR_UNAVAILABLE;
     case SQLITE_MISUSE:
     case SQLITE_RANGE:
     case SQLITE_CONSTRAINT: /* the last line of defence held: our own fault */
         return ERR_INTERNAL;
-    case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-        return ERR_BUSY;
     default:
         return ERR_STORAGE;
     }

@@ -49,15 +49,12 @@ int store_refuse_log(const char *path, struct err *e)
     return 0;
 }
 
-int store_refuse_foreign_log(const char *path, struct err *e)
+int store_refuse_foreign_log(const char *path, int fd, struct err *e)
 {
     unsigned char head[HEADER_VERSIONS + 1];
     int64_t size;
     if (!is_there(path, "-wal", &size) || size == 0)
         return 0;
-    CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno != ENOENT)
-        return err_errno(e, ERR_STORAGE, "cannot open the database %s", path);
     ssize_t n = fd < 0 ? 0 : pread(fd, head, sizeof head, 0);
     if (n < 0)
         return err_errno(e, ERR_STORAGE, "cannot read the database %s", path);
@@ -75,7 +72,7 @@ int store_make_file(const char *path, struct err *e)
     struct stat st;
     CLEANUP(cleanup_close) int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
-        if (store_refuse_foreign_log(path, e) < 0)
+        if (store_refuse_foreign_log(path, -1, e) < 0)
             return -1;
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     }

@@ -18,6 +18,7 @@ struct store {
     struct db db;
     char *path; /* resolved */
     int lock_fd;
+    int file_fd;                  /* of the database, to look at it while it is open: see reopen() */
     struct store_state at;        /* of the last commit */
     struct store_state next;      /* of the batch under way */
     struct store_state request;   /* 'next' as it was at the savepoint */
@@ -43,8 +44,8 @@ MUST_CHECK int store_refuse_files(const char *path, struct err *e);
 /* ERR_STORAGE when something is beside 'path' without which it is not whole. */
 MUST_CHECK int store_refuse_log(const char *path, struct err *e);
 /* ERR_STORAGE when the log beside 'path' (resolved) cannot be its own: it has none, being a backup, or it is empty or
- * not there.  SQLite would replay the one and remove the other. */
-MUST_CHECK int store_refuse_foreign_log(const char *path, struct err *e);
+ * not there ('fd', open for reading, is -1).  SQLite would replay the one and remove the other. */
+MUST_CHECK int store_refuse_foreign_log(const char *path, int fd, struct err *e);
 /* The file exists afterwards, readable by us alone if it is new. */
 MUST_CHECK int store_make_file(const char *path, struct err *e);
 /* The lock of whoever works with the database, the file "PATH.lock"; the caller closes it.  ERR_BUSY. */

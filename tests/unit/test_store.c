@@ -379,6 +379,64 @@ START_TEST(a_commit_reported_as_failed_that_is_there_after_all_stops_changes)
 }
 END_TEST
 
+#define SHARED_FIRST 0x40000002 /* of SQLite's locks on a database */
+#define SHARED_SIZE 510
+
+/* As another process sees it: nobody's own locks stand in one's way. */
+static bool is_in_use(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = SHARED_FIRST, .l_len = SHARED_SIZE };
+        int fd = open(path, O_RDWR);
+        _exit(fd < 0 || fcntl(fd, F_GETLK, &l) < 0 ? 2 : l.l_type != F_UNLCK);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    return WEXITSTATUS(status) == 1;
+}
+
+/* A tool that reads the database and finds it unused would take the log away when it ends, and all later commits. */
+START_TEST(after_a_recovery_others_see_that_the_database_is_in_use)
+{
+    struct model *m;
+    struct store_reader *r;
+    bool committed;
+    json_t *list;
+    uint64_t next;
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    ck_assert_msg(store_reader_open(&r, path, &e) == 0, "%s", e.detail);
+    ck_assert_int_eq(store_reader_ended(r, &(struct ended_query){ .limit = 1 }, &list, &next, &e), 0);
+    json_decref(list);
+    ck_assert(is_in_use());
+    ck_assert_int_eq(store_recover(store, 2, &committed, &e), 0);
+    ck_assert(is_in_use());
+    commit(m);
+    store_reader_close(r);
+    ck_assert(is_in_use());
+    model_free(m);
+}
+END_TEST
+
+/* The same, and even its own word for what it is: a copy that was put there. */
+START_TEST(a_copy_in_the_place_of_ours_stops_changes)
+{
+    struct model *m;
+    bool committed;
+    char copy[128];
+    ck_assert_int_eq(model_new(&m, &e), 0);
+    commit(m);
+    snprintf(copy, sizeof copy, "%s.copy", path);
+    ck_assert_int_eq(store_backup(path, copy, 1, &e), 0);
+    ck_assert_int_eq(rename(copy, path), 0);
+    expect_error(store_recover(store, 2, &committed, &e), ERR_STORAGE, "another database");
+    ck_assert(store_is_ahead(store));
+    model_free(m);
+}
+END_TEST
+
 /* Somebody put another database there, at the same commit: what we hold is not what it holds. */
 START_TEST(another_database_in_the_place_of_ours_stops_changes)
 {
@@ -605,6 +663,8 @@ int main(void)
     tcase_add_test(tc, a_disk_that_fails_a_write_loses_only_that_batch);
     tcase_add_test(tc, a_file_that_was_away_is_opened_again);
     tcase_add_test(tc, a_commit_reported_as_failed_that_is_there_after_all_stops_changes);
+    tcase_add_test(tc, after_a_recovery_others_see_that_the_database_is_in_use);
+    tcase_add_test(tc, a_copy_in_the_place_of_ours_stops_changes);
     tcase_add_test(tc, another_database_in_the_place_of_ours_stops_changes);
     tcase_add_test(tc, a_second_orchestrator_is_refused);
     tcase_add_test(tc, a_newer_database_is_refused);
