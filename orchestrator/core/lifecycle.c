@@ -261,6 +261,12 @@ static void detach_after_all(struct model *m, uint32_t at, const char *reason)
     lifecycle_set_state(m, model_edit_attachment(m, at), ATT_DETACHING);
 }
 
+/* That its node says so, not that its news are missing: what is in use stays where it is. */
+static bool has_blocks_offline(const struct model *m, const struct attachment *a)
+{
+    return !a->segment_seen || (lifecycle_fresh(m, a->compute_node, 0) && a->blocks_online < a->blocks_total);
+}
+
 static bool online_advance(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
@@ -273,7 +279,8 @@ static bool online_advance(struct model *m, uint32_t at)
         (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, a->segment_fault);
         return true;
     }
-    if (!online && lifecycle_way_dead(m, at, why)) { /* what is online stays, until it can be taken offline */
+    if (!online && has_blocks_offline(m, a) &&
+        lifecycle_way_dead(m, at, why)) { /* what is online stays, until it can be taken offline */
         snprintf(reason, sizeof reason, "not brought online, which would touch it: %.150s", why);
         (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, reason);
         return true;

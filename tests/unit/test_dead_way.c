@@ -352,19 +352,60 @@ START_TEST(an_error_that_was_captured)
 }
 END_TEST
 
-START_TEST(a_detach_that_is_held_can_be_given_up)
+static uint32_t given_up(void)
 {
     struct err e = { 0 };
     uint32_t a = held();
     sim_begin(&s);
     ck_assert_msg(lifecycle_cancel(s.m, a, &e) == 0, "%s", e.detail);
     sim_commit(&s);
+    return a;
+}
+
+START_TEST(a_detach_that_is_held_can_be_given_up)
+{
+    uint32_t a = given_up();
     s.nodes[DONOR].memory_error = NULL;
     sim_settle(&s);
     ck_assert_int_eq(look(a)->state, ATT_ATTACHED);
     ck_assert_str_eq(look(a)->reason, "");
     sim_detach(&s, a);
     expect_detached(a);
+}
+END_TEST
+
+static void expect_kept(uint32_t a)
+{
+    ck_assert_int_eq(look(a)->state, ATT_PENDING);
+    ck_assert_int_eq(look(a)->goal, GOAL_PRESENT);
+    s.nodes[DONOR].memory_error = NULL;
+    sim_settle(&s);
+    ck_assert_int_eq(look(a)->state, ATT_ATTACHED);
+    sim_detach(&s, a);
+    expect_detached(a);
+}
+
+/* What is given up is wanted again, whoever reports first that the way is still dead. */
+START_TEST(a_detach_that_was_given_up_stays_so_until_its_borrower_reports)
+{
+    uint32_t a = given_up();
+    sim_agent(&s, DONOR, true);
+    sim_agent(&s, MANAGER, true);
+    expect_kept(a);
+}
+END_TEST
+
+START_TEST(a_detach_that_was_given_up_stays_so_while_its_borrower_is_silent)
+{
+    uint32_t a = given_up();
+    sim_settle(&s);
+    for (int i = 0; i < 30; i++) {
+        sim_pass(&s, 1000);
+        for (size_t k = 0; k < s.n_nodes; k++)
+            sim_agent(&s, k, k != BORROWER);
+    }
+    ck_assert_int_eq(model_node(s.m, model_find_node(s.m, "n1"))->state, NODE_UNREACHABLE);
+    expect_kept(a);
 }
 END_TEST
 
@@ -422,6 +463,8 @@ int main(void)
     tcase_add_test(t, a_donor_that_comes_back);
     tcase_add_test(t, an_error_that_was_captured);
     tcase_add_test(t, a_detach_that_is_held_can_be_given_up);
+    tcase_add_test(t, a_detach_that_was_given_up_stays_so_until_its_borrower_reports);
+    tcase_add_test(t, a_detach_that_was_given_up_stays_so_while_its_borrower_is_silent);
     tcase_add_test(t, what_is_not_online_is_undone_over_any_way);
     tcase_add_test(t, an_attach_that_fails_over_a_dead_way);
     suite_add_tcase(suite, t);
