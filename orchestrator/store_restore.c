@@ -120,6 +120,12 @@ static int check_manifest(const char *part, struct backup_manifest *out, struct 
     return has_manifest ? read_manifest(&d, out, e) : 0;
 }
 
+/* A browser that has signed out since does not come back with its session; the others sign in again. */
+static int end_sessions(struct db *d, struct err *e)
+{
+    return db_exec(d, "DELETE FROM tokens WHERE id GLOB 'ses-*'", e);
+}
+
 /* Opened, migrated and loaded as memlaned would, so that a damaged one is refused here; recovering from now on. */
 static int open_copy(const char *part, struct err *e)
 {
@@ -132,6 +138,8 @@ static int open_copy(const char *part, struct err *e)
         if (store_write_state(&s->db, &s->at, e) < 0)
             return -1;
     }
+    if (end_sessions(&s->db, e) < 0)
+        return -1;
     return db_exec(&s->db, "PRAGMA journal_mode=DELETE", e); /* one file */
 }
 

@@ -63,7 +63,7 @@ static int drop_credentials(struct store *s, const char *node, struct err *e)
 static bool is_copy(const struct node *n, const char *boot_id, int64_t heartbeat_ms)
 {
     return !strcmp(n->conflict_boot, boot_id) && strcmp(n->boot_id, boot_id) != 0 && n->state != NODE_FENCED &&
-           n->last_seen_ms - n->conflict_boot_ms >= 2 * heartbeat_ms;
+           n->last_heard_ms - n->conflict_boot_ms >= 2 * heartbeat_ms; /* heard of, not excused */
 }
 
 /* A copy of a machine has its name, machine id and credential, but a boot of its own, and both report.  A boot is taken

@@ -3,6 +3,7 @@ enrolment, the audit log.  A real memlaned with fake agents; every answer is che
 # Slow: silence has to last for its limit.
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -347,6 +348,21 @@ class Identity(StateRack):
         copy.polls.close()
         copy.reports.close()
 
+    def test_a_reboot_while_the_disk_fails_is_no_copy(self):
+        first = FakeAgent(self.server, "n6", self.join)
+        self.assertEqual(first.register().status, 200)
+        first.run()
+        self.wait_for(lambda: self.admin.get("/v1/nodes/n6").json["state"] == "ready")
+        first.stop()
+        reboot = FakeAgent(self.server, "n6", first.token)
+        reboot.machine_id = first.machine_id
+        self.refused(reboot.register(), 409, "identity_conflict")  # heard of just now
+        with contextlib.closing(sqlite3.connect(self.server.dir / "rack.db", timeout=10, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")  # nothing can be written, so silence is nobody's fault
+            self.refused(self.admin.post("/v1/tokens", {"role": "viewer", "name": "x"}), 503, "unavailable")
+        self.wait_for(lambda: reboot.register().status == 200, 30)
+        self.assertEqual(self.admin.get("/v1/nodes/n6").json["boot_id"], reboot.boot_id)
+
     def test_an_agent_of_another_protocol_gets_no_orders(self):
         odd = FakeAgent(self.server, "n7", self.join)
         plain = odd.registration
@@ -443,6 +459,33 @@ class Restored(StateRack):
         self.assertEqual(code, 0, err)
         return path
 
+    def test_a_backup_takes_the_place_of_no_database_that_is_in_use(self):
+        file = self.server.dir / "kept.db"
+        file.write_bytes(b"kept")
+        for tail in ("-wal", "-journal"):
+            beside = file.with_name(file.name + tail)
+            beside.touch()
+            code, _, err = memlane(self.server, "backup", str(file))
+            self.assertEqual((code, file.read_bytes()), (4, b"kept"), err)
+            self.assertIn(beside.name, err)
+            beside.unlink()
+
+    def test_what_a_killed_backup_left_is_taken_over(self):
+        file, part = self.server.dir / "b.db", self.server.dir / "b.db.part"
+        part.write_bytes(b"half of it" * 1000000)
+        with part.open() as other:
+            fcntl.flock(other, fcntl.LOCK_EX)  # it is not dead yet
+            code, _, err = memlane(self.server, "backup", str(file))
+            self.assertEqual((code, file.exists(), part.exists()), (4, False, True), err)
+        code, _, err = memlane(self.server, "backup", str(file))
+        self.assertEqual((code, part.exists()), (0, False), err)
+        with contextlib.closing(sqlite3.connect(file)) as db:
+            self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+        file.unlink()
+        part.symlink_to(self.server.dir / "elsewhere")
+        code, _, err = memlane(self.server, "backup", str(file))
+        self.assertEqual((code, file.exists(), (self.server.dir / "elsewhere").exists()), (1, False, False), err)
+
     def test_what_both_sides_hold_is_adopted_and_nothing_is_removed(self):
         old = self.attach()      # known to the backup, and gone when it is restored
         kept = self.attach()     # known to the backup, and there
@@ -479,6 +522,16 @@ class Restored(StateRack):
         for attachment in (kept, new):
             self.detach(attachment["id"])
         self.assertEqual(self.admin.get("/v1/circuits").json["items"], [])
+
+    def test_a_session_ends_with_a_restore(self):
+        code = self.admin.post("/v1/sessions/codes").json["code"]
+        cookie = self.admin.post("/v1/sessions", {"code": code}, token=None).headers["Set-Cookie"].split(";")[0]
+        seen = lambda: self.admin.get("/v1/nodes", token=None, headers={"Cookie": cookie}).status
+        self.assertEqual(seen(), 200)
+        self.restore(self.backup())  # it may have been signed out since
+        self.assertEqual(seen(), 401)
+        self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
+        self.assertEqual(memlane(self.server, "recovery", "adopt")[0], 0)
 
     def test_a_token_that_the_backup_brings_back_is_revoked_before_anything_is_adopted(self):
         stolen = self.admin.post("/v1/tokens", {"role": "admin", "name": "stolen"}).json
