@@ -272,7 +272,7 @@ class Borrowing(Basics):
         self.assertLess(agent, limit)
         self.rack.detach(a["id"])
         self.machine.run("mkdir -p /run/l; cd /run/l; memlane-lender --adapter afu9 --device /machine/ocxl/none --run-dir /run/l "
-                         "--ocxl-library /usr/lib/memlane/libocxl.so >/run/l/log 2>&1 & usleep 500000; pidof memlane-lender")
+                         "--ocxl-library /usr/lib/memlane/libocxl.so >/run/l/log 2>&1 & until [ -S lender-afu9.sock ]; do usleep 10000; done")
         lender = self.rss_anon(self.machine.run("pidof memlane-lender"))
         print(f"{self.platform.name}: RssAnon of a lender without buffers {lender} KiB (limit 1024)")
         self.machine.run("kill $(pidof memlane-lender)")
