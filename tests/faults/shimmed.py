@@ -3,6 +3,7 @@ import ctypes
 import mmap
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -82,6 +83,8 @@ class Shimmed(Memlaned):
 
     def remove(self):
         self.control.off()
+        found = re.search(r"^.*runtime error:.*$", (self.dir / "log").read_text(errors="replace"), re.M)
         super().remove()
         self.control.close()
         self.tools.cleanup()
+        assert not found, f"the sanitizer reports: {found[0]}"

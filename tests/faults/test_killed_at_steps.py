@@ -89,8 +89,7 @@ class KilledAtSteps(unittest.TestCase):
                 self.round(rack, forth[i % len(forth)], back[i % len(back)])
             rack.detach_somehow(kept["id"])
             rack.judge()
-            if time_scale < 1:  # a descriptor of a client that went away is closed half a minute later
-                rack.assert_clean()
+            rack.assert_clean()
         record(fault, 2 * rounds, began, rack.converged)
 
     def round(self, rack, forth, back):

@@ -10,7 +10,7 @@ import tempfile
 import time
 import unittest
 
-from faultrack import BUILD, GIB, TIME_SCALE, Api, FaultRack, Problem, count, dice, eventually, patterns, record, star
+from faultrack import BUILD, GIB, TIME_SCALE, Api, FaultRack, Problem, count, dice, eventually, patterns, record, star, trying
 import oracle
 
 SECONDS = 20
@@ -205,33 +205,43 @@ class TwoOrchestrators(unittest.TestCase):
         record("F23", rounds, began)
 
     def test_two_copies_of_one_backup(self):
+        began, rounds = time.monotonic(), count(10, 50)
         with Restorable(star(2)) as rack:
-            a = rack.attach_somehow("n1", GIB)
-            backup = rack.backup()
-            twin = pathlib.Path(rack.plan_dir.name, "twin.db")
-            shutil.copy(backup, twin)
-            before = rack.held()
-            rack.replace_database(backup)
-            second = self.start(twin)
-            lines = []
-            eventually("the twin listens", lambda: lines.append(second.stderr.readline()) or "api.listening" in lines[-1], 10)
-            port = int(lines[-1].rsplit("port=", 1)[1])
-            other = Api(port, rack.api.token)
-            self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])  # neither of them drives an agent
-            self.assertTrue(rack.recovery()["recovering"])
-            rack.await_reports()
-            rack.adopt()
-            rack.await_ready(SECONDS)
-            self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])
-            with self.assertRaises(Problem) as refused:
-                other.call("DELETE", f"/v1/attachments/{a['id']}")
-            self.assertEqual(refused.exception.code, "recovering")
-            other.close_all()
-            self.assertEqual(rack.held(), before)
-            rack.assert_patterns()
-            rack.detach_somehow(a["id"])
+            for n in range(rounds):
+                with trying(f"round {n}"):
+                    self.twins(rack)
             rack.await_ready(SECONDS)
             rack.assert_hardware_idle()
+        record("F14", rounds, began)
+
+    def twins(self, rack):
+        a = rack.attach_somehow("n1", GIB)
+        backup = rack.backup()
+        twin = pathlib.Path(rack.plan_dir.name, f"twin{time.time_ns()}.db")
+        shutil.copy(backup, twin)
+        before = rack.held()
+        rack.replace_database(backup)
+        second = self.start(twin)
+        lines = []
+        eventually("the twin listens", lambda: lines.append(second.stderr.readline()) or "api.listening" in lines[-1], 10)
+        port = int(lines[-1].rsplit("port=", 1)[1])
+        other = Api(port, rack.api.token)
+        self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])  # neither of them drives an agent
+        self.assertTrue(rack.recovery()["recovering"])
+        rack.await_reports()
+        rack.adopt()
+        rack.await_ready(SECONDS)
+        self.assertTrue(other.call("GET", "/v1/recovery")["recovering"])
+        with self.assertRaises(Problem) as refused:
+            other.call("DELETE", f"/v1/attachments/{a['id']}")
+        self.assertEqual(refused.exception.code, "recovering")
+        other.close_all()
+        second.kill()
+        self.assertEqual(rack.held(), before)
+        rack.assert_patterns()
+        rack.detach_somehow(a["id"])
+        rack.await_ready(SECONDS)
+        rack.acknowledged.clear()
 
 
 if __name__ == "__main__":

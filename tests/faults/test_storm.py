@@ -13,7 +13,7 @@ import uuid
 from faultrack import GIB, PASSING, REPO, SECONDS, FaultRack, Problem, count, dice, eventually, oracle, record
 
 CLIENTS = 8
-SCALE = 0.2       # of time: 33 agents of one machine, and everything is killed all the time
+SCALE = 1         # of time: what is promised is promised by the real clock
 REFUSED_S = 30    # somebody who was killed is back by then
 SETTLED_S = 60
 
