@@ -21,6 +21,7 @@ static const struct {
     [ERR_NODE_UNKNOWN] = { "node_unknown", 404, "Unknown node" },
     [ERR_BODY_NODE_UNKNOWN] = { "node_unknown", 422, "Unknown node" },
     [ERR_NOT_FOUND] = { "not_found", 404, "Not found" },
+    [ERR_EVENTS_GONE] = { "events_gone", 410, "The events asked for have left the log" },
     [ERR_METHOD] = { "method_not_allowed", 405, "Method not allowed" },
     [ERR_NO_DONOR] = { "no_donor", 409, "No donor can serve this request" },
     [ERR_CONFLICT] = { "conflict", 409, "The present state forbids this" },

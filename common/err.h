@@ -23,6 +23,7 @@ enum err_code {
     ERR_NODE_UNKNOWN,      /* 404; in a body it is ERR_BODY_NODE_UNKNOWN */
     ERR_BODY_NODE_UNKNOWN, /* a body names a node that nobody registered */
     ERR_NOT_FOUND,         /* no such resource */
+    ERR_EVENTS_GONE,       /* what is asked for has left the event log: read everything anew */
     ERR_METHOD,            /* method not allowed here */
     ERR_NO_DONOR,          /* placement found nobody */
     ERR_CONFLICT,          /* the state forbids it */

@@ -17,6 +17,8 @@ static const char *hint_of(enum err_code code)
         return "try again later";
     case ERR_RECOVERING:
         return "see what agents hold (GET /v1/recovery, GET /v1/unowned), then POST /v1/recovery/adopt";
+    case ERR_EVENTS_GONE:
+        return "read everything anew, then the events after oldest_index - 1";
     case ERR_PRECONDITION:
     case ERR_PRECONDITION_REQUIRED:
         return "read the resource again and send its ETag as If-Match";

@@ -35,11 +35,23 @@ static void open_stream(struct request *rq)
     reply_stream(rq, s);
 }
 
+/* A page that began behind a gap would hide it.  0 is no place in the log, but its beginning, wherever that is now. */
+static int refuse_gap(struct request *rq, uint64_t oldest)
+{
+    if (rq->number == 0 || oldest <= rq->number + 1)
+        return 0;
+    rq->extra = json_pack("{s:o}", "oldest_index", json_u64(oldest));
+    return err_set(&rq->err, ERR_EVENTS_GONE, "the events after %llu are gone up to %llu",
+                   (unsigned long long)rq->number, (unsigned long long)oldest - 1);
+}
+
 static void query_page(struct request *rq, struct store_reader *r)
 {
-    uint64_t oldest = 0;
+    uint64_t last = events_last(rq->api->events), oldest = 0;
     struct event_query q = { .after = rq->number, .object = request_query(rq, "object"), .limit = rq->limit };
     rq->rc = store_reader_events(r, &q, &rq->answer, &oldest, &rq->err);
+    if (rq->rc == 0)
+        rq->rc = refuse_gap(rq, oldest ? oldest : last + 1);
 }
 
 static void answer_page(struct request *rq)

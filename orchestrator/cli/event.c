@@ -16,6 +16,8 @@
 struct follower {
     struct cli *cli;
     char last_id[32];
+    bool reset; /* the stream does not have the past that it was asked for; it goes on behind 'reset_to' */
+    uint64_t reset_to;
 };
 
 /* ---- one event ----------------------------------------------------------------------------------------------------
@@ -115,27 +117,69 @@ static int number_option(const char *name, const char *text, uint64_t fallback, 
     return EXIT_DONE;
 }
 
+/* ---- pages of the log, which forgets its beginning ------------------------------------------------------------------
+ */
 /* Where the last 'n' events begin. */
 static int last_events(struct cli *c, uint64_t n, uint64_t *after)
 {
-    CLEANUP(json_cleanup) json_t *latest = NULL;
-    int rc = cli_get(c, "/v1/attachments?limit=1", &latest); /* for its as_of: the last event's number */
-    uint64_t last = number_of(latest, "as_of");
+    CLEANUP(json_cleanup) json_t *oldest = NULL;
+    int rc = cli_get(c, "/v1/events?limit=1", &oldest);
+    uint64_t last = number_of(oldest, "as_of"), first = number_of(json_array_get(items_of(oldest), 0), "id");
     *after = last > n ? last - n : 0;
+    if (first > *after)
+        *after = first - 1;
     return rc;
+}
+
+/* At most 'limit' events behind '*after', which gets to where the next page begins.  What is gone is skipped, and said.
+ */
+static int read_page(struct cli *c, uint64_t *after, uint64_t limit, json_t **out)
+{
+    char path[512], object[320];
+    const char *only = c->options.object;
+    cli_escape(only ? only : "", object, sizeof object);
+    for (;;) {
+        CLEANUP(json_cleanup) json_t *page = NULL;
+        snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%" PRIu64 "%s%s", *after, limit,
+                 only ? "&object=" : "", object);
+        int rc = cli_get_or_gone(c, path, &page);
+        uint64_t oldest = number_of(page, "oldest_index");
+        if (rc == EXIT_DONE && oldest > *after + 1) {
+            fprintf(stderr, "warning: events %" PRIu64 " to %" PRIu64 " are gone from the log\n", *after + 1,
+                    oldest - 1);
+            *after = oldest - 1;
+            continue;
+        }
+        const json_t *items = items_of(page);
+        if (json_array_size(items))
+            *after = number_of(json_array_get(items, json_array_size(items) - 1), "id");
+        *out = TAKE(page);
+        return rc;
+    }
 }
 
 /* The first 'n' events behind 'after' (0: all); of --object only. */
 static int read_events(struct cli *c, uint64_t after, uint64_t n, json_t **out)
 {
-    char path[512], object[320], limit[40] = "";
-    const char *only = c->options.object;
-    bool one_page = n && n <= PAGE_MAX;
-    if (one_page)
-        snprintf(limit, sizeof limit, "&limit=%" PRIu64, n);
-    snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "%s%s%s", after, limit, only ? "&object=" : "",
-             cli_escape(only ? only : "", object, sizeof object));
-    return one_page ? cli_get(c, path, out) : cli_list(c, path, out);
+    CLEANUP(json_cleanup) json_t *all = NULL;
+    uint64_t got = 0;
+    bool more = true;
+    while (more && (!n || got < n)) {
+        CLEANUP(json_cleanup) json_t *page = NULL;
+        int rc = read_page(c, &after, n && n - got < PAGE_MAX ? n - got : PAGE_MAX, &page);
+        if (rc)
+            return rc;
+        got += json_array_size(items_of(page));
+        more = *text_of(page, "next_cursor");
+        if (all) {
+            json_array_extend(json_object_get(all, "items"), json_object_get(page, "items"));
+            json_object_set(all, "next_cursor", json_object_get(page, "next_cursor"));
+        } else {
+            all = TAKE(page);
+        }
+    }
+    *out = TAKE(all);
+    return EXIT_DONE;
 }
 
 int command_event_list(struct cli *c)
@@ -174,13 +218,41 @@ static bool on_event(void *arg, const struct client_event *ev)
 {
     struct follower *f = arg;
     CLEANUP(json_cleanup) json_t *event = json_loads(ev->data, 0, NULL);
+    if (!strcmp(ev->type, "reset")) {
+        f->reset = true;
+        f->reset_to = number_of(event, "last");
+        return false;
+    }
     if (ev->id[0])
         snprintf(f->last_id, sizeof f->last_id, "%s", ev->id);
-    if (!strcmp(ev->type, "reset"))
-        fputs("warning: the events up to here are gone from the log\n", stderr);
-    else if (event)
+    if (event)
         print_event(f->cli, event);
     return !ferror(stdout);
+}
+
+/* The log from its beginning up to where the stream goes on, when it is the one that was followed. */
+static int read_what_is_left(struct follower *f)
+{
+    struct err ignored;
+    uint64_t after = 0, until = f->reset_to;
+    f->reset = false;
+    if (units_parse_u64(f->last_id, &after, &ignored) < 0 || after > until) {
+        fputs("warning: the events up to here are gone from the log\n", stderr);
+        after = until;
+    }
+    while (after < until && !ferror(stdout)) {
+        CLEANUP(json_cleanup) json_t *page = NULL;
+        const json_t *event;
+        size_t i;
+        int rc = read_page(f->cli, &after, PAGE_MAX, &page);
+        if (rc)
+            return rc;
+        json_array_foreach(items_of(page), i, event) print_event(f->cli, event);
+        if (!json_array_size(items_of(page)))
+            break;
+    }
+    snprintf(f->last_id, sizeof f->last_id, "%" PRIu64, after > until ? after : until);
+    return EXIT_DONE;
 }
 
 int command_event_follow(struct cli *c)
@@ -200,6 +272,8 @@ int command_event_follow(struct cli *c)
             return cli_fail(c, &e);
         if (stream < 0 && !f.last_id[0])
             return cli_fail(c, &e); /* nobody there from the start */
+        if (f.reset && (rc = read_what_is_left(&f)))
+            return rc;
         nanosleep(&pause, NULL);
     }
     return EXIT_DONE;

@@ -12,6 +12,7 @@ static int exit_code(enum err_code code)
     case ERR_NODE_UNKNOWN:
     case ERR_BODY_NODE_UNKNOWN:
     case ERR_NOT_FOUND:
+    case ERR_EVENTS_GONE:
         return EXIT_NOT_FOUND;
     case ERR_CONFLICT:
     case ERR_TOO_LATE:

@@ -24,17 +24,20 @@ static bool is_away(const struct err *e)
     return e->code == ERR_UNREACHABLE || e->code == ERR_UNAVAILABLE || e->code == ERR_TOO_MANY;
 }
 
-static int get(struct cli *c, const char *path, bool may_be_away, json_t **out)
+enum missing { MAY_BE_AWAY = 1, MAY_BE_GONE = 2 };
+
+static int get(struct cli *c, const char *path, unsigned may, json_t **out)
 {
     struct client_answer answer;
     struct err e = { 0 };
     if (client_request(c->client, "GET", path, NULL, NULL, REQUEST_TIMEOUT_MS, &answer, &e) < 0)
-        return may_be_away && is_away(&e) ? EXIT_DONE : cli_fail(c, &e);
-    if (may_be_away && client_check(&answer, &e) < 0 && is_away(&e)) {
+        return may & MAY_BE_AWAY && is_away(&e) ? EXIT_DONE : cli_fail(c, &e);
+    int failed = client_check(&answer, &e);
+    if (failed && may & MAY_BE_AWAY && is_away(&e)) {
         client_answer_done(&answer);
         return EXIT_DONE;
     }
-    int rc = cli_fail_answer(c, &answer);
+    int rc = failed && may & MAY_BE_GONE && e.code == ERR_EVENTS_GONE ? EXIT_DONE : cli_fail_answer(c, &answer);
     if (rc == EXIT_DONE && !answer.body) {
         (void)!err_set(&e, ERR_INTERNAL, "%s answered something that is no JSON", path);
         rc = cli_fail(c, &e);
@@ -47,12 +50,17 @@ static int get(struct cli *c, const char *path, bool may_be_away, json_t **out)
 
 int cli_get(struct cli *c, const char *path, json_t **out)
 {
-    return get(c, path, false, out);
+    return get(c, path, 0, out);
 }
 
 int cli_get_if_there(struct cli *c, const char *path, json_t **out)
 {
-    return get(c, path, true, out);
+    return get(c, path, MAY_BE_AWAY, out);
+}
+
+int cli_get_or_gone(struct cli *c, const char *path, json_t **out)
+{
+    return get(c, path, MAY_BE_GONE, out);
 }
 
 int cli_list(struct cli *c, const char *path, json_t **list)

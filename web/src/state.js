@@ -130,8 +130,9 @@ const read = {
             await Promise.all(ids.map(readAttachment));
     }),
     events: bundled(async () => {
-        const { as_of: newest } = await api.eventsAfter(0, 1);
-        const { items } = await api.eventsAfter(Math.max(0, newest - EVENTS_KEPT), EVENTS_KEPT);
+        const { as_of: newest, items: oldest } = await api.eventsAfter(0, 1);
+        const beforeOldest = oldest.length ? oldest[0].id - 1 : newest;
+        const { items } = await api.eventsAfter(Math.max(beforeOldest, newest - EVENTS_KEPT), EVENTS_KEPT);
         addEvents(items);
     }),
 };
