@@ -121,6 +121,16 @@ class Api:
                 time.sleep(0.02)
 
 
+def lasting_processes(rack_dir):
+    """pid -> command line of every program, without the agents' children, which have their parent's."""
+    words, parents = {}, {}
+    for pid in rack_processes(rack_dir):
+        with contextlib.suppress(OSError):
+            words[pid] = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+            parents[pid] = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return {pid: words[pid] for pid, parent in parents.items() if words.get(parent) != words[pid]}
+
+
 def eventually(what, condition, seconds=10.0):
     """Waits until condition() is true and answers its value.  A Problem or OSError on the way counts as not yet."""
     deadline = time.monotonic() + seconds
@@ -352,11 +362,9 @@ class Rack:
         """All processes with the number of their open files, and all files: to be compared before and after."""
         self.api.close_all()
         processes = {}
-        for pid in rack_processes(self.dir):
+        for pid, words in lasting_processes(self.dir).items():
             with contextlib.suppress(OSError):
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                key = " ".join(w.decode() for w in words if w)
-                processes[key] = len(os.listdir(f"/proc/{pid}/fd"))
+                processes[" ".join(words)] = len(os.listdir(f"/proc/{pid}/fd"))
         files = set()
         for base, folders, names in os.walk(self.dir):
             if pathlib.Path(base) == self.dir:
