@@ -172,7 +172,7 @@ class Memlaned:
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
             s.sendall(data)
             got = b""
-            s.settimeout(1)
+            s.settimeout(20)
             try:
                 while chunk := s.recv(65536):
                     got += chunk

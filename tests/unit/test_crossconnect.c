@@ -44,11 +44,11 @@ static void *fake_main(void *arg)
 }
 
 static struct crossconnect *x;
+static char address[128];
 
 static void setup(void)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    char address[128];
     struct err e = { 0 };
     fixture_make();
     memset(&fake, 0, sizeof fake);
@@ -58,7 +58,7 @@ static void setup(void)
     ck_assert_int_eq(listen(fake.listen_fd, 4), 0);
     ck_assert_int_eq(pthread_create(&fake.thread, NULL, fake_main, NULL), 0);
     snprintf(address, sizeof address, "unix:%s/s.sock", fixture_dir);
-    ck_assert_int_eq(crossconnect_new(&x, "ocs1", address, 200, &e), 0);
+    ck_assert_int_eq(crossconnect_new(&x, "ocs1", address, 20000, &e), 0);
 }
 
 static void teardown(void)
@@ -108,15 +108,17 @@ END_TEST
 
 START_TEST(silent_switch_costs_its_deadline_only)
 {
+    struct crossconnect *hurried;
     struct err e = { 0 };
+    ck_assert_int_eq(crossconnect_new(&hurried, "ocs1", address, 1000, &e), 0);
     fake.answers[0] = "";
-    ck_assert_int_eq(crossconnect_connect(x, 1, 2, &e), -1);
+    ck_assert_int_eq(crossconnect_connect(hurried, 1, 2, &e), -1);
     ck_assert_int_eq(e.code, ERR_TIMEOUT);
-    int64_t began = time_monotonic_ms();
     for (int i = 0; i < 100; i++) /* and that only now and then */
-        ck_assert_int_eq(crossconnect_connect(x, 1, 2, &e), -1);
+        ck_assert_int_eq(crossconnect_connect(hurried, 1, 2, &e), -1);
     ck_assert_int_eq(e.code, ERR_TIMEOUT);
-    ck_assert_int_lt(time_monotonic_ms() - began, 100);
+    ck_assert_uint_le(fake.n_connections, 1);
+    crossconnect_free(hurried);
 }
 END_TEST
 
@@ -156,12 +158,12 @@ START_TEST(program_may_be_the_switch)
 {
     struct crossconnect *p;
     struct err e = { 0 };
-    char path[128], address[160];
+    char path[128], program[160];
     snprintf(path, sizeof path, "%s/switch", fixture_dir);
     fixture_put("switch", "#!/bin/sh\nwhile read verb a b; do echo \"error busy $verb $a $b\"; done\n");
     ck_assert_int_eq(chmod(path, 0700), 0);
-    snprintf(address, sizeof address, "exec:%s", path);
-    ck_assert_int_eq(crossconnect_new(&p, "ocs2", address, 5000, &e), 0);
+    snprintf(program, sizeof program, "exec:%s", path);
+    ck_assert_int_eq(crossconnect_new(&p, "ocs2", program, 5000, &e), 0);
     ck_assert_int_eq(crossconnect_connect(p, 5, 6, &e), -1);
     ck_assert_int_eq(e.code, ERR_BUSY);
     ck_assert_ptr_nonnull(strstr(e.detail, "connect 5 6"));

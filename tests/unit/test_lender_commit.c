@@ -76,10 +76,16 @@ START_TEST(a_list_is_answered_within_a_few_pieces_of_a_commit)
         snprintf(id, sizeof id, "small%u", i);
         ck_assert_msg(alloc(id, i * MIB, MIB, 5000) == 0, "%s", e.detail);
     }
-    ck_assert_int_eq(alloc("long", N_LISTED * MIB, LONG_BYTES, 0), -1);
-    ck_assert_int_eq(e.code, ERR_BUSY);
-    ck_assert_msg(lender_list(lender, &list, &n, &e) == 0, "%s", e.detail);
-    ck_assert_uint_eq(n, N_LISTED); /* it is not through with the long one */
+    for (int tries = 5; n != N_LISTED;
+         tries--) { /* it was through with the long one if we had to wait for a processor */
+        ck_assert_int_gt(tries, 0);
+        if (n)
+            ck_assert_msg(lender_release(lender, "long", &e) == 0, "%s", e.detail);
+        ck_assert_int_eq(alloc("long", N_LISTED * MIB, LONG_BYTES, 0), -1);
+        ck_assert_int_eq(e.code, ERR_BUSY);
+        free(list);
+        ck_assert_msg(lender_list(lender, &list, &n, &e) == 0, "%s", e.detail);
+    }
     free(list);
     ck_assert_msg(alloc("long", N_LISTED * MIB, LONG_BYTES, 20000) == 0, "%s", e.detail);
 }

@@ -248,6 +248,7 @@ END_TEST
 
 int main(void)
 {
+    in_steps = true;
     Suite *s = suite_create("orders");
     TCase *t = tcase_create("orders");
     tcase_add_checked_fixture(t, setup, teardown);

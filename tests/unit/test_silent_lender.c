@@ -220,6 +220,7 @@ END_TEST
 
 int main(void)
 {
+    in_steps = true;
     Suite *s = suite_create("silent_lender");
     TCase *t = tcase_create("silent_lender");
     tcase_add_checked_fixture(t, setup_lender, teardown_lender);

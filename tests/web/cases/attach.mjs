@@ -99,7 +99,7 @@ export async function keyboard_alone_attaches_and_detaches({ page, rack, signIn 
     await page.keyboard.type('2');
     await page.keyboard.press('Enter');
     await page.getByRole('dialog').getByRole('radio').first().waitFor();
-    assert.match(await focused(), /^Attach 2 GiB from/);
+    await page.locator('button:focus', { hasText: /^Attach 2 GiB from/ }).waitFor(); // a frame later
     await page.keyboard.press('Enter');
     await page.getByRole('dialog').getByText('attached', { exact: true }).waitFor();
     const [made] = await rack.attachments();
