@@ -19,6 +19,8 @@ import socket
 import subprocess
 import time
 
+from ports import free_port
+
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MEMLANE_BUILD") or REPO / "build")
 MIB = 1 << 20
@@ -173,12 +175,6 @@ def make_image(arch, extra=()):
 
 
 # ---- a machine -----------------------------------------------------------------------------------------------------------
-
-def free_port():
-    with contextlib.closing(socket.socket()) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
 
 def die_with_parent():
     """In the child: a machine never outlives the program that started it, however that ends."""
