@@ -14,7 +14,7 @@
 
 static struct {
     const char *answers[4]; /* one per request; NULL: hang up instead; "": say nothing */
-    unsigned n_requests, n_connections;
+    _Atomic unsigned n_requests, n_connections;
     char requests[4][64];
     int listen_fd;
     pthread_t thread;
