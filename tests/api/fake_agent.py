@@ -85,7 +85,7 @@ class FakeAgent:
             self.segments[s["id"]] = {
                 "id": s["id"], "adapter": s["adapter"], "section": s["section"], "offset_bytes": s["offset_bytes"],
                 "size_bytes": s["size_bytes"], "blocks_total": blocks, "blocks_online": blocks if on else 0,
-                "movable": on, "touched": on, "quiesced": not on, "numa_node": 1, "attempt": 0}
+                "movable": on, "touched": on, "quiesced": not on, "numa_node": 1, "attempt": s["attempt"]}
         self.applied = (desired["epoch"], desired["revision"])
 
     def poll(self, wait=30, after=None):

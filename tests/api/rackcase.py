@@ -13,10 +13,11 @@ CABLING = {"switches": [], "links": LINKS}
 class Rack(unittest.TestCase):
     """A memlaned, two fake nodes, one cabled to borrow from the other."""
     agents = True
+    options = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Memlaned(heartbeat_ms=200)
+        cls.server = Memlaned(heartbeat_ms=200, **cls.options)
         cls.admin = cls.server.client()
         cls.join = cls.admin.post("/v1/tokens", {"role": "join", "name": "join"}).json["token"]
         cls.nodes = {}
