@@ -26,8 +26,7 @@ static const char *hint_of(enum err_code code)
         return "use a new Idempotency-Key for a new request";
     case ERR_IDENTITY_CONFLICT:
         return "give the machine another name, or free this one: revoke its credential, or forget the node when it "
-               "holds "
-               "nothing";
+               "holds nothing";
     default:
         return NULL;
     }

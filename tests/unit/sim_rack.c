@@ -257,19 +257,22 @@ static void act_segment(struct sim_node *n, const struct wire_want_segment *w)
     }
     struct sim_segment *g = &n->segments[at];
     unsigned total = (unsigned)(w->size_bytes / SIM_BLOCK);
+    if (g->tried_want != w->want)
+        g->tried = 0; /* the failure of another order */
     if (g->tried == w->attempt + 1)
         return; /* once per attempt */
+    g->tried_want = w->want;
     if (w->want == WIRE_CREATE && g->online < total) {
-        if (n->fail_online) {
+        if (n->refuse_online || (n->fail_online && g->online >= total / 2)) {
             g->tried = w->attempt + 1;
             return;
         }
         uint64_t r = n->registers[w->section];
         ck_assert_msg(r && !wire_section_is_parked(r, w->section), "%s onlines %s behind a parked section", n->name,
                       w->id);
-        g->online = n->slow_online ? g->online + 1 : total;
+        g->online = n->fail_online ? total / 2 : n->slow_online ? g->online + 1 : total;
         g->quiesced = false;
-        g->tried = 0;
+        g->tried = n->fail_online ? w->attempt + 1 : 0;
     }
     if (w->want == WIRE_ABSENT && g->online) {
         if (n->refuse_offline) {
@@ -365,7 +368,7 @@ static void report_objects(struct sim_node *n, const struct wire_desired *d, str
                                          .blocks_total = (unsigned)(x->size_bytes / SIM_BLOCK),
                                          .blocks_online = x->online,
                                          .movable = true,
-                                         .touched = x->online > 0,
+                                         .touched = x->online > 0 && !n->touches_not,
                                          .quiesced = x->quiesced,
                                          .numa_node = 1 };
         memcpy(g->id, x->id, sizeof g->id);

@@ -28,7 +28,8 @@ struct sim_segment {
     uint64_t offset_bytes, size_bytes;
     unsigned online;
     bool quiesced;
-    unsigned tried; /* attempt that failed */
+    unsigned tried; /* attempt that failed, + 1 */
+    enum wire_want tried_want;
 };
 
 struct sim_node {
@@ -37,8 +38,11 @@ struct sim_node {
     uint64_t sequence, revision;
     bool alive;          /* agent runs */
     bool refuse_offline; /* blocks answer EBUSY */
-    bool fail_online, fail_lend;
+    bool fail_lend;
+    bool fail_online;   /* one block refuses, after half of them came online */
+    bool refuse_online; /* none comes online */
     bool slow_online;   /* one block in a round */
+    bool touches_not;   /* its report says of no segment that a touch got through */
     bool names_nothing; /* its report lists no segment */
     bool commits;       /* what it shall lend is not complete yet: 'committing_bytes' of it are */
     uint64_t committing_bytes;

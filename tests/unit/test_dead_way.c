@@ -411,7 +411,7 @@ END_TEST
 
 START_TEST(what_is_not_online_is_undone_over_any_way)
 {
-    s.nodes[BORROWER].fail_online = true;
+    s.nodes[BORROWER].refuse_online = true;
     uint32_t a = sim_attach(&s, BORROWER, GIB, "n2");
     for (int i = 0; i < 100 && look(a)->step < STEP_ONLINE; i++)
         sim_agent(&s, (size_t)i % s.n_nodes, true);

@@ -117,9 +117,77 @@ START_TEST(failed_online_undoes_from_the_failing_step)
     sim_star(&s, 2);
     s.nodes[0].fail_online = true;
     uint32_t a = sim_attach(&s, 0, GIB4, "n2");
-    sim_settle(&s);
+    for (int i = 0; i < 100 && at(&s, a)->goal == GOAL_PRESENT; i++)
+        sim_agent(&s, (size_t)i % s.n_nodes, true);
+    ck_assert_int_eq(at(&s, a)->ending, ATT_FAILED);
+    ck_assert(!at(&s, a)->segment_seen); /* it never was all there */
+    ck_assert_uint_eq(at(&s, a)->blocks_online, 8);
+    ck_assert_int_eq(at(&s, a)->undoing, STEP_ONLINE);
+    ck_assert(!wire_section_is_parked(s.nodes[0].registers[0], 0));
+    sim_settle(&s); /* what an agent must not be told over blocks that are online fails here */
     ck_assert_ptr_null(at(&s, a));
     sim_expect_nothing(&s);
+    sim_done(&s);
+}
+END_TEST
+
+/* ---- a circuit is up when a touch got through it ------------------------------------------------------------------
+ */
+static char circuit_told[256]; /* where the circuit's state went, in order */
+
+static void note_circuit_events(struct model *m)
+{
+    size_t used = strlen(circuit_told);
+    for (size_t i = 0; i < m->n_events; i++)
+        if (!strcmp(m->events[i].type, "circuit.state"))
+            used += (size_t)snprintf(circuit_told + used, sizeof circuit_told - used, "%s>%s ", m->events[i].from,
+                                     m->events[i].to);
+    ck_assert_uint_lt(used, sizeof circuit_told);
+}
+
+static void expect_circuit(struct sim *s, uint32_t a, enum circuit_state state, const char *told)
+{
+    ck_assert_int_eq(at(s, a)->state, ATT_ATTACHED);
+    ck_assert_str_eq(circuit_state_names[model_circuit(s->m, at(s, a)->circuit)->state], circuit_state_names[state]);
+    ck_assert_str_eq(circuit_told, told);
+    circuit_told[0] = '\0';
+}
+
+START_TEST(a_circuit_is_unverified_until_a_touch_gets_through_it)
+{
+    struct sim s;
+    sim_star(&s, 2);
+    sim_on_commit = note_circuit_events;
+    s.nodes[0].touches_not = true;
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2"), b, c;
+    sim_settle(&s);
+    expect_circuit(&s, a, CIRCUIT_UNVERIFIED, "planned>connecting connecting>unverified ");
+    b = sim_attach(&s, 0, GIB4, "n2"); /* nor does this one's touch */
+    sim_settle(&s);
+    expect_circuit(&s, b, CIRCUIT_UNVERIFIED, "");
+    sim_begin(&s);
+    lifecycle_start(s.m); /* nor does a restart make it so */
+    sim_commit(&s);
+    expect_circuit(&s, b, CIRCUIT_UNVERIFIED, "");
+    for (size_t i = 0; i < s.n_nodes; i++)
+        sim_register(&s, i);
+    sim_settle(&s);
+    expect_circuit(&s, b, CIRCUIT_UNVERIFIED, "");
+    s.nodes[0].touches_not = false;
+    c = sim_attach(&s, 0, GIB4, "n2");
+    sim_settle(&s);
+    ck_assert_uint_eq(at(&s, c)->circuit, at(&s, a)->circuit);
+    expect_circuit(&s, c, CIRCUIT_UP, "unverified>up ");
+    sim_detach(&s, a);
+    sim_detach(&s, b);
+    sim_detach(&s, c);
+    sim_settle(&s);
+    circuit_told[0] = '\0';
+    s.nodes[0].touches_not = true; /* one that was closed has to be seen again */
+    a = sim_attach(&s, 0, GIB4, "n2");
+    sim_settle(&s);
+    expect_circuit(&s, a, CIRCUIT_UNVERIFIED, "planned>connecting connecting>unverified ");
+    sim_on_commit = NULL;
     sim_done(&s);
 }
 END_TEST
@@ -466,6 +534,7 @@ int main(void)
     tcase_add_test(one, a_circuit_and_section_stay_while_another_uses_them);
     tcase_add_test(one, failed_lend_ends_failed_and_holds_nothing);
     tcase_add_test(one, failed_online_undoes_from_the_failing_step);
+    tcase_add_test(one, a_circuit_is_unverified_until_a_touch_gets_through_it);
     tcase_add_test(one, blocks_that_refuse_make_it_stuck_and_the_donor_keeps_the_buffer);
     tcase_add_test(one, stuck_is_retried_by_itself_after_a_while);
     tcase_add_test(one, cancel_of_a_stuck_detach_brings_every_block_back);
