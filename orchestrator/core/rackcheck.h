@@ -1,7 +1,8 @@
 /* rackcheck.h - what must be so in a rack that is at rest, belief against what agents report.
  *
  * The invariants of a live rack that a model can answer; store.h answers those about history.  A result is unknown
- * where a node that would have to say so does not report.  Reads the published model; pure. */
+ * where a node that would have to say so does not report, or says what may be so or not (an error that was captured
+ * once).  Reads the published model; pure. */
 #ifndef MEMLANE_RACKCHECK_H
 #define MEMLANE_RACKCHECK_H
 

@@ -32,6 +32,7 @@ class Look:
         self.circuits = {c["id"]: c for c in rack.api.items("/v1/circuits")}
         self.unowned = rack.api.call("GET", "/v1/unowned")["items"]
         self.box = rack.ctl("status")
+        self.donated = {n["name"]: n["free_bytes"] for n in rack.plan["nodes"]}
         self.adapters = {(n["name"], a["name"]): a for n in self.box["nodes"] for a in n["adapters"]}
 
     def attached(self):
@@ -68,6 +69,11 @@ def check_lent(look):
         assert set(files) <= owners | lost, f"5: buffers of nobody on {name}: {set(files) - owners}"
         missing = {a["id"] for a in look.attached() if a["donor"] == name} - set(files)
         assert not missing, f"2: {name} has no buffer for {missing}"
+        free, locked, capacity, lendable = (node[f"{k}_bytes"] for k in ("free", "locked", "capacity", "lendable"))
+        assert locked == sum(files.values()), f"2: {name} says {locked} locked, its buffers are {files}"
+        assert free + locked == look.donated[name], f"2: {name} has {free} free and {locked} locked, of {look.donated[name]}"
+        assert capacity == max(0, free + locked - node["headroom_bytes"]), f"2: {name} can lend {capacity} of {free} and {locked}"
+        assert lendable == max(0, capacity - node["lent_bytes"]), f"2: {name} lends {node['lent_bytes']} and {lendable} of {capacity}"
 
 
 def base_of(a):

@@ -1,5 +1,6 @@
 #include "story.h"
 
+#include "core/rackcheck.h"
 #include "lab.h"
 
 #include <stdio.h>
@@ -394,9 +395,23 @@ static void expect_nothing(struct lab *r)
     world_check_empty(&r->world);
 }
 
+/* `memlane check` accuses nobody of the first 'n' invariants.  After a restore what is there, and nobody's, may well be
+ * where the database has something. */
+static void expect_check(const struct lab *r, unsigned n)
+{
+    struct check all[RACKCHECK_N];
+    if (r->m->recovering)
+        return;
+    rackcheck(r->m, all);
+    for (unsigned i = r->restored ? 1 : 0; i < n; i++)
+        if (all[i].result == CHECK_VIOLATED)
+            world_fail("memlane check: %s is violated: %s", all[i].name, all[i].detail);
+}
+
 /* What was not detached is attached or lost once everything is well; nothing is on its way for ever. */
 static void expect_rest(struct lab *r)
 {
+    expect_check(r, RACKCHECK_N);
     for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++) {
         const struct attachment *a = model_attachment(r->m, i);
         if (a && a->state != ATT_ATTACHED && !(a->state == ATT_LOST && a->quarantined))
@@ -519,6 +534,7 @@ void story_run(const struct move *steps, size_t n, const char *dir, volatile siz
             print_step(*at, steps[*at]);
         kinds[steps[*at].what].run(&r, steps[*at]);
         world_check(&r.world);
+        expect_check(&r, 3);
     }
     peace(&r);
     lab_print_counts(&r);

@@ -1,6 +1,8 @@
-"""memlane-agent --check: a page for a person, JSON for a program, beside a running agent or without one."""
+"""memlane-agent --check: a page for a person, JSON for a program, beside a running agent or without one.  What goes wrong on a node is
+said.  And `memlane check`, which says of a rack what is not as it must be."""
 import json
 import os
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -86,6 +88,50 @@ class Odd(unittest.TestCase):
             socket.with_name(f"{name}.sock.away").rename(socket)
             eventually("well again", lambda: not self.findings(rack, manager), 40)
             rack.detach(rack.attach("n1", 1 << 30)["id"])
+
+
+class Travels(unittest.TestCase):
+    """`memlane check`: what is attached is so only as long as bytes travel."""
+
+    def item(self, name):
+        return next(i for i in self.rack.api.call("GET", "/v1/check")["items"] if i["name"] == name)
+
+    def expect(self, result, part, seconds=30):
+        found = eventually(result, lambda: (i := self.item("attached_is_seen"))["result"] == result and part in i["detail"] and i, seconds)
+        self.assertEqual(found["objects"], [f"attachment/{self.a['id']}"])
+
+    def well_again(self):
+        eventually("all is well again", self.rack.check, 30)
+        self.rack.check_command()
+
+    def test_a_way_that_does_not_carry_bytes(self):
+        with Rack("star8") as self.rack:
+            self.a = self.rack.attach("n1", 1 << 30)
+            self.well_again()
+            path = self.a["path"][0]
+            memory = path[-1].rsplit("/", 1)[0]
+            for ends in (path[:2], path[-2:]):
+                port = next(p for p in ends if p.count("/") == 1)
+                self.rack.ctl("link", *ends, "down")
+                self.expect("violated", f"port {port} has no signal")
+                with self.assertRaises(AssertionError):
+                    self.rack.check_command()
+                self.rack.ctl("link", *ends, "up")
+                self.well_again()
+            self.rack.ctl("adapter", memory, "error")
+            self.expect("violated", f"adapter {memory}: ")
+            self.rack.ctl("adapter", memory, "ok")
+            self.well_again()
+            manager = self.rack.pid("agent-" + self.rack.plan["switches"][0]["managed_by"])
+            os.kill(manager, signal.SIGSTOP)
+            try:
+                self.expect("unknown", "are not reported", 60)
+                self.rack.check_command()  # nobody knows better
+            finally:
+                os.kill(manager, signal.SIGCONT)
+            self.well_again()
+            self.rack.detach(self.a["id"])
+            self.rack.assert_clean()
 
 
 if __name__ == "__main__":

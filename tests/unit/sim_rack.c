@@ -416,6 +416,7 @@ static void send_report(struct sim *s, size_t at, const struct wire_desired *d)
     struct err e = { 0 };
     report_objects(n, d, &o);
     o.free_bytes = SIM_FREE - o.locked_bytes;
+    o.locked_bytes -= n->unlocked_bytes;
     for (int k = 0; k < 2; k++) {
         adapters[k].channels = adapters[k].settled = n->channels[k];
         adapters[k].error_capture = n->captured[k];
@@ -447,7 +448,8 @@ void sim_agent(struct sim *s, size_t at, bool report)
     if (!n->alive)
         return;
     ck_assert(desired_build(s->m, model_find_node(s->m, n->name), &d, &e) == 0);
-    act(s, n, &d);
+    if (!n->acts_not)
+        act(s, n, &d);
     n->revision = s->m->revision;
     if (report)
         send_report(s, at, &d);

@@ -37,6 +37,7 @@ struct sim_node {
     unsigned boot, lender, session;
     uint64_t sequence, revision;
     bool alive;          /* agent runs */
+    bool acts_not;       /* it hears its orders, and reports that it is at their revision, but does nothing */
     bool refuse_offline; /* blocks answer EBUSY */
     bool fail_lend;
     bool fail_online;   /* one block refuses, after half of them came online */
@@ -60,8 +61,9 @@ struct sim_node {
         uint64_t base;
     } arenas[64];
     size_t n_arenas;
-    unsigned joins[64]; /* the manager only: port -> port, 0: none */
-    bool tells_signals; /* the manager only: every port's, 'dark_port' (0: none) has none */
+    uint64_t unlocked_bytes; /* of what it lends: its report says less of locked memory */
+    unsigned joins[64];      /* the manager only: port -> port, 0: none */
+    bool tells_signals;      /* the manager only: every port's, 'dark_port' (0: none) has none */
     unsigned dark_port;
 };
 

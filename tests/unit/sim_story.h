@@ -12,7 +12,7 @@
 #define GIB4 (UINT64_C(4) << 30)
 
 static struct sim s;
-static struct err e;
+static UNUSED struct err e;
 
 static void setup(void)
 {
