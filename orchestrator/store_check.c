@@ -27,6 +27,15 @@ static int count(struct store_reader *r, const char *sql, struct check *c, const
     return 0;
 }
 
+/* Each state of an object begins where the one before it ended, as far back as the events are kept.  A name lives anew
+ * when a node was forgotten, or when what an agent still had of an ended attachment was adopted or collected. */
+#define CHAINS                                                                                                         \
+    "SELECT object, 'event ' || id || ' begins at ' || from_state || ', the one before it ended at ' || before FROM"   \
+    " (SELECT id, type, object, from_state, lag(to_state) OVER (PARTITION BY type, object ORDER BY id) AS before"      \
+    " FROM events WHERE type IN ('attachment.state', 'node.state', 'circuit.state'))"                                  \
+    " WHERE from_state <> before AND NOT (type = 'node.state' AND from_state = 'new')"                                 \
+    " AND NOT (type = 'attachment.state' AND from_state = '' AND before IN ('detached', 'failed', 'lost')) LIMIT 16"
+
 static int check_events(struct store_reader *r, uint64_t published, struct check *c, struct err *e)
 {
     (void)published;
@@ -38,7 +47,8 @@ static int check_events(struct store_reader *r, uint64_t published, struct check
                   "SELECT 'attachment/' || a.id, 'is ' || a.state || ', its last event says ' || v.to_state"
                   " FROM attachments a JOIN events v ON v.id = (SELECT max(id) FROM events"
                   " WHERE object = 'attachment/' || a.id AND type = 'attachment.state') WHERE v.to_state <> a.state",
-                  c, e) < 0)
+                  c, e) < 0 ||
+        note_rows(r, CHAINS, c, e) < 0)
         return -1;
     return count(r, "SELECT count(*) FROM events", c, "events without a gap", e);
 }
@@ -70,17 +80,26 @@ static int check_file(struct store_reader *r, uint64_t published, struct check *
     return 0;
 }
 
-/* What operators asked for, as far back as the audit log goes. */
+/* An event carries who asked for it; it is written in the transaction, and with the time, of that request's row in the
+ * audit log.  Many may ask within a millisecond, so what was created is named in its row, too: by its own request, or
+ * it is what that adoption took over.  A claim to a node's name that was refused changed nothing, and is an event only.
+ * The log may go back less far than the events: what was written before its first row is not looked at. */
+#define ASKED_FOR                                                                                                      \
+    " FROM events v WHERE v.actor LIKE 'token:%' AND v.type <> 'node.identity_conflict' AND v.id > (SELECT CASE"       \
+    " WHEN coalesce(min(id), 1) = 1 THEN 0 ELSE (SELECT coalesce(max(id), 0) FROM events WHERE at_ms <="               \
+    " (SELECT at_ms FROM audit ORDER BY id LIMIT 1)) END FROM audit)"
+
 static int check_audit(struct store_reader *r, uint64_t published, struct check *c, struct err *e)
 {
     (void)published;
+    /* the sets are made once: the log has no index of them */
     if (note_rows(
             r,
-            "SELECT v.object, 'event ' || v.id || ' by ' || v.actor || ' has no row in the audit log' FROM events v"
-            " WHERE v.type = 'attachment.state' AND v.from_state = '' AND v.actor LIKE 'token:%'"
-            " AND v.at_ms >= (SELECT coalesce(min(at_ms), 0) FROM audit)"
-            " AND v.object NOT IN (SELECT object FROM audit)" /* a set, made once: the log has no index of objects */
-            " AND NOT EXISTS (SELECT 1 FROM audit WHERE action = 'recovery.adopt') LIMIT 16",
+            "SELECT v.object, 'event ' || v.id || ' by ' || v.actor || ' has no row in the audit log'" ASKED_FOR
+            " AND ((v.at_ms, v.actor) NOT IN (SELECT at_ms, actor FROM audit)"
+            " OR (v.type = 'attachment.state' AND v.from_state = '' AND v.object NOT IN (SELECT object FROM audit)"
+            " AND (v.at_ms, v.actor) NOT IN (SELECT at_ms, actor FROM audit WHERE action = 'recovery.adopt')))"
+            " LIMIT 16",
             c, e) < 0)
         return -1;
     return count(r, "SELECT count(*) FROM audit", c, "rows", e);

@@ -244,6 +244,61 @@ class CheckHistory(StateRack):
         with contextlib.closing(sqlite3.connect(self.server.dir / "rack.db", timeout=10)) as db, db:
             db.execute(sql)
 
+    def violated(self, name, part, object=None):
+        item = self.check(name)
+        self.assertEqual(item["result"], "violated", item)
+        self.assertIn(part, item["detail"])
+        if object:
+            self.assertEqual(item["objects"], [object])
+
+    def test_a_change_of_any_kind_without_a_row_in_the_audit_log_is_found(self):
+        """Also after an adoption, which is asked for once and creates what it finds."""
+        self.assertEqual(self.admin.patch("/v1/nodes/n1", {"headroom_bytes": 1 << 20}).status, 200)
+        self.assertEqual(self.admin.patch("/v1/links", {"a": "n1/afu0/1", "b": "n2/afu1/1", "down": True}).status, 200)
+        self.assertEqual(self.admin.patch("/v1/links", {"a": "n1/afu0/1", "b": "n2/afu1/1", "down": False}).status, 200)
+        claim = FakeAgent(self.server, "n1", self.join)
+        self.refused(claim.register(), 409, "identity_conflict")  # told, and no change
+        claim.polls.close()
+        claim.reports.close()
+        a = self.attached()
+        self.assertEqual(self.check("changes_are_audited")["result"], "ok")
+        self.edit("INSERT INTO audit (at_ms, actor, action, object, remote, request_id, detail) VALUES "
+                  "(1, 'token:somebody', 'recovery.adopt', 'orchestrator', '', '', '')")
+        for action, object in (("node.patch", "node/n1"), ("link.patch", "link/n1/afu0/1 n2/afu1/1"),
+                               ("attachment.create", f"attachment/{a['id']}"), ("agent.register", "node/n1")):
+            self.edit(f"UPDATE audit SET actor = 'x' || actor WHERE action = '{action}'")
+            self.violated("changes_are_audited", "has no row in the audit log")
+            self.assertIn(object, self.check("changes_are_audited")["objects"])
+            self.edit(f"UPDATE audit SET actor = substr(actor, 2) WHERE action = '{action}'")
+            self.assertEqual(self.check("changes_are_audited")["result"], "ok", action)
+        # One that names something else is not the row of this attachment; that of its own adoption is.
+        row = f"action = 'attachment.create' AND object = 'attachment/{a['id']}'"
+        self.edit(f"UPDATE audit SET object = 'attachment/other' WHERE {row}")
+        self.violated("changes_are_audited", "has no row in the audit log", f"attachment/{a['id']}")
+        self.edit("UPDATE audit SET action = 'recovery.adopt' WHERE object = 'attachment/other'")
+        self.assertEqual(self.check("changes_are_audited")["result"], "ok")
+        self.edit(f"UPDATE audit SET action = 'attachment.create', object = 'attachment/{a['id']}' WHERE object = 'attachment/other'")
+        self.detach(a["id"])
+
+    def test_a_state_that_begins_elsewhere_than_the_last_one_ended_is_found(self):
+        a = self.attached()
+        self.detach(a["id"])
+        self.assertEqual(self.check("events_without_gaps")["result"], "ok")
+        for where in (f"object = 'attachment/{a['id']}' AND to_state = 'attached'", f"object = 'circuit/{a['circuit']}' AND to_state = 'up'",
+                      "type = 'node.state' AND object = 'node/n1' AND to_state = 'ready'"):
+            self.edit(f"UPDATE events SET from_state = 'x' || from_state WHERE id = (SELECT max(id) FROM events WHERE {where}"
+                      " AND id > (SELECT min(id) FROM events e WHERE e.object = events.object AND e.type = events.type))")
+        found = self.check("events_without_gaps")
+        self.assertEqual(found["result"], "violated")
+        self.assertIn("begins at x", found["detail"])
+        self.assertTrue({f"attachment/{a['id']}", f"circuit/{a['circuit']}"} <= set(found["objects"]), found)
+        self.edit("UPDATE events SET from_state = substr(from_state, 2) WHERE from_state LIKE 'x%'")
+        self.assertEqual(self.check("events_without_gaps")["result"], "ok")
+        # What is older than what is kept is no gap.
+        self.edit(f"DELETE FROM events WHERE id < (SELECT min(id) FROM events WHERE object = 'attachment/{a['id']}' AND to_state = 'attached')")
+        self.assertEqual(self.check("events_without_gaps")["result"], "ok")
+        self.assertEqual(self.check("changes_are_audited")["result"], "ok")
+
     def test_missing_history_is_found(self):
         a = self.attached()
         self.edit(f"DELETE FROM audit WHERE object = 'attachment/{a['id']}'")

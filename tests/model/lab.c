@@ -138,6 +138,19 @@ void lab_commit(struct lab *r)
     compare_told(r);
 }
 
+void lab_check_history(const struct lab *r)
+{
+    struct check all[STORE_CHECKS];
+    struct store_reader *reader;
+    struct err e = { 0 };
+    check(store_reader_open(&reader, r->db, &e), &e, "the database");
+    check(store_reader_check(reader, store_revision(r->store), all, &e), &e, "the history");
+    store_reader_close(reader);
+    for (unsigned i = 0; i < STORE_CHECKS; i++)
+        if (all[i].result != CHECK_OK)
+            world_fail("memlane check: %s is %s: %s", all[i].name, check_result_names[all[i].result], all[i].detail);
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 static void open_database(struct lab *r)
