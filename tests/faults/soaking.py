@@ -16,7 +16,7 @@ import threading
 import time
 
 from faultrack import GIB, FaultRack, Problem, dice, eventually, star
-from harness import rack_processes
+from harness import lasting_processes
 
 NODES = 64
 RATE = 2.0
@@ -34,9 +34,8 @@ THREADS = 0
 def figures(rack):
     """name -> (pid, descriptors, threads, private bytes) of every program of the rack."""
     found = {}
-    for pid in rack_processes(rack.dir):
+    for pid, words in lasting_processes(rack.dir).items():
         with contextlib.suppress(OSError, TypeError):
-            words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             node = re.search(r"/nodes/([^/]+)/", " ".join(words))
             name = os.path.basename(words[0]).removeprefix("memlane-") + (f"-{node[1]}" if node else "")
             status = pathlib.Path(f"/proc/{pid}/status").read_text()
@@ -105,8 +104,8 @@ class Faults:
     def kill_lender(self):
         lending = [n for n in self.nodes[:NODES] if self.rack.lender_pid(n)]
         if lending:
-            self.rack.kill_lender(self.random.choice(lending))
             self.lost_at = time.monotonic()
+            self.rack.kill_lender(self.random.choice(lending))
         return self.reboot_borrowers_of_the_lost
 
     def power_cut(self):
@@ -120,6 +119,7 @@ class Faults:
         while lost := self.lost():
             node = lost[0]["compute_node"]
             known = {a["id"] for a in lost if a["compute_node"] == node}
+            self.lost_at = time.monotonic()
             self.rack.reboot(node)
             eventually(f"{node} holds nothing any more of {known}", lambda: not known & {a["id"] for a in self.lost()}, 60)
 

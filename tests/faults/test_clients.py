@@ -11,6 +11,7 @@ import uuid
 from faultrack import GIB, FaultRack, Problem, count, dice, record, star, trying
 
 RACERS = 64
+PATIENT = 0.5  # no time limit is tried here, and a commit that takes long is no silence
 REASONS = {"insufficient_memory", "no_path", "ports_busy", "no_section"}
 
 
@@ -18,7 +19,7 @@ class Clients(unittest.TestCase):
     def test_f8_the_same_request_many_times(self):
         """One attachment for one key, whoever is answered first; another body with the key is refused."""
         began, random, n = time.monotonic(), dice("F8"), count(1000, 20000)
-        with FaultRack(star(3)) as rack, concurrent.futures.ThreadPoolExecutor(50) as pool:
+        with FaultRack(star(3), time_scale=PATIENT) as rack, concurrent.futures.ThreadPoolExecutor(50) as pool:
             sent = keys = 0
             while sent < n:
                 copies = min(random.randint(2, 50), max(n - sent, 2))
@@ -53,7 +54,7 @@ class Clients(unittest.TestCase):
     def test_f6_clients_that_lose_the_answer(self):
         """The request arrived, the answer did not: asked again with its key, it is the same attachment; a detach is the same detach."""
         began, random, n = time.monotonic(), dice("F6 of clients"), count(20, 200)
-        with FaultRack(star(3)) as rack:
+        with FaultRack(star(3), time_scale=PATIENT) as rack:
             for i in range(n):
                 with trying(f"round {i}"):
                     key = uuid.uuid4().hex
@@ -84,7 +85,7 @@ class Clients(unittest.TestCase):
 
     def test_f9_a_race_for_the_last_memory(self):
         began, random, n = time.monotonic(), dice("F9"), count(200, 5000)
-        with FaultRack(star(4)) as rack, concurrent.futures.ThreadPoolExecutor(RACERS) as pool:
+        with FaultRack(star(4), time_scale=PATIENT) as rack, concurrent.futures.ThreadPoolExecutor(RACERS) as pool:
             donor = rack.node("n4")
             rack.api.call("PATCH", "/v1/nodes/n4", {"headroom_bytes": donor["headroom_bytes"] + donor["lendable_bytes"] - GIB})
             for i in range(n):

@@ -7,6 +7,7 @@ import http.client
 import json
 import pathlib
 import re
+import resource
 import socket
 import string
 import subprocess
@@ -27,6 +28,11 @@ KNOWN_TIMEOUT_S = 90  # a client that signed in, left a request unfinished and c
 
 def private_bytes(pid):
     return int(re.search(r"RssAnon:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
+
+
+def setUpModule():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))  # for many clients
 
 
 class Hostile(unittest.TestCase):

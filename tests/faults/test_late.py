@@ -129,8 +129,7 @@ class Late(unittest.TestCase):
         self.assertTrue(self.rack.buffer_file(probe | {"id": made}).exists(), "released under a child that hangs")
         self.rack.ctl("block", "n1", block, "ok")
         self.back_at = time.time()
-        ended = self.rack.settled(made, SECONDS)
-        self.assertIn(ended["state"], ("detached", "failed"))
+        ended = eventually("it is given back", lambda: (a := self.rack.attachment(made))["state"] in ("detached", "failed") and a, SECONDS)
         self.assertEqual(ended["holds"], [])
 
     def test_f28(self):

@@ -7,15 +7,17 @@ import subprocess
 import time
 import unittest
 
-from faultrack import BUILD, GIB, SECONDS, FaultRack, Problem, count, dice, eventually, record, star, trying
+from faultrack import BUILD, GIB, SECONDS, TIME_SCALE, FaultRack, Problem, count, dice, eventually, record, star, trying
 
 BLOCKS = 8
 SIZE = BLOCKS * GIB // 4
 
 
-class LostDonors(unittest.TestCase):
+class FourNodes(unittest.TestCase):
+    time_scale = TIME_SCALE
+
     def setUp(self):
-        self.rack = self.enterContext(FaultRack(star(4)))
+        self.rack = self.enterContext(FaultRack(star(4), time_scale=self.time_scale))
         self.kept = self.rack.attach_somehow("n3", GIB, donor="n4")  # has nothing to do with it
 
     def tearDown(self):
@@ -24,6 +26,8 @@ class LostDonors(unittest.TestCase):
             self.rack.judge()
             self.rack.assert_clean()
 
+
+class LostDonors(FourNodes):
     def in_quarantine(self, a):
         """Lost, and held by both: the borrower may still read it."""
         def look():
@@ -153,7 +157,9 @@ class LostDonors(unittest.TestCase):
                 self.assertEqual(self.rack.attachment(self.kept["id"])["state"], "attached")
         record("F29", n, began)
 
-    # ---- clones
+
+class Clones(FourNodes):
+    time_scale = 0.5  # a busy machine is no silence of the first boot
 
     def start_clone(self, name, machine, credential, boot):
         """Another machine's agent under the name of n1, with these of n1's secrets copied."""
