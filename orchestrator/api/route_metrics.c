@@ -128,6 +128,7 @@ static void adapters(struct page *p, const struct model *m)
 static void writer_numbers(struct page *p, struct writer *w)
 {
     struct writer_metrics wm;
+    uint64_t known_epoch;
     writer_read_metrics(w, &wm);
     single(p, "memlane_commits_total", "counter", "Transactions committed.", wm.commits);
     single(p, "memlane_commands_total", "counter", "Commands taken by the writer.", wm.commands);
@@ -137,6 +138,8 @@ static void writer_numbers(struct page *p, struct writer *w)
     single(p, "memlane_revision", "counter", "Revision of the last commit.", writer_published_revision(w));
     single(p, "memlane_epoch", "gauge", "Epoch of this orchestrator.", writer_epoch(w));
     single(p, "memlane_read_only", "gauge", "1 while the database takes no changes.", writer_read_only(w));
+    single(p, "memlane_recovering", "gauge", "1 while the database is an old one that no operator has adopted.",
+           writer_recovering(w, &known_epoch));
 }
 
 static void http_numbers(struct page *p, const struct api *a)

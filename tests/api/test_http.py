@@ -73,11 +73,51 @@ class Description(Rack):
         for name in ("memlane_nodes", "memlane_attachments", "memlane_commits_total", "memlane_http_requests_total",
                      "memlane_lendable_bytes", "memlane_http_connections", "memlane_circuits_in_danger",
                      "memlane_attachments_in_danger", "memlane_quarantined_attachments", "memlane_unowned_objects",
-                     "memlane_adapters", "memlane_links", "memlane_findings", "memlane_lenders_lost_total"):
+                     "memlane_adapters", "memlane_links", "memlane_findings", "memlane_lenders_lost_total", "memlane_read_only",
+                     "memlane_recovering"):
             self.assertIn(f"# TYPE {name} ", text)
         self.assertNotRegex(text, r'memlane_attachments\{state="(detached|failed)"')  # they are not live
         for line in text.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
+
+
+class Lists(Rack):
+    """Of each list that takes a limit, at least three items."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        gate = cls.admin.post("/v1/tokens", {"role": "join", "name": "gate", "approves": False}).json["token"]
+        for i in range(3):
+            assert FakeAgent(cls.server, f"waits{i}", gate).register().status == 200
+            a = cls.admin.post("/v1/attachments?wait=20", {"compute_node": "n1", "size_bytes": GIB}).json
+            assert a["state"] == "attached", a
+        one = cls.nodes["n2"].buffers[a["id"]]
+        for i in range(3):
+            cls.nodes["n2"].buffers[f"nobodys{i}"] = {**one, "id": f"nobodys{i}", "section": 5, "offset_bytes": i * GIB}
+        cls.wait_for(lambda: len(cls.admin.get("/v1/unowned").json["items"]) == 3)
+
+    def test_each_is_paged_by_its_limit_and_nothing_is_missed(self):
+        paged = [path for path, item in OPENAPI["paths"].items()
+                 if {"limit", "cursor"} <= {p["name"] for p in map(resolve, item.get("get", {}).get("parameters", []))}]
+        self.assertIn("/v1/unowned", paged)
+        for path in paged:
+            whole = self.admin.get(f"{path}?limit=1000").json
+            least = 1 if path == "/v1/circuits" else 3  # all three share one
+            self.assertGreaterEqual(len(whole["items"]), least, path)
+            self.assertIsNone(whole["next_cursor"], path)
+            for limit in (1, 2, len(whole["items"])):
+                with self.subTest(path=path, limit=limit):
+                    found, target = [], f"{path}?limit={limit}"
+                    while target:
+                        answer = self.admin.get(target)
+                        self.assertLessEqual(len(answer.json["items"]), limit)
+                        found += answer.json["items"]
+                        cursor, link = answer.json["next_cursor"], answer.headers.get("Link", "")
+                        target = cursor and f"{path}?limit={limit}&cursor={cursor}"
+                        self.assertEqual(link, f'<{target}>; rel="next"' if target else "")
+                    names = lambda items: [i.get("id", i.get("name", i.get("node"))) for i in items]
+                    self.assertEqual(names(found)[:len(whole["items"])], names(whole["items"]))  # of events there may be more by now
 
 
 class Gate(Rack):

@@ -541,6 +541,9 @@ class Restored(StateRack):
         code, _, err = memlane(self.server, "backup", str(file))
         self.assertEqual((code, file.exists(), (self.server.dir / "elsewhere").exists()), (1, False, False), err)
 
+    def recovering_metric(self):
+        return re.search(r"^memlane_recovering (\d+)$", self.admin.get("/metrics").body.decode(), re.M)[1]
+
     def test_what_both_sides_hold_is_adopted_and_nothing_is_removed(self):
         old = self.attach()      # known to the backup, and gone when it is restored
         kept = self.attach()     # known to the backup, and there
@@ -551,7 +554,7 @@ class Restored(StateRack):
         self.restore(backup)
         self.wait_for(lambda: all(n["reported"] for n in self.admin.get("/v1/recovery").json["nodes"]))
         status = self.admin.get("/v1/status").json
-        self.assertEqual(status["state"], "recovering")
+        self.assertEqual((status["state"], self.recovering_metric()), ("recovering", "1"))
         self.refused(self.admin.delete(f"/v1/attachments/{kept['id']}"), 503, "recovering")
         unowned = self.admin.get("/v1/unowned").json["items"]
         self.assertEqual({(u["node"], u["kind"], u["id"]) for u in unowned},
@@ -567,6 +570,7 @@ class Restored(StateRack):
         code, out, err = memlane(self.server, "recovery", "adopt")
         self.assertEqual(code, 0, err)
         self.assertIn("adopted 1 attachments, ended 1, kept 0", out)
+        self.assertEqual(self.recovering_metric(), "0")
         self.wait_for(lambda: self.admin.get("/v1/check").json["result"] == "ok")
         live = {a["id"]: a for a in self.admin.get("/v1/attachments?state=live").json["items"]}
         self.assertEqual(set(live), {kept["id"], new["id"]})
