@@ -135,7 +135,7 @@ static void writer_numbers(struct page *p, struct writer *w)
     single(p, "memlane_failed_batches_total", "counter", "Batches whose commit failed.", wm.batches_failed);
     head(p, "memlane_commit_seconds_total", "counter", "Time spent in commits.");
     line(p, "memlane_commit_seconds_total %.6f", (double)wm.commit_ns_total / 1e9);
-    single(p, "memlane_revision", "counter", "Revision of the last commit.", writer_published_revision(w));
+    single(p, "memlane_revision", "gauge", "Revision of the last commit.", writer_published_revision(w));
     single(p, "memlane_epoch", "gauge", "Epoch of this orchestrator.", writer_epoch(w));
     single(p, "memlane_read_only", "gauge", "1 while the database takes no changes.", writer_read_only(w));
     single(p, "memlane_recovering", "gauge", "1 while the database is an old one that no operator has adopted.",
@@ -158,7 +158,7 @@ static void http_numbers(struct page *p, const struct api *a)
     single(p, "memlane_checks_total", "counter", "Looks at all invariants.", checks_done(a->checks));
     single(p, "memlane_http_body_bytes", "gauge", "Memory that bodies of requests take.", a->counters.body_bytes);
     single(p, "memlane_event_streams", "gauge", "Open event streams.", a->counters.streams);
-    single(p, "memlane_events", "counter", "Id of the last event.", events_last(a->events));
+    single(p, "memlane_events", "gauge", "Id of the last event.", events_last(a->events));
     head(p, "memlane_uptime_seconds", "gauge", "Since the start.");
     line(p, "memlane_uptime_seconds %.3f", (double)(time_monotonic_ms() - a->started_ms) / 1000);
     head(p, "memlane_build_info", "gauge", "Version.");

@@ -76,6 +76,8 @@ class Description(Rack):
                      "memlane_adapters", "memlane_links", "memlane_findings", "memlane_lenders_lost_total", "memlane_read_only",
                      "memlane_recovering"):
             self.assertIn(f"# TYPE {name} ", text)
+        kinds = re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M)
+        self.assertEqual([name for name, kind in kinds if (kind == "counter") != name.endswith("_total")], [])
         self.assertNotRegex(text, r'memlane_attachments\{state="(detached|failed)"')  # they are not live
         for line in text.splitlines():
             self.assertRegex(line, r'^(# (HELP|TYPE) \w+ .+|\w+(\{\w+="[^"]*"(,\w+="[^"]*")*\})? [0-9.e+-]+)$')
