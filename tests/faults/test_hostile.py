@@ -38,6 +38,8 @@ def setUpModule():
 class Hostile(unittest.TestCase):
     def setUp(self):
         self.rack = self.enterContext(FaultRack())
+        self.rack.api.raw("POST", "/v1/backup")  # SQLite keeps, and takes again, the descriptor of one of many connections to a file
+        self.rack.baseline = self.rack.holdings()
         self.kept = self.rack.attach_somehow("n1", GIB, donor="n2")
 
     def tearDown(self):
@@ -189,14 +191,24 @@ class Hostile(unittest.TestCase):
 
     # ---- F19
 
+    def stream(self, path, headers):
+        """The beginning of it, or a refusal: its status."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.rack.port, timeout=20)) as connection:
+            connection.request("GET", path, headers={**headers, "Accept": "text/event-stream",
+                                                     "Authorization": f"Bearer {self.rack.api.token}"})
+            answer = connection.getresponse()
+            if answer.status == 200:
+                self.assertEqual(answer.readline(), b": memlane\n")
+            return answer.status
+
     def test_f19_every_operation(self):
         began, random, n = time.monotonic(), dice("F19"), count(2000, 50000)
         client = described.Client(self.rack.port, self.rack.api.token)
         self.addCleanup(client.close)
         operations = [(m.upper(), path, op, item.get("parameters", []) + op.get("parameters", []))
                       for path, item in described.OPENAPI["paths"].items() for m, op in item.items()
-                      if m in ("get", "post", "put", "patch", "delete") and path not in ("/v1/backup", "/v1/topology", "/v1/events")
-                      or (m, path) == ("get", "/v1/topology")]
+                      if m in ("get", "post", "put", "patch", "delete")]
+        cabling = self.rack.api.call("GET", "/v1/topology?declared=1")
         values = Values(random, {"name": ["n1", "n2", "mgmt", "nobody"], "id": [self.kept["id"], self.kept["circuit"], "zzzz"]})
         for i in range(n):
             method, path, operation, parameters = operations[i % len(operations)]
@@ -208,9 +220,15 @@ class Hostile(unittest.TestCase):
             if method == "DELETE" and path.startswith(f"/v1/attachments/{self.kept['id']}"):
                 continue
             with trying(f"operation {i}: {method} {path} {json.dumps(body)[:300]}"):
+                if operation["operationId"] == "events" and random.random() < 0.5:
+                    self.assertLess(self.stream(path, headers), 500)
+                    continue
                 answer = client.request(method, path, body, headers)
                 self.assertLess(answer.status, 500, answer.body[:300])
+                if operation["operationId"] == "topology_put":  # no ETag was guessed
+                    self.assertGreaterEqual(answer.status, 400)
         record("F19", n, began)
+        self.assertEqual(self.rack.api.call("GET", "/v1/topology?declared=1"), cabling)
         client.close()
         for a in self.rack.live():
             if a["id"] != self.kept["id"]:
