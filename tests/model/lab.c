@@ -2,6 +2,7 @@
 #include "lab.h"
 
 #include "rackfile.h"
+#include "unit/model_same.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,19 +139,6 @@ void lab_commit(struct lab *r)
     compare_told(r);
 }
 
-void lab_check_history(const struct lab *r)
-{
-    struct check all[STORE_CHECKS];
-    struct store_reader *reader;
-    struct err e = { 0 };
-    check(store_reader_open(&reader, r->db, &e), &e, "the database");
-    check(store_reader_check(reader, store_revision(r->store), all, &e), &e, "the history");
-    store_reader_close(reader);
-    for (unsigned i = 0; i < STORE_CHECKS; i++)
-        if (all[i].result != CHECK_OK)
-            world_fail("memlane check: %s is %s: %s", all[i].name, check_result_names[all[i].result], all[i].detail);
-}
-
 /* ---- life ---------------------------------------------------------------------------------------------------------
  */
 static void open_database(struct lab *r)
@@ -168,8 +156,37 @@ static void open_database(struct lab *r)
     lab_commit(r);
 }
 
+/* F26: what a restart will make of the database is the model in all that is durable. */
+static void expect_in_file(const struct lab *r)
+{
+    struct model *twin;
+    struct err e = { 0 };
+    char buf[120];
+    check(model_new(&twin, &e), &e, "the model");
+    check(store_load(r->store, twin, &e), &e, "what was stored");
+    const char *other = model_difference(r->m, twin, buf);
+    if (other)
+        world_fail("the model and the database differ in %s", other);
+    model_free(twin);
+}
+
+void lab_check_file(const struct lab *r)
+{
+    expect_in_file(r);
+    struct check all[STORE_CHECKS];
+    struct store_reader *reader;
+    struct err e = { 0 };
+    check(store_reader_open(&reader, r->db, &e), &e, "the database");
+    check(store_reader_check(reader, store_revision(r->store), all, &e), &e, "the history");
+    store_reader_close(reader);
+    for (unsigned i = 0; i < STORE_CHECKS; i++)
+        if (all[i].result != CHECK_OK)
+            world_fail("memlane check: %s is %s: %s", all[i].name, check_result_names[all[i].result], all[i].detail);
+}
+
 void lab_restart(struct lab *r)
 {
+    expect_in_file(r);
     topology_free(r->t);
     model_free(r->m);
     store_close(r->store);

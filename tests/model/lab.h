@@ -81,8 +81,8 @@ void lab_done(struct lab *r);
 void lab_print_counts(const struct lab *r);
 void lab_begin(struct lab *r); /* a transaction */
 void lab_commit(struct lab *r);
-void lab_check_history(const struct lab *r); /* what `memlane check` says of the database is in order */
-void lab_restart(struct lab *r);             /* the orchestrator is killed, and starts again from its database */
+void lab_check_file(const struct lab *r); /* the database is the model, and `memlane check` finds it in order */
+void lab_restart(struct lab *r);          /* the orchestrator is killed, and starts again from its database */
 void lab_pass(struct lab *r, int64_t ms);
 void lab_cable(struct lab *r); /* declares the cables of the nodes that are known */
 void lab_backup(struct lab *r);

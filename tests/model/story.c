@@ -490,7 +490,7 @@ static void end_unowned(struct lab *r)
 
 static void peace(struct lab *r)
 {
-    lab_check_history(r);
+    lab_check_file(r);
     heal(r);
     settle(r, 30);
     lab_pass(r, 400000); /* the longest backoff */
@@ -538,7 +538,7 @@ void story_run(const struct move *steps, size_t n, const char *dir, volatile siz
         expect_check(&r, 3);
     }
     peace(&r);
-    lab_check_history(&r);
+    lab_check_file(&r);
     lab_print_counts(&r);
     lab_done(&r);
 }
