@@ -1,29 +1,39 @@
 """The rack that the tests of the API share: a memlaned, two fake nodes, one cabled to borrow from the other."""
+import os
+import subprocess
 import time
 import unittest
 
 from fake_agent import GIB, FakeAgent
-from memlaned import Memlaned
+from memlaned import BUILD, Memlaned
 
 LINKS = [{"a": "n1/afu0/0", "b": "n2/afu1/0", "latency_ns": 20, "gbps": 100},
          {"a": "n1/afu0/1", "b": "n2/afu1/1", "latency_ns": 20, "gbps": 100}]
 CABLING = {"switches": [], "links": LINKS}
 
 
+def memlane(server, *words, token=None):
+    env = {**os.environ, "MEMLANE_URL": f"http://127.0.0.1:{server.port}", "MEMLANE_TOKEN": token or server.admin_token}
+    done = subprocess.run([str(BUILD / "bin/memlane"), *words], env=env, capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
 class Rack(unittest.TestCase):
     """A memlaned, two fake nodes, one cabled to borrow from the other."""
     agents = True
+    agent = FakeAgent
+    heartbeat_ms = 200
     options = {}
 
     @classmethod
     def setUpClass(cls):
-        cls.server = Memlaned(heartbeat_ms=200, **cls.options)
+        cls.server = Memlaned(heartbeat_ms=cls.heartbeat_ms, **cls.options)
         cls.admin = cls.server.client()
         cls.join = cls.admin.post("/v1/tokens", {"role": "join", "name": "join"}).json["token"]
         cls.nodes = {}
         if cls.agents:
             for name in ("n1", "n2"):
-                cls.nodes[name] = FakeAgent(cls.server, name, cls.join)
+                cls.nodes[name] = cls.agent(cls.server, name, cls.join)
                 assert cls.nodes[name].register().status == 200
                 cls.nodes[name].run()
             etag = cls.admin.get("/v1/topology").headers["ETag"]

@@ -5,9 +5,8 @@ import subprocess
 import unittest
 
 from memlaned import BUILD
-from rackcase import Rack
+from rackcase import Rack, memlane
 from test_api import Stream
-from test_state import memlane
 
 
 class Forgetful(Rack):
