@@ -181,9 +181,9 @@ static void do_segment(struct lab *r, unsigned node, const struct wire_want_segm
         if (a->fail_online || dead) {
             s->failed = w->attempt + 1;
             s->failed_absent = false;
-            return;
         }
-        world_online(&r->world, node, s);
+        if (!dead)
+            world_online(&r->world, node, s, a->fail_online ? total / 2 : total);
     } else if (absent && (online || !s->quiesced)) {
         world_offline(&r->world, node, s, a->refuse_offline && online ? 1 : 0);
         s = world_segment(&r->world, node, w->id); /* the machine may have died of it */

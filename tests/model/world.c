@@ -387,13 +387,13 @@ unsigned world_blocks_online(const struct world *w, unsigned node, const struct 
     return n;
 }
 
-void world_online(struct world *w, unsigned node, struct segment *s)
+void world_online(struct world *w, unsigned node, struct segment *s, unsigned blocks)
 {
     struct machine *m = &w->machines[node];
     unsigned first = (unsigned)(s->offset_bytes / BLOCK), n = (unsigned)(s->size_bytes / BLOCK);
     if (first + n > SECTION_BLOCKS)
         world_fail("n%u: %s lies beyond what is looked at", node + 1, s->id);
-    for (unsigned b = first; b < first + n; b++) {
+    for (unsigned b = first; b < first + n && b < first + blocks; b++) {
         struct end end = follow(w, node, s->section, b);
         if (m->online[s->section][b] && m->owner[s->section][b] == hash_id(s->id))
             continue;
@@ -418,7 +418,7 @@ void world_online(struct world *w, unsigned node, struct segment *s)
         m->wrote[s->section][b] = found;
     }
     s->quiesced = false;
-    world_tell(w, "n%u: %s online", node + 1, s->id);
+    world_tell(w, "n%u: %s online, %u blocks", node + 1, s->id, blocks < n ? blocks : n);
 }
 
 void world_offline(struct world *w, unsigned node, struct segment *s, unsigned keep)

@@ -84,8 +84,8 @@ struct segment *world_segment(struct world *w, unsigned node, const char *id); /
 struct segment *world_label(struct world *w, unsigned node, const struct wire_want_segment *order);
 /* Blocks of another segment are online in the range. */
 bool world_range_used(const struct world *w, unsigned node, const struct wire_want_segment *order);
-void world_online(struct world *w, unsigned node, struct segment *s);
-void world_offline(struct world *w, unsigned node, struct segment *s, unsigned keep); /* 'keep' blocks refuse */
+void world_online(struct world *w, unsigned node, struct segment *s, unsigned blocks); /* the first so many */
+void world_offline(struct world *w, unsigned node, struct segment *s, unsigned keep);  /* 'keep' blocks refuse */
 unsigned world_blocks_online(const struct world *w, unsigned node, const struct segment *s);
 
 /* The borrower writes and reads all that it borrows.  What fails with an excuse takes the machine down. */
