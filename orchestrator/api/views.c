@@ -156,10 +156,10 @@ static void find_lost(json_t *list, const struct model *m, const struct node *n)
         add_lost(&borrowed, m, model_attachment(m, i), model_attachment(m, i)->donor);
     add_loss_finding(list, &lent, "lent to",
                      "it is free again when each of its borrowers has rebooted, or was declared off (memlane node "
-                     "fence)");
+                     "fence NODE)");
     add_loss_finding(list, &borrowed, "borrowed from",
                      "whoever reads it may crash this node: reboot it, or switch it off and declare it off (memlane "
-                     "node fence)");
+                     "node fence NODE)");
 }
 
 static json_t *findings_of(const struct model *m, const struct node *n)

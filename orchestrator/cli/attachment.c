@@ -34,9 +34,9 @@ static void print_hint(const json_t *a, const char *state)
     else if (!strcmp(state, "lost") && held_by(a, node))
         fprintf(
             stderr,
-            "hint:  what it holds comes free by itself when %s has rebooted, or is declared off (`memlane help node "
-            "fence`)\n",
-            node);
+            "hint:  what it holds comes free by itself when %s has rebooted, or is declared off (`memlane node fence "
+            "%s`)\n",
+            node, node);
 }
 
 /* What became of an attach or a detach. */

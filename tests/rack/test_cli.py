@@ -61,7 +61,7 @@ class Commands(OnARack):
         eventually("it is lost", lambda: self.rack.attachment(a["id"])["state"] == "lost", 30)
         done = self.run_it("detach", a["id"], "--timeout", "100", code=1)  # a timeout would be exit code 7
         self.assertRegex(done.stdout, "^lost")
-        self.assertIn("when a has rebooted", done.stderr)
+        self.assertRegex(done.stderr, "when a has rebooted, .*`memlane node fence a`")
         told = self.run_it("node", "list").stdout  # on both nodes' own lines, as long as it is so
         self.assertRegex(told, r"\na .* 1 GiB that it borrowed from b is lost: .*\nb .* 1 GiB that it lent to a is lost: ")
         for switch in ("off", "on"):
