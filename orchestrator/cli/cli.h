@@ -101,8 +101,9 @@ MUST_CHECK int cli_get(struct cli *c, const char *path, json_t **out); /* the ca
 /* The same for who waits: EXIT_DONE without a document, and nothing is printed, when nobody answers, or nobody can now.
  */
 MUST_CHECK int cli_get_if_there(struct cli *c, const char *path, json_t **out);
-/* The same of the event log: where it begins later, the problem document, with "oldest_index". */
-MUST_CHECK int cli_get_or_gone(struct cli *c, const char *path, json_t **out);
+/* The same of the event log, by cli_get_if_there() when 'waits': where the log begins later, the problem document, with
+ * "oldest_index". */
+MUST_CHECK int cli_get_or_gone(struct cli *c, const char *path, bool waits, json_t **out);
 /* A list, page after page, as one document: "items", "next_cursor" (null), "as_of" of the first page. */
 MUST_CHECK int cli_list(struct cli *c, const char *path, json_t **list);
 const json_t *items_of(const json_t *list); /* its "items" */

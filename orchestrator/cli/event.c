@@ -132,8 +132,8 @@ static int last_events(struct cli *c, uint64_t n, uint64_t *after)
 }
 
 /* At most 'limit' events behind '*after', which gets to where the next page begins.  What is gone is skipped, and said.
- */
-static int read_page(struct cli *c, uint64_t *after, uint64_t limit, json_t **out)
+ * Who waits has no page when nobody is there. */
+static int read_page(struct cli *c, uint64_t *after, uint64_t limit, bool waits, json_t **out)
 {
     char path[512], object[320];
     const char *only = c->options.object;
@@ -142,7 +142,7 @@ static int read_page(struct cli *c, uint64_t *after, uint64_t limit, json_t **ou
         CLEANUP(json_cleanup) json_t *page = NULL;
         snprintf(path, sizeof path, "/v1/events?after=%" PRIu64 "&limit=%" PRIu64 "%s%s", *after, limit,
                  only ? "&object=" : "", object);
-        int rc = cli_get_or_gone(c, path, &page);
+        int rc = cli_get_or_gone(c, path, waits, &page);
         uint64_t oldest = number_of(page, "oldest_index");
         if (rc == EXIT_DONE && oldest > *after + 1) {
             fprintf(stderr, "warning: events %" PRIu64 " to %" PRIu64 " are gone from the log\n", *after + 1,
@@ -166,7 +166,7 @@ static int read_events(struct cli *c, uint64_t after, uint64_t n, json_t **out)
     bool more = true;
     while (more && (!n || got < n)) {
         CLEANUP(json_cleanup) json_t *page = NULL;
-        int rc = read_page(c, &after, n && n - got < PAGE_MAX ? n - got : PAGE_MAX, &page);
+        int rc = read_page(c, &after, n && n - got < PAGE_MAX ? n - got : PAGE_MAX, false, &page);
         if (rc)
             return rc;
         got += json_array_size(items_of(page));
@@ -244,9 +244,11 @@ static int read_what_is_left(struct follower *f)
         CLEANUP(json_cleanup) json_t *page = NULL;
         const json_t *event;
         size_t i;
-        int rc = read_page(f->cli, &after, PAGE_MAX, &page);
+        int rc = read_page(f->cli, &after, PAGE_MAX, true, &page);
         if (rc)
             return rc;
+        if (!page)
+            until = after; /* the stream goes on here, and says again what is gone */
         json_array_foreach(items_of(page), i, event) print_event(f->cli, event);
         if (!json_array_size(items_of(page)))
             break;

@@ -58,9 +58,9 @@ int cli_get_if_there(struct cli *c, const char *path, json_t **out)
     return get(c, path, MAY_BE_AWAY, out);
 }
 
-int cli_get_or_gone(struct cli *c, const char *path, json_t **out)
+int cli_get_or_gone(struct cli *c, const char *path, bool waits, json_t **out)
 {
-    return get(c, path, MAY_BE_GONE, out);
+    return get(c, path, MAY_BE_GONE | (waits ? MAY_BE_AWAY : 0), out);
 }
 
 int cli_list(struct cli *c, const char *path, json_t **list)

@@ -440,8 +440,8 @@ uint64_t model_unowned_bytes(const struct node *n); /* of buffers that its lende
 /* Changes of structure.  Each checks completely before it changes anything. */
 MUST_CHECK int model_add_node(struct model *m, const char *name, uint32_t *out, struct err *e);
 /* The adapters that a node registers with: one may be missing (a card that failed at boot), one may be added, but a
- * known one has the role, ports and window that it had, and where some are known one of them is there.
- * ERR_IDENTITY_CONFLICT, of field "adapters": they are another machine's. */
+ * known one has the role and ports that it had, and its window while circuits use it, and where some are known one of
+ * them is there.  ERR_IDENTITY_CONFLICT, of field "adapters": they are another machine's. */
 MUST_CHECK int model_check_adapters(const struct model *m, uint32_t node, const struct wire_adapter *list, size_t n,
                                     struct err *e);
 MUST_CHECK int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter *list, size_t n,

@@ -203,14 +203,31 @@ static bool listed(const struct wire_adapter *list, size_t n, const char *name)
     return false;
 }
 
-/* What of a known adapter is another one's now; NULL: it is the same. */
+static bool window_other(const struct adapter *a, const struct wire_adapter *w)
+{
+    return a->window_addr != w->window_addr || a->window_bytes != w->window_bytes;
+}
+
+/* What of a known adapter is another one's now; NULL: it is the same.  The window is what somebody wrote into a file,
+ * and may be corrected until it is used. */
 static const char *adapter_other(const struct adapter *a, const struct wire_adapter *w)
 {
     if (a->role != w->role)
         return "role";
     if (a->n_ports != w->ports)
         return "number of ports";
-    return a->window_addr != w->window_addr || a->window_bytes != w->window_bytes ? "window" : NULL;
+    return a->n_circuits && window_other(a, w) ? "window" : NULL;
+}
+
+static bool correct_window(struct model *m, uint32_t adapter, const struct wire_adapter *w)
+{
+    if (!window_other(model_adapter(m, adapter), w))
+        return false;
+    struct adapter *x = model_edit_adapter(m, adapter);
+    x->window_addr = w->window_addr;
+    x->window_bytes = w->window_bytes;
+    x->n_sections = sections_of(w);
+    return true;
 }
 
 #define WAY_OUT "forget the node when it holds nothing, then it registers anew"
@@ -258,8 +275,11 @@ int model_set_adapters(struct model *m, uint32_t node, const struct wire_adapter
     for (size_t i = 0; i < n; i++) {
         if (list[i].ports < 1 || list[i].ports > WIRE_PORTS)
             return err_set(e, ERR_FIELD_INVALID, "adapter %s: from 1 to %d ports", list[i].name, WIRE_PORTS);
-        if (model_find_adapter(m, node, list[i].name) != NONE)
+        uint32_t at = model_find_adapter(m, node, list[i].name);
+        if (at != NONE) {
+            changed |= correct_window(m, at, &list[i]);
             continue;
+        }
         if (model_node(m, node)->n_adapters >= WIRE_MAX_ADAPTERS)
             return err_set(e, ERR_CONFLICT, "more than %d adapters, gone but cabled ones included", WIRE_MAX_ADAPTERS);
         add_adapter(m, node, &list[i]);

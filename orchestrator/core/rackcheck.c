@@ -181,15 +181,18 @@ static void check_lent(const struct model *m, struct check *c)
             continue;
         struct lent l = add_up(m, i);
         object_of("node", n->name, object);
+        bool silent = l.unsaid || (l.due && !tells(m, i));
         const char *fault = numbers_fault(m, n, l.sum, l.held + model_unowned_bytes(n), &r, buf);
-        if (fault && (r == CHECK_VIOLATED || tells(m, i)))
+        if (fault && r == CHECK_VIOLATED)
             check_note(c, r, object, "%s: %s", n->name, fault);
-        else if (l.unsaid || (l.due && !tells(m, i)))
+        else if (!silent && l.seen != l.due)
+            check_note(c, CHECK_VIOLATED, object, "%s should hold buffers of %" PRIu64 " bytes and reports %" PRIu64,
+                       n->name, l.due, l.seen);
+        else if (silent)
             check_note(c, CHECK_UNKNOWN, object, "%s lends %" PRIu64 " bytes and %s does not report", n->name, l.sum,
                        tells(m, i) ? "its lender" : "it");
         else
-            check_note(c, l.seen == l.due ? CHECK_OK : CHECK_VIOLATED, object,
-                       "%s should hold buffers of %" PRIu64 " bytes and reports %" PRIu64, n->name, l.due, l.seen);
+            check_note(c, fault && tells(m, i) ? r : CHECK_OK, object, "%s: %s", n->name, fault ? fault : "");
     }
 }
 
@@ -364,8 +367,8 @@ static void check_registers(const struct model *m, uint32_t adapter, struct chec
     const char *node = model_node(m, a->node)->name;
     char object[192];
     snprintf(object, sizeof object, "adapter/%s/%s", node, a->name);
-    if (lifecycle_fenced(m, a->node))
-        return; /* it is off */
+    if (lifecycle_fenced(m, a->node) || model_node(m, a->node)->enrolment != ENROLMENT_APPROVED)
+        return; /* it is off; or it was given no order yet */
     if (!tells(m, a->node) || !a->ok) {
         check_note(c, CHECK_UNKNOWN, object, "the registers of %s/%s are not reported", node, a->name);
         return;

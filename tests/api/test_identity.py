@@ -44,7 +44,6 @@ class Identity(Rack):
         own = agent.adapters
         changes = {"role": lambda a: [a[0], {**a[1], "role": "compute", "window_addr": hex(1 << 52), "window_bytes": 1 << 40}],
                    "number of ports": lambda a: [a[0], {**a[1], "ports": 1}],
-                   "window": lambda a: [{**a[0], "window_bytes": 2 << 40}, a[1]],
                    "none that it is bound to": lambda a: [{**a[1], "name": "other"}]}
         for what, change in changes.items():
             agent.adapters = lambda change=change: change(own())
@@ -56,6 +55,8 @@ class Identity(Rack):
         self.assertIn("memlane node forget", found["advice"])
         self.assertEqual(len(self.admin.get("/v1/nodes/n6").json["adapters"]), 2)
         self.assertEqual(agent.report().status, 204)  # of its session, which goes on
+        agent.adapters = lambda: [{**own()[0], "window_bytes": 2 << 40}, own()[1]]  # corrected, and nothing uses it
+        self.assertEqual(agent.register().status, 200)
         agent.adapters = lambda: own()[:1]  # a card that failed at boot
         self.assertEqual(agent.register().status, 200)
         self.assertIsNone(self.conflict_of("n6"))  # it has its own again
@@ -109,6 +110,7 @@ class Identity(Rack):
         first.run()
         self.wait_for(lambda: self.admin.get("/v1/nodes/n6").json["state"] == "ready")
         first.stop()
+        self.assertEqual(first.report().status, 204)
         reboot = FakeAgent(self.server, "n6", first.token)
         reboot.machine_id = first.machine_id
         self.refused(reboot.register(), 409, "identity_conflict")  # heard of just now

@@ -30,19 +30,14 @@ static void refused(const struct wire_adapter *list, size_t n, const char *adapt
 
 static void all_others_are_refused(void)
 {
-    struct wire_adapter role[2] = { COMPUTE, MEMORY }, window[2] = { COMPUTE, MEMORY }, moved[2] = { COMPUTE, MEMORY },
-                        ports[2] = { COMPUTE, MEMORY }, strange[2] = { COMPUTE, MEMORY };
+    struct wire_adapter role[2] = { COMPUTE, MEMORY }, ports[2] = { COMPUTE, MEMORY }, strange[2] = { COMPUTE, MEMORY };
     role[1] = role[0];
     memcpy(role[1].name, "afu1", sizeof "afu1");
     role[1].window_addr *= 2;
-    window[0].window_bytes /= 2;
-    moved[0].window_addr *= 2;
     ports[1].ports = 1;
     memcpy(strange[0].name, "other0", sizeof "other0");
     memcpy(strange[1].name, "other1", sizeof "other1");
     refused(role, 2, "adapter afu1", "role");
-    refused(window, 2, "adapter afu0", "window");
-    refused(moved, 2, "adapter afu0", "window");
     refused(ports, 2, "adapter afu1", "number of ports");
     refused(strange, 2, "adapter other0", "none that it is bound to");
 }
@@ -50,6 +45,26 @@ static void all_others_are_refused(void)
 START_TEST(other_adapters_are_another_machine_though_nothing_is_in_use)
 {
     all_others_are_refused();
+}
+END_TEST
+
+/* What an operator wrote into a file. */
+START_TEST(a_window_is_corrected_until_it_is_used)
+{
+    struct wire_adapter smaller[2] = { COMPUTE, MEMORY }, moved[2] = { COMPUTE, MEMORY };
+    const struct adapter *afu0 = model_adapter(s.m, model_find_adapter(s.m, row("n1"), "afu0"));
+    smaller[0].window_bytes /= 2;
+    moved[0].window_addr *= 2;
+    ck_assert_int_eq(sim_claim_with(&s, 0, smaller, 2, &e), 0);
+    ck_assert_uint_eq(afu0->n_sections, 2);
+    ck_assert_int_eq(sim_claim_with(&s, 0, moved, 2, &e), 0);
+    ck_assert_uint_eq(afu0->n_sections, 4);
+    ck_assert_uint_eq(afu0->window_addr, moved[0].window_addr);
+    sim_register(&s, 0); /* with its own */
+    sim_settle(&s);
+    attached(0, "n2");
+    refused(smaller, 2, "adapter afu0", "window");
+    refused(moved, 2, "adapter afu0", "window");
 }
 END_TEST
 
@@ -95,6 +110,7 @@ int main(void)
     TCase *t = tcase_create("adapters");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, other_adapters_are_another_machine_though_nothing_is_in_use);
+    tcase_add_test(t, a_window_is_corrected_until_it_is_used);
     tcase_add_test(t, other_adapters_are_another_machine_under_borrowed_memory);
     tcase_add_test(t, a_card_that_fails_at_boot_or_is_added_is_no_conflict);
     tcase_add_test(t, a_node_that_was_forgotten_comes_with_any_adapters);

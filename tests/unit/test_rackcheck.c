@@ -157,6 +157,19 @@ static void report_register(uint64_t value)
     sim_agent(&s, BORROWER, true);
 }
 
+START_TEST(a_node_that_waits_for_an_operator_was_given_nothing)
+{
+    const enum enrolment enrolments[] = { ENROLMENT_APPROVED, ENROLMENT_WAITING, ENROLMENT_REFUSED };
+    ck_assert_int_eq(sim_claim(&s, "stranger", "machine-9", "boot-9", &e), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(enrolments); i++) {
+        sim_begin(&s);
+        model_edit_node(s.m, row("stranger"))->enrolment = enrolments[i];
+        sim_commit(&s);
+        expect(OWNED, i ? CHECK_OK : CHECK_UNKNOWN, i ? "" : "the registers of stranger/afu0 are not reported");
+    }
+}
+END_TEST
+
 START_TEST(a_register_that_leads_to_what_was_released)
 {
     uint32_t a = attached(BORROWER, "n2");
@@ -195,7 +208,7 @@ END_TEST
  */
 START_TEST(numbers_of_a_donor_that_do_not_add_up)
 {
-    attached(BORROWER, "n2");
+    uint32_t a = attached(BORROWER, "n2");
     s.nodes[DONOR].unlocked_bytes = GIB4 / 2;
     sim_settle(&s);
     expect(LENT, CHECK_UNKNOWN, "n2: it holds buffers of 4294967296 bytes and has 2147483648 locked");
@@ -214,6 +227,13 @@ START_TEST(numbers_of_a_donor_that_do_not_add_up)
     s.nodes[DONOR].unlocked_bytes = GIB4;
     sim_settle(&s);
     expect(LENT, CHECK_UNKNOWN, "n2: it holds buffers of 8589934592 bytes and has 4294967296 locked");
+    s.nodes[DONOR].unlocked_bytes = GIB4 + GIB4 / 2;
+    sim_settle(&s);
+    sim_begin(&s);
+    model_edit_attachment(s.m, a)->now_buffer = false; /* which hides nothing that is known */
+    expect(LENT, CHECK_VIOLATED, "n2 should hold buffers of 4294967296 bytes and reports 0");
+    model_edit_attachment(s.m, a)->now_buffer = true;
+    sim_commit(&s);
 }
 END_TEST
 
@@ -228,6 +248,7 @@ int main(void)
     tcase_add_test(t, an_adapter_of_the_donor_that_does_not_answer);
     tcase_add_test(t, a_donor_that_is_lost_under_live_memory_is_no_longer_attached);
     tcase_add_test(t, what_a_silent_node_would_have_to_say_is_unknown);
+    tcase_add_test(t, a_node_that_waits_for_an_operator_was_given_nothing);
     tcase_add_test(t, a_register_that_leads_to_what_was_released);
     tcase_add_test(t, a_register_that_another_one_keeps);
     tcase_add_test(t, numbers_of_a_donor_that_do_not_add_up);
