@@ -131,7 +131,7 @@ def adopt(t):
     id = t.attach()["id"]
     t.nodes["n2"].buffers["nobodys"] = {**t.nodes["n2"].buffers[id], "id": "nobodys", "offset_bytes": 8 * GIB, "section": 5}
     t.wait_for(lambda: t.admin.get("/v1/unowned").json["items"])
-    without = [n["name"] for n in t.admin.get("/v1/recovery").json["nodes"] if not n["reported"]]
+    without = [n["name"] for n in t.admin.get("/v1/recovery").json["nodes"] if not n["reported"] or n["name"] == "silent"]
     return t.by.post("/v1/recovery/adopt", {"without": without}), "orchestrator"
 
 
