@@ -106,11 +106,13 @@ static void check_given_once(const struct model *m, struct check *c)
 /* ---- 2: what donors report is what is lent ------------------------------------------------------------------------
  */
 /* What died with its lender or boot is lost, and known to be, though a silent borrower may keep it from being undone.
- */
+ * What is on its way back, and of which no block is online, may have been released in the past that a restored database
+ * does not know. */
 static bool should_be_there(const struct model *m, const struct attachment *a)
 {
     const struct adapter *ma = model_adapter(m, a->memory_adapter);
     return a->buffer_seen && !a->release_published && !a->released && a->state != ATT_LOST &&
+           (a->goal == GOAL_PRESENT || lifecycle_live(m, a)) &&
            !strcmp(a->donor_boot, model_node(m, a->donor)->boot_id) &&
            (!ma->lender_id[0] || !strcmp(a->lender_id, ma->lender_id));
 }
@@ -209,8 +211,8 @@ static bool leads_to_released(const struct model *m, const struct attachment *a)
 {
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     const struct section *s = &ca->sections[a->section];
-    if (!let_go(a) || a->step < STEP_MAP || lifecycle_fenced(m, a->compute_node) || !tells(m, a->compute_node) ||
-        !ca->ok || !s->seen_value || wire_section_is_parked(s->seen_value, a->section) || s->n_unowned)
+    if (!let_go(a) || a->step < STEP_MAP || !tells(m, a->compute_node) || !ca->ok || !s->seen_value ||
+        wire_section_is_parked(s->seen_value, a->section) || s->n_unowned)
         return false;
     for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next)
         if (model_attachment(m, i)->step >= STEP_MAP && !let_go(model_attachment(m, i)))
@@ -227,7 +229,9 @@ static void check_released(const struct model *m, struct check *c)
             continue;
         const struct node *borrower = model_node(m, a->compute_node);
         object_of("attachment", a->id, object);
-        if (a->blocks_online && let_go(a) && !lifecycle_fenced(m, a->compute_node))
+        if (lifecycle_fenced(m, a->compute_node)) /* whatever it said last, it is off */
+            check_note(c, CHECK_OK, object, " ");
+        else if (a->blocks_online && let_go(a))
             check_note(c, CHECK_VIOLATED, object, "%u blocks of %s are online on %s and its buffer was released",
                        a->blocks_online, a->id, borrower->name);
         else if (leads_to_released(m, a))
@@ -237,7 +241,7 @@ static void check_released(const struct model *m, struct check *c)
                  model_adapter(m, a->memory_adapter)->ok)
             check_note(c, CHECK_VIOLATED, object, "%u blocks of %s are online on %s and the donor holds no buffer",
                        a->blocks_online, a->id, borrower->name);
-        else if (a->step >= STEP_ONLINE && !tells(m, a->compute_node) && !lifecycle_fenced(m, a->compute_node))
+        else if (a->step >= STEP_ONLINE && !tells(m, a->compute_node))
             check_note(c, CHECK_UNKNOWN, object, "compute node %s does not report", borrower->name);
         else
             check_note(c, CHECK_OK, object, " ");
