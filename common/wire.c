@@ -15,6 +15,11 @@ uint64_t wire_section_value(uint64_t base, unsigned section, uint64_t netid)
     return (base - ((uint64_t)section << SECTION_SHIFT)) | netid;
 }
 
+uint64_t wire_section_base(uint64_t value, unsigned section)
+{
+    return (value & ~NETID_MASK) + ((uint64_t)section << SECTION_SHIFT);
+}
+
 uint64_t wire_section_parked(unsigned section)
 {
     return wire_section_value(PARKED_BASE, section, WIRE_NETID_PORT0);

@@ -36,6 +36,7 @@ enum wire_signal { WIRE_SIGNAL_UNKNOWN, WIRE_SIGNAL_UP, WIRE_SIGNAL_DOWN }; /* "
 #define WIRE_NETID_PORT1 UINT64_C(2) /* bit 0 clear selects port 1 */
 #define WIRE_NETID_BOTH UINT64_C(3)
 uint64_t wire_section_value(uint64_t base, unsigned section, uint64_t netid);
+uint64_t wire_section_base(uint64_t value, unsigned section); /* of such a value */
 uint64_t wire_section_parked(unsigned section);
 bool wire_section_is_parked(uint64_t value, unsigned section); /* whatever its netid */
 

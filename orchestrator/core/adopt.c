@@ -379,6 +379,19 @@ static bool take_up_buffer(struct model *m, uint32_t at)
     return true;
 }
 
+/* Where the section leads, by the backup or by its register; false: nowhere. */
+static bool take_up_base(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    if (s->base)
+        return true;
+    if (!s->seen_value || wire_section_is_parked(s->seen_value, a->section))
+        return false;
+    model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = wire_section_base(s->seen_value, a->section);
+    return true;
+}
+
 /* Whatever was published after the backup was made is undone, as if all of it had been: with the word of both sides. */
 static void take_back(struct model *m, uint32_t at)
 {
@@ -409,6 +422,29 @@ static void raise_to_online(struct model *m, uint32_t at)
     adopt_circuit(m, at, false);
 }
 
+static bool is_half_made(const struct attachment *a)
+{
+    return a && a->goal == GOAL_PRESENT && a->state == ATT_PENDING;
+}
+
+static bool may_be_in_use(const struct model *m, const struct attachment *a)
+{
+    return a->blocks_online || !reports(m, model_node(m, a->compute_node));
+}
+
+/* Half made in the backup, and memory that somebody may be using: whoever of it is lost, a donor that rebooted or holds
+ * no buffer of it, is lost under live memory.  Before that is looked at. */
+static void raise_used(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!is_half_made(a) || !may_be_in_use(m, a) || !(take_up_buffer(m, i) || take_up_base(m, i)))
+            continue;
+        raise_to_online(m, i);
+        model_edit_attachment(m, i)->buffer_seen = true;
+    }
+}
+
 /* The backup knows it half made; what is observed decides.  Whole it is attached; what has blocks online is undone from
  * the top, what has none from there.  Where the compute node is silent, all of it may be in use: it is taken for
  * attached, so that nothing more is made and nothing taken away, until the node says what there is. */
@@ -416,9 +452,9 @@ static void settle_pending(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     bool silent = !reports(m, model_node(m, a->compute_node));
-    if (a->goal != GOAL_PRESENT || a->state != ATT_PENDING)
+    if (!is_half_made(a))
         return;
-    if ((!silent && !a->blocks_online) || !take_up_buffer(m, at)) {
+    if (!may_be_in_use(m, a) || !take_up_buffer(m, at)) {
         take_back(m, at);
         return;
     }
@@ -496,6 +532,7 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
         return 0;
     }
     m->recovering = false;
+    raise_used(m);
     notice_boots(m);
     out->n_ended = end_old(m);
     settle(m);

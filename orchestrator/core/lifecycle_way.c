@@ -89,10 +89,13 @@ static struct way look(const struct model *m, const struct attachment *a)
     for (unsigned k = 0; k < c->channels; k++)
         for (unsigned i = 0; i < c->legs[k].n_ports; i++)
             look_at_port(m, c->legs[k].ports[i], &way);
-    if (lifecycle_fresh(m, a->compute_node, 0)) { /* else nobody acts on it yet; and it looks at its own end first */
+    const struct adapter *ca = model_adapter(m, a->compute_adapter);
+    bool fresh =
+        lifecycle_fresh(m, a->compute_node, 0); /* else nobody acts on it yet; and it looks at its own end first */
+    if (fresh || (ca->seen && !ca->ok))
         look_at_adapter(m, a->compute_adapter, &way);
+    if (fresh)
         look_at_section(m, a, &way);
-    }
     return way;
 }
 
