@@ -441,7 +441,10 @@ static void raise_used(struct model *m)
         if (!is_half_made(a) || !may_be_in_use(m, a) || !(take_up_buffer(m, i) || take_up_base(m, i)))
             continue;
         raise_to_online(m, i);
-        model_edit_attachment(m, i)->buffer_seen = true;
+        struct attachment *x = model_edit_attachment(m, i);
+        x->buffer_seen = true;
+        if (!x->donor_boot[0]) /* the backup knows of no buffer; that there is none is noticed as in any boot */
+            memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
     }
 }
 

@@ -636,9 +636,10 @@ int lifecycle_cancel(struct model *m, uint32_t at, struct err *e)
     if (a->step != STEP_ONLINE || a->undoing < STEP_ONLINE || !a->segment_seen)
         return err_set(e, ERR_TOO_LATE, "the memory of attachment %s is being given back already", a->id);
     char why[WIRE_TEXT];
-    if (a->blocks_online < a->blocks_total && lifecycle_way_dead(m, at, why))
+    bool dead = lifecycle_way_dead(m, at, why), open = circuit_is_open(model_circuit(m, a->circuit));
+    if (a->blocks_online < a->blocks_total && (dead || why[0] || !open))
         return err_set(e, ERR_CONFLICT, "blocks of attachment %s would come online, which touches it: %.100s", a->id,
-                       why);
+                       why[0] ? why : "its circuit is not open");
     struct attachment *x = model_edit_attachment(m, at);
     x->goal = GOAL_PRESENT;
     x->tombstone_revision = 0;

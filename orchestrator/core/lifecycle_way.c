@@ -196,7 +196,8 @@ void lifecycle_let_go(struct model *m, uint32_t at)
 bool lifecycle_withdraw_offline(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    bool any = a->blocks_online || a->now_overlapped; /* else none came online since it was told to bring none */
+    /* Else none came online since it was told to bring none; what a node has not said since our start may be. */
+    bool any = a->blocks_online || a->now_overlapped || !lifecycle_fresh(m, a->compute_node, 0);
     if (!any)
         return false;
     struct way way = look(m, a);
