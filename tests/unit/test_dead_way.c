@@ -131,6 +131,30 @@ START_TEST(a_way_that_dies_under_the_order)
 }
 END_TEST
 
+/* After a restart it is not known what of it is online, and the borrower will read the order when it comes back. */
+START_TEST(a_way_that_dies_after_a_restart_while_the_borrower_is_silent)
+{
+    uint32_t a = attached();
+    sim_detach(&s, a);
+    ck_assert_int_eq(look(a)->undoing, STEP_ONLINE); /* published, not fetched yet */
+    sim_begin(&s);
+    lifecycle_start(s.m);
+    sim_commit(&s);
+    s.nodes[DONOR].memory_error = "no answer";
+    for (size_t i = 0; i < s.n_nodes; i++) {
+        if (i != BORROWER) {
+            sim_register(&s, i);
+            sim_agent(&s, i, true);
+        }
+    }
+    ck_assert_int_gt(look(a)->undoing, STEP_ONLINE); /* withdrawn */
+    sim_register(&s, BORROWER);
+    expect_held(a, "adapter n2/afu1");
+    s.nodes[DONOR].memory_error = NULL;
+    expect_detached(a);
+}
+END_TEST
+
 /* The reason is what is so now; an event comes for each part of the way only. */
 START_TEST(an_adapter_that_says_something_else_each_time)
 {
@@ -451,6 +475,7 @@ int main(void)
     tcase_add_test(t, a_cable_without_signal);
     tcase_add_test(t, a_link_that_an_operator_takes_out_of_use_carries_on);
     tcase_add_test(t, a_way_that_dies_under_the_order);
+    tcase_add_test(t, a_way_that_dies_after_a_restart_while_the_borrower_is_silent);
     tcase_add_test(t, an_adapter_that_says_something_else_each_time);
     tcase_add_test(t, an_attach_waits_with_bringing_memory_online);
     tcase_add_test(t, an_attach_that_waits_for_long_says_for_what);
