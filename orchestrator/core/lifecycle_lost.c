@@ -94,8 +94,22 @@ static void lose_idle(struct model *m, uint32_t at, const char *reason)
     undo_from_map(m, at);
 }
 
+/* Known to be in use before its donor had said what it holds of it (adopt.c): now it has. */
+static void learn_buffer(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    uint64_t base = model_adapter(m, a->compute_adapter)->sections[a->section].base;
+    if (!a->buffer_seen || a->lender_id[0] || !a->now_buffer || !lifecycle_fresh(m, a->donor, 0) ||
+        a->now_effective_addr - a->offset_bytes != base)
+        return;
+    struct attachment *x = model_edit_attachment(m, at);
+    x->effective_addr = x->now_effective_addr;
+    memcpy(x->lender_id, x->now_lender_id, sizeof x->lender_id);
+}
+
 bool lifecycle_check_lost(struct model *m, uint32_t at)
 {
+    learn_buffer(m, at);
     const struct attachment *a = model_attachment(m, at);
     enum attachment_state state = a->state;
     enum attachment_goal goal = a->goal;

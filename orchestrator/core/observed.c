@@ -304,7 +304,8 @@ static void take_buffer(struct model *m, uint32_t node, const struct wire_seen_b
     }
     struct attachment *x = model_touch_attachment(m, at);
     /* Without a lender it is held, but nobody's to use: it failed, or could not be released. */
-    bool own = b->lender_id[0] && (!x->buffer_seen || !strcmp(x->lender_id, b->lender_id));
+    bool any = !x->buffer_seen || !x->lender_id[0]; /* in use when a backup was restored, and its donor silent */
+    bool own = b->lender_id[0] && (any || !strcmp(x->lender_id, b->lender_id));
     x->now_id_held = b->present;
     x->now_buffer = b->present && own && b->size_bytes == x->size_bytes && b->offset_bytes == x->offset_bytes &&
                     b->section == x->section;
