@@ -494,6 +494,22 @@ static void keep_whole(struct model *m)
     }
 }
 
+/* An order to take memory offline that the backup knows as published: its way may have died since, and what nodes said
+ * of that is forgotten with their sessions.  It is published anew when they say that all is well. */
+static void withdraw_offline(struct model *m)
+{
+    for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(m, i);
+        if (!a || a->goal != GOAL_ABSENT || a->undoing != STEP_ONLINE)
+            continue;
+        struct attachment *x = model_edit_attachment(m, i);
+        x->undoing = x->step + 1;
+        x->tombstone_revision = 0;
+        x->revision = m->revision;
+        x->attempt++;
+    }
+}
+
 static void adopt_found(struct model *m, struct adoption *out)
 {
     for (uint32_t i = 0; i < model_count(m, MODEL_NODE); i++) {
@@ -540,6 +556,7 @@ int adopt_all(struct model *m, const char *const *without, size_t n_without, str
     out->n_ended = end_old(m);
     settle(m);
     keep_whole(m);
+    withdraw_offline(m);
     adopt_found(m, out);
     start_sessions_anew(m);
     return 0;
