@@ -500,13 +500,8 @@ static void withdraw_offline(struct model *m)
 {
     for (uint32_t i = 0; i < model_count(m, MODEL_ATTACHMENT); i++) {
         const struct attachment *a = model_attachment(m, i);
-        if (!a || a->goal != GOAL_ABSENT || a->undoing != STEP_ONLINE)
-            continue;
-        struct attachment *x = model_edit_attachment(m, i);
-        x->undoing = x->step + 1;
-        x->tombstone_revision = 0;
-        x->revision = m->revision;
-        x->attempt++;
+        if (a && a->goal == GOAL_ABSENT && a->undoing == STEP_ONLINE)
+            lifecycle_unpublish_offline(m, i);
     }
 }
 

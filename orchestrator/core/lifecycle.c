@@ -279,8 +279,8 @@ static bool online_advance(struct model *m, uint32_t at)
         (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, a->segment_fault);
         return true;
     }
-    if (!online && has_blocks_offline(m, a) &&
-        lifecycle_way_dead(m, at, why)) { /* what is online stays, until it can be taken offline */
+    /* What is online stays, until it can be taken offline. */
+    if (!online && has_blocks_offline(m, a) && lifecycle_way_dead(m, at, why)) {
         snprintf(reason, sizeof reason, "not brought online, which would touch it: %.150s", why);
         (a->segment_seen ? detach_after_all : lifecycle_fail)(m, at, reason);
         return true;

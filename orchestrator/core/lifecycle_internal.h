@@ -56,6 +56,7 @@ bool lifecycle_way_dead(const struct model *m, uint32_t attachment, char why[WIR
 bool lifecycle_may_offline(struct model *m, uint32_t attachment);
 void lifecycle_stick_held(struct model *m, uint32_t attachment); /* that lasts: stuck, until it may or is told to */
 void lifecycle_let_go(struct model *m, uint32_t attachment);     /* it may */
+void lifecycle_unpublish_offline(struct model *m, uint32_t attachment); /* the undo of online is as if it never was */
 /* The undo of online is published, and the way has died: taken back.  False: there is no need to. */
 bool lifecycle_withdraw_offline(struct model *m, uint32_t attachment);
 /* An operator's retry: what is only feared to be dead is well.  ERR_CONFLICT: it is known to be dead. */

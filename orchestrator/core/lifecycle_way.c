@@ -193,6 +193,16 @@ void lifecycle_let_go(struct model *m, uint32_t at)
     x->held_by = 0;
 }
 
+void lifecycle_unpublish_offline(struct model *m, uint32_t at)
+{
+    struct attachment *x = model_edit_attachment(m, at);
+    x->undoing = x->step + 1;
+    x->tombstone_revision = 0;
+    x->revision = m->revision;
+    x->attempt++; /* what it came to is no answer to the next order */
+    lifecycle_wake(m, x->compute_node);
+}
+
 bool lifecycle_withdraw_offline(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
@@ -203,12 +213,7 @@ bool lifecycle_withdraw_offline(struct model *m, uint32_t at)
     struct way way = look(m, a);
     if (way.state != DEAD)
         return false;
-    struct attachment *x = model_edit_attachment(m, at);
-    x->undoing = x->step + 1;
-    x->tombstone_revision = 0;
-    x->revision = m->revision;
-    x->attempt++; /* what it came to is no answer to the next order */
-    lifecycle_wake(m, x->compute_node);
+    lifecycle_unpublish_offline(m, at);
     hold(m, at, &way);
     return true;
 }
