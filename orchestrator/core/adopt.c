@@ -461,7 +461,6 @@ static void settle_pending(struct model *m, uint32_t at)
         take_back(m, at);
         return;
     }
-    raise_to_online(m, at);
     struct attachment *x = model_edit_attachment(m, at);
     if (silent) {
         x->segment_seen = true;
