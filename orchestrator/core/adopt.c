@@ -21,9 +21,17 @@ struct find { /* a buffer without an owner, and what else there is of it */
 
 /* ---- the path -----------------------------------------------------------------------------------------------------
  */
+static bool is_on(const struct leg *l, uint32_t port)
+{
+    for (unsigned i = 0; l && i < l->n_ports; i++)
+        if (l->ports[i] == port)
+            return true;
+    return false;
+}
+
 /* Where a circuit would go on from a switch's port that a cable reaches: the port that it is joined to, or else (with
- * 'any') a free one from which one cable leads to the adapter 'to'. */
-static uint32_t leave_switch(const struct model *m, uint32_t enters, uint32_t to, bool any)
+ * 'any') a free one, not of its other leg, from which one cable leads to the adapter 'to'. */
+static uint32_t leave_switch(const struct model *m, uint32_t enters, uint32_t to, const struct leg *other, bool any)
 {
     const struct port *p = model_port(m, enters);
     const struct sw *s = model_switch(m, p->sw);
@@ -32,14 +40,17 @@ static uint32_t leave_switch(const struct model *m, uint32_t enters, uint32_t to
     for (unsigned i = 0; s && i < s->n_ports; i++) {
         const struct port *q = model_port(m, s->first_port + i);
         const struct port *end = model_port(m, model_port_peer(m, s->first_port + i));
-        if (q->circuit == NONE && q->seen_peer == NONE && end && end->adapter == to && end->circuit == NONE)
+        if (q->circuit == NONE && q->seen_peer == NONE && end && end->adapter == to && end->circuit == NONE &&
+            !is_on(other, s->first_port + i))
             return s->first_port + i;
     }
     return NONE;
 }
 
-/* Follows the cable and the joins from a port of the compute adapter to one of 'to'. */
-static bool trace_leg(const struct model *m, uint32_t from, uint32_t to, bool any, struct leg *out)
+/* Follows the cable and the joins from a port of the compute adapter to one of 'to'; 'other': the circuit's leg that
+ * was found before, or NULL. */
+static bool trace_leg(const struct model *m, uint32_t from, uint32_t to, const struct leg *other, bool any,
+                      struct leg *out)
 {
     struct leg l = { 0 };
     uint32_t at = from;
@@ -56,7 +67,7 @@ static bool trace_leg(const struct model *m, uint32_t from, uint32_t to, bool an
             return p->adapter == to;
         }
         l.cost_ns += model_switch(m, p->sw)->latency_ns;
-        at = leave_switch(m, peer, to, any);
+        at = leave_switch(m, peer, to, other, any);
         if (at == NONE)
             return false;
     }
@@ -75,7 +86,7 @@ static bool really_joined(const struct model *m, const struct circuit *c)
 {
     struct leg l;
     for (unsigned k = 0; k < c->channels; k++)
-        if (!trace_leg(m, c->legs[k].ports[0], c->memory, false, &l) || l.n_ports != c->legs[k].n_ports ||
+        if (!trace_leg(m, c->legs[k].ports[0], c->memory, NULL, false, &l) || l.n_ports != c->legs[k].n_ports ||
             memcmp(l.ports, c->legs[k].ports, l.n_ports * sizeof *l.ports) != 0)
             return false;
     return true;
@@ -98,8 +109,8 @@ static bool find_legs(const struct model *m, struct find *f, unsigned mask, bool
     for (unsigned p = 0; p < ca->n_ports; p++) {
         if (!(mask & 1u << p))
             continue;
-        if (!trace_leg(m, ca->ports[p], f->memory_adapter, any, &f->legs[f->channels]) ||
-            !ports_free(m, &f->legs[f->channels]))
+        struct leg *l = &f->legs[f->channels];
+        if (!trace_leg(m, ca->ports[p], f->memory_adapter, f->channels ? l - 1 : NULL, any, l) || !ports_free(m, l))
             return false;
         f->channels++;
     }

@@ -14,8 +14,8 @@
 static bool is_idle(const struct adapter *a, unsigned section)
 {
     const struct section *s = &a->sections[section];
-    return a->role == WIRE_COMPUTE && !s->used && s->first_attachment == NONE && !s->n_unowned && s->seen_value &&
-           !wire_section_is_parked(s->seen_value, section);
+    return a->role == WIRE_COMPUTE && !s->used && model_section_leads(a, section) && s->first_attachment == NONE &&
+           !s->n_unowned;
 }
 
 /* A donor that is silent may hold what the section leads to, and know whose it is. */

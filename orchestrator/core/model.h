@@ -429,7 +429,10 @@ uint32_t model_circuit_next(const struct model *m, uint32_t circuit, uint32_t at
 bool model_port_free(const struct port *p); /* in no circuit, and not suspect */
 /* A range of the section ended in quarantine or by fencing, and one of its sides is still in that boot. */
 bool model_section_barred(const struct model *m, uint32_t adapter, unsigned section);
-/* May lead to a donor: bound to no circuit, not barred, and nothing of nobody is in it. */
+/* By its register, as reported last, it leads to some donor. */
+bool model_section_leads(const struct adapter *a, unsigned section);
+/* May be led to a donor: bound to no circuit, not barred, nothing of nobody is in it, and it leads to none already
+ * (left by an old database that was restored, or by hand). */
 bool model_section_free(const struct model *m, uint32_t adapter, unsigned section);
 void model_bar_section(struct model *m, uint32_t attachment); /* the range of this attachment, on both sides */
 uint64_t model_capacity_bytes(const struct node *n);

@@ -82,10 +82,17 @@ bool model_section_barred(const struct model *m, uint32_t adapter, unsigned sect
            (donor && hash_boot(donor->boot_id) == s->barred_donor_boot);
 }
 
+bool model_section_leads(const struct adapter *a, unsigned section)
+{
+    uint64_t value = a->sections[section].seen_value;
+    return value && !wire_section_is_parked(value, section);
+}
+
 bool model_section_free(const struct model *m, uint32_t adapter, unsigned section)
 {
-    const struct section *s = &model_adapter(m, adapter)->sections[section];
-    return s->circuit == NONE && s->first_attachment == NONE && !s->n_unowned &&
+    const struct adapter *a = model_adapter(m, adapter);
+    const struct section *s = &a->sections[section];
+    return s->circuit == NONE && s->first_attachment == NONE && !s->n_unowned && !model_section_leads(a, section) &&
            !model_section_barred(m, adapter, section);
 }
 

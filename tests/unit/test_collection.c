@@ -267,6 +267,45 @@ START_TEST(a_buffer_of_nobody_behind_a_parted_join_is_collected)
 }
 END_TEST
 
+/* As before, but over both ports: each of its legs ends at a port of its own. */
+START_TEST(a_bonded_buffer_of_nobody_behind_parted_joins_is_collected)
+{
+    struct sim_buffer b = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = b;
+    s.nodes[0].registers[0] = wire_section_value(b.base, 0, WIRE_NETID_BOTH);
+    sim_settle(&s);
+    sim_pass(&s, 700000);
+    sim_settle(&s);
+    collect();
+    sim_expect_nothing(&s);
+}
+END_TEST
+
+START_TEST(nothing_is_placed_in_a_section_that_leads_where_nobody_knows)
+{
+    s.nodes[0].registers[0] = wire_section_value(UINT64_C(0x700000000000), 0, WIRE_NETID_PORT0);
+    sim_settle(&s);
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    ck_assert_uint_ne(a, NONE);
+    ck_assert_uint_eq(at(a)->section, 1);
+}
+END_TEST
+
+/* It was used before, so it is to be parked: that may take the agent a while. */
+START_TEST(nothing_is_placed_in_a_section_that_is_not_parked_yet)
+{
+    sim_detach(&s, attached(0, "n2"));
+    sim_settle(&s);
+    sim_expect_nothing(&s);
+    s.nodes[0].registers[0] = wire_section_value(UINT64_C(0x700000000000), 0, WIRE_NETID_PORT0);
+    s.nodes[0].acts_not = true;
+    sim_agent(&s, 0, true);
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    ck_assert_uint_ne(a, NONE);
+    ck_assert_uint_eq(at(a)->section, 1);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("collection");
@@ -285,6 +324,9 @@ int main(void)
     tcase_add_test(t, a_section_of_nobody_is_kept_while_its_node_is_silent);
     tcase_add_test(t, a_section_with_memory_of_nobody_is_not_parked);
     tcase_add_test(t, a_buffer_of_nobody_behind_a_parted_join_is_collected);
+    tcase_add_test(t, a_bonded_buffer_of_nobody_behind_parted_joins_is_collected);
+    tcase_add_test(t, nothing_is_placed_in_a_section_that_leads_where_nobody_knows);
+    tcase_add_test(t, nothing_is_placed_in_a_section_that_is_not_parked_yet);
     suite_add_tcase(suite, t);
     return unit_main(suite);
 }
