@@ -154,12 +154,15 @@ static bool lends_unowned(const struct model *m, const struct circuit *c, bool a
 }
 
 /* Whether the donor's channels carry nothing but the circuit: as long as the joins are not read, a buffer of nobody may
- * be what is behind them. */
+ * be what is behind them.  A borrower that is fenced may be back, in a boot that an old backup does not know, and use
+ * such a buffer over the circuit's own joins. */
 static bool memory_end_known(const struct model *m, const struct circuit *c)
 {
     const struct node *donor = model_node(m, model_adapter(m, c->memory)->node);
     if (lifecycle_fenced(m, model_adapter(m, c->memory)->node))
         return true;
+    if (lifecycle_fenced(m, model_adapter(m, c->compute)->node) && lends_unowned(m, c, false))
+        return false;
     return donor->reported && (joins_read(m, c) || !lends_unowned(m, c, true));
 }
 
@@ -308,13 +311,14 @@ static bool channels_advance(struct model *m, uint32_t circuit)
 }
 
 /* The donor's end is to go into reset.  After a restart, and more so after a restore, newer memory may be in use over
- * its ports: the order goes out once they are known to be the circuit's own, and the donor is woken for it. */
+ * its ports: the order goes out once they are known to be the circuit's own, and the donor is woken for it.  One that
+ * is fenced is asked when it comes back. */
 static bool release_memory_end(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
     bool cuts = c->severed && c->phase < PHASE_LEAVE_MEMORY; /* the compute end is not in reset */
-    if (c->memory_end_known || (!cuts && c->phase < PHASE_LEAVE_MEMORY) || (cuts && lends_unowned(m, c, false)) ||
-        !memory_end_known(m, c))
+    if (c->memory_end_known || lifecycle_fenced(m, model_adapter(m, c->memory)->node) ||
+        (!cuts && c->phase < PHASE_LEAVE_MEMORY) || (cuts && lends_unowned(m, c, false)) || !memory_end_known(m, c))
         return false;
     model_touch_circuit(m, circuit)->memory_end_known = true;
     lifecycle_wake(m, model_adapter(m, c->memory)->node);

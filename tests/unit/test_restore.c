@@ -81,6 +81,44 @@ START_TEST(a_circuit_over_which_newer_memory_is_used_is_not_cut)
 }
 END_TEST
 
+/* The backup knows the donor as fenced; it has booted since, and lends again over the same ports. */
+START_TEST(a_donor_that_was_fenced_comes_back_with_newer_memory_in_use)
+{
+    uint32_t a = attached(0, "n2");
+    sim_power_off(&s, 1);
+    s.nodes[0].alive = false;
+    sim_pass(&s, 20000);
+    ck_assert_int_eq(sim_fence(&s, 1, "boot-1", &e), 0);
+    ck_assert(model_circuit(s.m, at(a)->circuit)->severed);
+    struct sim_buffer newer = { .id = "x", .peer = "n1", .size_bytes = GIB4, .base = UINT64_C(0x700000000000) };
+    sim_reboot(&s, 1);
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = newer;
+    s.nodes[1].channels[1] = 1;
+    ck_assert_uint_eq(resets_of_n2(), 0);
+    sim_agent(&s, 1, true);
+    sim_agent(&s, 1, true);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+}
+END_TEST
+
+/* The backup knows the borrower as fenced; it has booted since, and borrows again over the same ports. */
+START_TEST(a_borrower_that_was_fenced_may_be_back_and_use_newer_memory)
+{
+    attached(0, "n2");
+    s.nodes[0].alive = false;
+    sim_pass(&s, 20000);
+    memcpy(s.nodes[1].buffers[0].id, "x", sizeof "x");
+    sim_agent(&s, 1, true);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), 0);
+    sim_settle(&s);
+    ck_assert_uint_eq(resets_of_n2(), 0);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    s.nodes[1].n_buffers = 0;
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 0);
+}
+END_TEST
+
 START_TEST(quarantine_ends_when_the_borrower_says_that_nothing_is_online)
 {
     uint32_t a = attached(0, "n2");
@@ -144,6 +182,8 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_donors_port_is_not_reset_before_its_joins_are_read);
     tcase_add_test(t, a_circuit_over_which_newer_memory_is_used_is_not_cut);
+    tcase_add_test(t, a_donor_that_was_fenced_comes_back_with_newer_memory_in_use);
+    tcase_add_test(t, a_borrower_that_was_fenced_may_be_back_and_use_newer_memory);
     tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
