@@ -139,6 +139,17 @@ static struct failed_lend *find_failed(struct agent *a, const char *id)
     return NULL;
 }
 
+/* An old backup may know memory of the section that is gone: it is in quarantine, and the section stays mapped for it
+ * (rule 5).  The real lender keeps its zero page behind all that it released. */
+static bool kept_for_quarantine(const struct lab *r, const struct wire_want_buffer *w)
+{
+    const struct node *n = model_node(r->m, model_find_node(r->m, w->compute_node));
+    for (uint32_t i = r->restored && n ? n->first_borrow : NONE; i != NONE; i = model_attachment(r->m, i)->borrow_next)
+        if (model_attachment(r->m, i)->quarantined && model_attachment(r->m, i)->section == w->section)
+            return true;
+    return false;
+}
+
 static void do_buffer(struct lab *r, unsigned node, const struct wire_want_buffer *w)
 {
     struct agent *a = &r->agents[node];
@@ -149,7 +160,7 @@ static void do_buffer(struct lab *r, unsigned node, const struct wire_want_buffe
     if (f)
         *f = a->failed[--a->n_failed];
     if (!fails && release)
-        world_release(&r->world, node, w->id);
+        world_release(&r->world, node, w->id, kept_for_quarantine(r, w));
     else if (!fails)
         fails = !world_lend(&r->world, node, w, node_named(w->compute_node));
     if (!fails || a->n_failed == OBJECTS)

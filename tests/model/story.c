@@ -362,6 +362,18 @@ static void heal(struct lab *r)
     }
 }
 
+/* Somebody took some blocks of it offline by hand: `memlane check` says so until it is detached. */
+static void detach_halves(struct lab *r)
+{
+    lab_begin(r);
+    for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++) {
+        const struct attachment *a = model_attachment(r->m, i);
+        if (a && a->state == ATT_ATTACHED && a->blocks_online < a->blocks_total)
+            lifecycle_detach(r->m, i);
+    }
+    lab_commit(r);
+}
+
 static void settle(struct lab *r, unsigned rounds)
 {
     for (unsigned k = 0; k < rounds; k++) {
@@ -460,6 +472,9 @@ static bool needs_reboot(const struct lab *r, unsigned node, bool at_the_end)
     for (unsigned k = 0; n && k < n->n_unowned; k++)
         if (!strcmp(n->unowned[k].kind, "segment"))
             return true;
+    for (uint32_t i = n ? n->first_borrow : NONE; i != NONE; i = model_attachment(r->m, i)->borrow_next)
+        if (model_attachment(r->m, i)->quarantined)
+            return true; /* what it bars may be where something of nobody is */
     for (unsigned k = 0; at_the_end && n && !n->n_lends && k < n->n_unowned; k++) {
         uint32_t c = model_find_adapter(r->m, model_find_node(r->m, n->unowned[k].compute_node), "afu0");
         if (c != NONE && model_section_barred(r->m, c, n->unowned[k].section))
@@ -470,7 +485,7 @@ static bool needs_reboot(const struct lab *r, unsigned node, bool at_the_end)
 }
 
 /* What a restored database does not know: an operator adopts once more, detaches what was taken over, reboots the
- * borrowers of what could not be, and parts what is still joined; the rest is collected. */
+ * borrowers of what could not be or is in quarantine, and parts what is still joined; the rest is collected. */
 static void end_unowned(struct lab *r)
 {
     lab_adopt(r);
@@ -493,6 +508,8 @@ static void peace(struct lab *r)
     lab_check_file(r);
     heal(r);
     settle(r, 30);
+    heal(r); /* who died of what was ordered before */
+    detach_halves(r);
     lab_pass(r, 400000); /* the longest backoff */
     settle(r, 30);
     if (r->restored)

@@ -313,7 +313,7 @@ bool world_lend(struct world *w, unsigned node, const struct wire_want_buffer *o
     return true;
 }
 
-void world_release(struct world *w, unsigned node, const char *id)
+void world_release(struct world *w, unsigned node, const char *id, bool kept)
 {
     struct machine *m = &w->machines[node];
     size_t at = 0;
@@ -329,7 +329,7 @@ void world_release(struct world *w, unsigned node, const char *id)
     }
     const struct buffer *b = &m->buffers[at];
     const struct machine *c = &w->machines[b->peer];
-    bool others = false;
+    bool others = kept;
     for (size_t i = 0; i < m->n_buffers; i++)
         others |= i != at && m->buffers[i].base == b->base;
     uint64_t value = c->registers[b->section];

@@ -79,7 +79,8 @@ unsigned world_ports_of(uint64_t value); /* that a mapped register sends to: bit
 void world_join(struct world *w, unsigned a, unsigned b, bool connected);
 bool world_lend(struct world *w, unsigned node, const struct wire_want_buffer *order,
                 unsigned peer); /* false: refused */
-void world_release(struct world *w, unsigned node, const char *id);
+/* 'kept': the section may lead there still, to what the lender keeps in the buffer's place. */
+void world_release(struct world *w, unsigned node, const char *id, bool kept);
 struct segment *world_segment(struct world *w, unsigned node, const char *id); /* NULL: no label */
 struct segment *world_label(struct world *w, unsigned node, const struct wire_want_segment *order);
 /* Blocks of another segment are online in the range. */
