@@ -453,9 +453,7 @@ static void raise_used(struct model *m)
             continue;
         raise_to_online(m, i);
         struct attachment *x = model_edit_attachment(m, i);
-        x->buffer_seen = true;
-        if (!x->donor_boot[0]) /* the backup knows of no buffer; that there is none is noticed as in any boot */
-            memcpy(x->donor_boot, model_node(m, x->donor)->boot_id, sizeof x->donor_boot);
+        x->buffer_seen = true; /* in which boot of the donor is not known before that reports (learn_buffer()) */
     }
 }
 

@@ -43,9 +43,18 @@ static void quarantine(struct model *m, uint32_t at)
     lifecycle_wake(m, a->compute_node);
 }
 
+/* Which boot of the donor lent it, if that is not known: the present one. */
+static void learn_boot(struct model *m, uint32_t at)
+{
+    const struct attachment *a = model_attachment(m, at);
+    if (!a->donor_boot[0])
+        memcpy(model_edit_attachment(m, at)->donor_boot, model_node(m, a->donor)->boot_id, sizeof a->donor_boot);
+}
+
 static void lose_donor(struct model *m, uint32_t at, const char *reason)
 {
     const struct attachment *a = model_attachment(m, at);
+    learn_boot(m, at);
     if (!a->quarantined && lifecycle_live(m, a))
         quarantine(m, at);
     lose(m, at, reason);
@@ -102,6 +111,7 @@ static void learn_buffer(struct model *m, uint32_t at)
     if (!a->buffer_seen || a->lender_id[0] || !a->now_buffer || !lifecycle_fresh(m, a->donor, 0) ||
         a->now_effective_addr - a->offset_bytes != base)
         return;
+    learn_boot(m, at);
     struct attachment *x = model_edit_attachment(m, at);
     x->effective_addr = x->now_effective_addr;
     memcpy(x->lender_id, x->now_lender_id, sizeof x->lender_id);
@@ -152,6 +162,13 @@ static void donor_gone(struct model *m, uint32_t at, const char *reason)
     model_mark_due(m, model_attachment(m, at)->circuit);
 }
 
+/* Where it is not known which boot lent the buffer, the first report tells whether it is there. */
+static void donor_rebooted(struct model *m, uint32_t at)
+{
+    if (model_attachment(m, at)->donor_boot[0])
+        donor_gone(m, at, "the donor rebooted");
+}
+
 static void adapters_reset(struct model *m, uint32_t node)
 {
     const struct node *n = model_node(m, node);
@@ -172,7 +189,7 @@ void lifecycle_rebooted(struct model *m, uint32_t node)
     for (uint32_t i = n->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
         borrower_rebooted(m, i);
     for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
-        donor_gone(m, i, "the donor rebooted");
+        donor_rebooted(m, i);
     adapters_reset(m, node);
 }
 
@@ -184,7 +201,7 @@ void lifecycle_compare_boots(struct model *m, uint32_t node)
             borrower_rebooted(m, i);
     for (uint32_t i = n->first_lend; i != NONE; i = model_attachment(m, i)->lend_next)
         if (strcmp(model_attachment(m, i)->donor_boot, n->boot_id) != 0)
-            donor_gone(m, i, "the donor rebooted");
+            donor_rebooted(m, i);
     for (unsigned i = 0; i < n->n_adapters; i++)
         for (unsigned k = 0; k < model_adapter(m, n->adapters[i])->n_ports; k++) {
             uint32_t circuit = model_port(m, model_adapter(m, n->adapters[i])->ports[k])->circuit;

@@ -175,6 +175,41 @@ START_TEST(what_a_silent_borrower_may_use_is_kept)
 }
 END_TEST
 
+/* The backup knows it half made; it is in use since, lent by a boot that the backup does not know either. */
+START_TEST(memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it)
+{
+    uint32_t i = attached(0, "n2");
+    struct adoption done;
+    const char *without[] = { "n2" };
+    s.nodes[0].acts_not = true;
+    sim_begin(&s);
+    s.m->recovering = true;
+    struct attachment *a = model_edit_attachment(s.m, i);
+    a->state = ATT_PENDING;
+    a->step = STEP_CONNECT;
+    a->buffer_seen = a->now_buffer = a->segment_seen = false;
+    a->lender_id[0] = a->donor_boot[0] = a->compute_boot[0] = '\0';
+    a->effective_addr = 0;
+    model_edit_adapter(s.m, a->compute_adapter)->sections[a->section].base = 0;
+    model_touch_node(s.m, row("n2"))->session[0] = '\0';
+    ck_assert_int_eq(adopt_all(s.m, without, 1, &done, &e), 0);
+    sim_commit(&s);
+    s.nodes[1].boot = 2;
+    s.clock_ms += 4000;
+    for (size_t n = 0; n < s.n_nodes; n++)
+        sim_register(&s, n);
+    s.nodes[0].acts_not = false;
+    sim_settle(&s);
+    ck_assert_int_eq(at(i)->state, ATT_ATTACHED);
+    ck_assert_str_eq(at(i)->donor_boot, "boot-2");
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    sim_reboot(&s, 1); /* and now it is lost */
+    sim_settle(&s);
+    ck_assert_int_eq(at(i)->state, ATT_LOST);
+    ck_assert(at(i)->quarantined);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("restore");
@@ -187,6 +222,7 @@ int main(void)
     tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
+    tcase_add_test(t, memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it);
     suite_add_tcase(suite, t);
     return unit_main(suite);
 }
