@@ -453,7 +453,7 @@ static void raise_used(struct model *m)
             continue;
         raise_to_online(m, i);
         struct attachment *x = model_edit_attachment(m, i);
-        x->buffer_seen = true; /* in which boot of the donor is not known before that reports (learn_buffer()) */
+        x->buffer_seen = true; /* which boot of the donor lent it, the lender has to say (learn_buffer()) */
     }
 }
 

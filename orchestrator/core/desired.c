@@ -102,9 +102,19 @@ static uint32_t join_of(const struct circuit *c, uint32_t port)
     return NONE;
 }
 
+/* Memory is in use over the circuit, and its donor has not said yet whether it holds it, or lost it with a boot. */
+static bool awaits_donor(const struct model *m, const struct circuit *c)
+{
+    for (uint32_t i = c->first_attachment; i != NONE; i = model_attachment(m, i)->circuit_next)
+        if (model_attachment(m, i)->buffer_seen && !model_attachment(m, i)->donor_boot[0])
+            return true;
+    return false;
+}
+
 /* What the phases of the circuits that end in the adapter say of its channels (lifecycle_circuit.c).  Of a leg that is
  * joined elsewhere nothing is said: other memory may be in use over its ports.  Nor is a donor's port put in reset
- * before it is known whether it is. */
+ * before it is known whether it is; nor, after a restore, taken out of it before it is known whether the memory behind
+ * it is there. */
 static void add_circuits(const struct model *m, uint32_t adapter, struct wire_desired *d)
 {
     const struct adapter *a = model_adapter(m, adapter);
@@ -115,7 +125,7 @@ static void add_circuits(const struct model *m, uint32_t adapter, struct wire_de
         bool compute_up = c->phase == PHASE_CHANNELS;
         bool memory_up = (c->phase == PHASE_CHANNELS || c->phase == PHASE_LEAVE_COMPUTE) && !c->severed;
         bool up = c->compute == adapter ? compute_up : memory_up;
-        if (up || c->compute == adapter || c->memory_end_known)
+        if (c->compute == adapter || (up ? !awaits_donor(m, c) : c->memory_end_known))
             add_channel(m, a->ports[k], up, d);
     }
 }

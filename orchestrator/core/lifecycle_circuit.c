@@ -153,17 +153,24 @@ static bool lends_unowned(const struct model *m, const struct circuit *c, bool a
     return false;
 }
 
+/* The borrower is off by the word of an operator that an old backup may remember: it may be back in a later boot. */
+static bool fenced_of_old(const struct model *m, const struct circuit *c)
+{
+    const struct node *compute = model_node(m, model_adapter(m, c->compute)->node);
+    return compute->state == NODE_FENCED && !compute->fenced_since_start;
+}
+
 /* Whether the donor's channels carry nothing but the circuit: as long as the joins are not read, a buffer of nobody may
- * be what is behind them.  A borrower that is fenced may be back, in a boot that an old backup does not know, and use
- * such a buffer over the circuit's own joins. */
+ * be what is behind them.  A borrower that was fenced once may use such a buffer over the circuit's own joins; an
+ * operator who fences it again says that it does not. */
 static bool memory_end_known(const struct model *m, const struct circuit *c)
 {
-    const struct node *donor = model_node(m, model_adapter(m, c->memory)->node);
-    if (lifecycle_fenced(m, model_adapter(m, c->memory)->node))
+    const struct adapter *ma = model_adapter(m, c->memory);
+    if (lifecycle_fenced(m, ma->node))
         return true;
-    if (lifecycle_fenced(m, model_adapter(m, c->compute)->node) && lends_unowned(m, c, false))
+    if (!ma->ok || (fenced_of_old(m, c) && lends_unowned(m, c, false)))
         return false;
-    return donor->reported && (joins_read(m, c) || !lends_unowned(m, c, true));
+    return model_node(m, ma->node)->reported && (joins_read(m, c) || !lends_unowned(m, c, true));
 }
 
 /* Zero leads out of port 1 as soon as that leaves reset. */

@@ -103,15 +103,20 @@ static void lose_idle(struct model *m, uint32_t at, const char *reason)
     undo_from_map(m, at);
 }
 
-/* Known to be in use before its donor had said what it holds of it (adopt.c): now it has. */
+/* Known to be in use before its donor had said what it holds of it (adopt.c): now it has.  Its port is named from now
+ * on (desired.c). */
 static void learn_buffer(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
     uint64_t base = model_adapter(m, a->compute_adapter)->sections[a->section].base;
-    if (!a->buffer_seen || a->lender_id[0] || !a->now_buffer || !lifecycle_fresh(m, a->donor, 0) ||
-        a->now_effective_addr - a->offset_bytes != base)
+    if (!a->buffer_seen || (a->lender_id[0] && a->donor_boot[0]) || !a->now_buffer ||
+        !model_adapter(m, a->memory_adapter)->ok || !lifecycle_fresh(m, a->donor, 0))
         return;
+    if (!a->donor_boot[0])
+        lifecycle_wake(m, a->donor);
     learn_boot(m, at);
+    if (a->lender_id[0] || a->now_effective_addr - a->offset_bytes != base)
+        return;
     struct attachment *x = model_edit_attachment(m, at);
     x->effective_addr = x->now_effective_addr;
     memcpy(x->lender_id, x->now_lender_id, sizeof x->lender_id);
@@ -162,7 +167,7 @@ static void donor_gone(struct model *m, uint32_t at, const char *reason)
     model_mark_due(m, model_attachment(m, at)->circuit);
 }
 
-/* Where it is not known which boot lent the buffer, the first report tells whether it is there. */
+/* Where it is not known which boot lent the buffer, the lender tells whether it is there, once it answers. */
 static void donor_rebooted(struct model *m, uint32_t at)
 {
     if (model_attachment(m, at)->donor_boot[0])
@@ -247,8 +252,11 @@ int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct 
     const struct node *n = model_node(m, node);
     if (strcmp(n->boot_id, boot_id) != 0)
         return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
-    if (n->state == NODE_FENCED)
+    if (n->state == NODE_FENCED) { /* said again: it counts from now on, whatever a backup knows */
+        model_touch_node(m, node)->fenced_since_start = true;
+        model_mark_node_due(m, node);
         return 0;
+    }
     if (n->state == NODE_READY)
         return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
     if (check_silence(m, "node", n->name, n->last_heard_ms, e) < 0)
@@ -259,6 +267,7 @@ int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct 
     x = model_edit_node(m, node);
     x->session[0] = '\0';
     x->reported = false;
+    x->fenced_since_start = true;
     model_set_node_state(m, node, NODE_FENCED, "fenced by an operator");
     for (uint32_t i = model_node(m, node)->first_borrow; i != NONE; i = model_attachment(m, i)->borrow_next)
         borrower_fenced(m, i);

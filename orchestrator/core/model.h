@@ -114,6 +114,7 @@ struct node {
     uint64_t sequence;         /* of the last report in this session */
     uint64_t applied_revision; /* reported */
     bool reported;             /* a complete report came in this session and of this epoch */
+    bool fenced_since_start;   /* the operator's word is not one that an old backup remembers */
     int64_t last_seen_ms;      /* monotonic: the last report, or the start of its boot, or ours */
     int64_t last_heard_ms;     /* monotonic: the last report or registration, or our start: whoever is heard is on */
     uint64_t desired_revision; /* revision that last changed its desired state */

@@ -104,7 +104,8 @@ void model_bar_section(struct model *m, uint32_t attachment)
         return;
     s->barred_compute_boot = hash_boot(a->compute_boot);
     s->barred_donor = a->donor;
-    s->barred_donor_boot = hash_boot(a->donor_boot);
+    /* which boot lent it is not known of one that never said (adopt.c) */
+    s->barred_donor_boot = hash_boot(a->donor_boot[0] ? a->donor_boot : model_node(m, a->donor)->boot_id);
 }
 
 /* ---- forgetting ---------------------------------------------------------------------------------------------------

@@ -265,8 +265,11 @@ static void on_adapter(struct lab *r, struct move s)
 static void on_hand(struct lab *r, struct move s)
 {
     struct machine *m = &r->world.machines[s.a % SERVERS];
-    if (m->n_segments)
-        world_offline(&r->world, s.a % SERVERS, &m->segments[s.b % m->n_segments], s.c % 3);
+    if (!m->n_segments)
+        return;
+    struct segment *g = &m->segments[s.b % m->n_segments];
+    g->by_hand = true;
+    world_offline(&r->world, s.a % SERVERS, g, s.c % 3);
 }
 
 static void on_use(struct lab *r, struct move s)
@@ -368,10 +371,21 @@ static void detach_halves(struct lab *r)
     lab_begin(r);
     for (uint32_t i = 0; i < model_count(r->m, MODEL_ATTACHMENT); i++) {
         const struct attachment *a = model_attachment(r->m, i);
-        if (a && a->state == ATT_ATTACHED && a->blocks_online < a->blocks_total)
+        if (!a || a->state != ATT_ATTACHED || a->blocks_online == a->blocks_total)
+            continue;
+        const struct segment *g =
+            world_segment(&r->world, (unsigned)(model_node(r->m, a->compute_node)->name[1] - '1'), a->id);
+        if (g && g->by_hand)
             lifecycle_detach(r->m, i);
     }
     lab_commit(r);
+}
+
+static void expect_all_alive(const struct lab *r)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        if (!r->world.machines[i].power)
+            world_fail("n%u died though everything is well", i + 1);
 }
 
 static void settle(struct lab *r, unsigned rounds)
@@ -506,11 +520,11 @@ static void end_unowned(struct lab *r)
 /* A server that was fenced and forgotten, and came again as another one, often enough (model_forget.c). */
 static bool all_barred(const struct lab *r, unsigned node)
 {
-    uint32_t a = model_find_adapter(r->m, lab_row(r, node), "afu0");
+    const struct adapter *a = model_adapter(r->m, model_find_adapter(r->m, lab_row(r, node), "afu0"));
     unsigned n = 0;
-    while (n < SECTIONS && model_section_barred(r->m, a, n))
+    while (n < SECTIONS && a->sections[n].barred_compute_boot == BARRED_FOR_EVER)
         n++;
-    return n == SECTIONS;
+    return r->forgotten && n == SECTIONS;
 }
 
 static void peace(struct lab *r)
@@ -518,11 +532,13 @@ static void peace(struct lab *r)
     struct err e = { 0 };
     lab_check_file(r);
     heal(r);
-    settle(r, 30);
+    settle(r, 2);
     heal(r); /* who died of what was ordered before */
+    settle(r, 30);
     detach_halves(r);
     lab_pass(r, 400000); /* the longest backoff */
     settle(r, 30);
+    expect_all_alive(r);
     if (r->restored)
         end_unowned(r);
     expect_rest(r);

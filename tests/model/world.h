@@ -27,6 +27,7 @@ struct segment { /* what an agent knows of a range of blocks; its label */
     unsigned section;
     uint64_t offset_bytes, size_bytes;
     bool quiesced, movable;
+    bool by_hand;    /* somebody took some of it offline */
     unsigned failed; /* attempt + 1 of the order that failed; 0: none */
     bool failed_absent;
     /* when its first block came online: who lent what is behind it */

@@ -29,7 +29,7 @@ static void restart(void)
     for (uint32_t i = 0; i < model_count(s.m, MODEL_NODE); i++) {
         struct node *n = model_touch_node(s.m, i);
         n->session[0] = '\0';
-        n->reported = false;
+        n->reported = n->fenced_since_start = false;
     }
     sim_commit(&s);
     for (size_t i = 0; i < s.n_nodes; i++)
@@ -101,21 +101,65 @@ START_TEST(a_donor_that_was_fenced_comes_back_with_newer_memory_in_use)
 }
 END_TEST
 
-/* The backup knows the borrower as fenced; it has booted since, and borrows again over the same ports. */
-START_TEST(a_borrower_that_was_fenced_may_be_back_and_use_newer_memory)
+/* n1 is fenced, as a backup knows it, and reported "x" is lent to it over the circuit that is to close. */
+static void restore_with_n1_fenced(void)
 {
+    sim_reboot(&s, 0); /* into a boot with a name of its own */
+    sim_settle(&s);
     attached(0, "n2");
     s.nodes[0].alive = false;
     sim_pass(&s, 20000);
     memcpy(s.nodes[1].buffers[0].id, "x", sizeof "x");
     sim_agent(&s, 1, true);
-    ck_assert_int_eq(sim_fence(&s, 0, "boot-1", &e), 0);
+    sim_begin(&s);
+    ck_assert_int_eq(lifecycle_fence(s.m, row("n1"), "boot-2", &e), 0);
+    model_touch_node(s.m, row("n1"))->fenced_since_start = false;
+    sim_commit(&s);
+}
+
+/* The backup knows the borrower as fenced; it has booted since, and borrows again over the same ports. */
+START_TEST(a_borrower_that_was_fenced_may_be_back_and_use_newer_memory)
+{
+    restore_with_n1_fenced();
     sim_settle(&s);
     ck_assert_uint_eq(resets_of_n2(), 0);
     ck_assert_uint_eq(s.nodes[1].channels[1], 1);
     s.nodes[1].n_buffers = 0;
     sim_settle(&s);
     ck_assert_uint_eq(s.nodes[1].channels[1], 0);
+}
+END_TEST
+
+/* It is off for good, and what it borrowed last is collected by nobody. */
+START_TEST(a_borrower_that_is_fenced_again_holds_nothing_up)
+{
+    restore_with_n1_fenced();
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    ck_assert_int_eq(sim_fence(&s, 0, "boot-2", &e), 0);
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 0);
+    ck_assert_uint_eq(s.m->tables[MODEL_CIRCUIT].n_live, 0);
+}
+END_TEST
+
+START_TEST(a_lender_that_does_not_answer_says_nothing_of_what_it_lends)
+{
+    restore_with_n1_fenced();
+    restart();
+    s.nodes[1].memory_error = "the lender does not answer";
+    struct sim_buffer x = s.nodes[1].buffers[0];
+    s.nodes[1].n_buffers = 0; /* so it lists none */
+    come_back(3);
+    sim_agent(&s, 3, true);
+    come_back(1);
+    sim_agent(&s, 1, true);
+    ck_assert_uint_eq(resets_of_n2(), 0);
+    s.nodes[1].memory_error = NULL;
+    s.nodes[1].buffers[s.nodes[1].n_buffers++] = x;
+    sim_agent(&s, 1, true);
+    sim_agent(&s, 1, true);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
 }
 END_TEST
 
@@ -176,7 +220,7 @@ START_TEST(what_a_silent_borrower_may_use_is_kept)
 END_TEST
 
 /* The backup knows it half made; it is in use since, lent by a boot that the backup does not know either. */
-START_TEST(memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it)
+static uint32_t restore_with_n2_silent(void)
 {
     uint32_t i = attached(0, "n2");
     struct adoption done;
@@ -194,11 +238,19 @@ START_TEST(memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it
     model_touch_node(s.m, row("n2"))->session[0] = '\0';
     ck_assert_int_eq(adopt_all(s.m, without, 1, &done, &e), 0);
     sim_commit(&s);
+    s.nodes[0].acts_not = false;
+    sim_register(&s, 0);
+    sim_register(&s, 2);
+    sim_register(&s, 3);
+    return i;
+}
+
+START_TEST(memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it)
+{
+    uint32_t i = restore_with_n2_silent();
     s.nodes[1].boot = 2;
     s.clock_ms += 4000;
-    for (size_t n = 0; n < s.n_nodes; n++)
-        sim_register(&s, n);
-    s.nodes[0].acts_not = false;
+    sim_register(&s, 1);
     sim_settle(&s);
     ck_assert_int_eq(at(i)->state, ATT_ATTACHED);
     ck_assert_str_eq(at(i)->donor_boot, "boot-2");
@@ -206,6 +258,22 @@ START_TEST(memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it
     sim_reboot(&s, 1); /* and now it is lost */
     sim_settle(&s);
     ck_assert_int_eq(at(i)->state, ATT_LOST);
+    ck_assert(at(i)->quarantined);
+}
+END_TEST
+
+/* It booted since the memory was lent, and its lender takes a while to answer. */
+START_TEST(a_donors_port_stays_in_reset_until_its_lender_says_what_it_holds)
+{
+    uint32_t i = restore_with_n2_silent();
+    sim_reboot(&s, 1);
+    s.nodes[1].memory_error = "the lender does not answer";
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 0);
+    ck_assert(!at(i)->quarantined);
+    s.nodes[1].memory_error = NULL;
+    sim_settle(&s);
+    ck_assert_uint_eq(s.nodes[1].channels[1], 0);
     ck_assert(at(i)->quarantined);
 }
 END_TEST
@@ -219,9 +287,12 @@ int main(void)
     tcase_add_test(t, a_circuit_over_which_newer_memory_is_used_is_not_cut);
     tcase_add_test(t, a_donor_that_was_fenced_comes_back_with_newer_memory_in_use);
     tcase_add_test(t, a_borrower_that_was_fenced_may_be_back_and_use_newer_memory);
+    tcase_add_test(t, a_borrower_that_is_fenced_again_holds_nothing_up);
+    tcase_add_test(t, a_lender_that_does_not_answer_says_nothing_of_what_it_lends);
     tcase_add_test(t, quarantine_ends_when_the_borrower_says_that_nothing_is_online);
     tcase_add_test(t, what_was_half_made_in_the_backup_is_taken_back);
     tcase_add_test(t, what_a_silent_borrower_may_use_is_kept);
+    tcase_add_test(t, a_donors_port_stays_in_reset_until_its_lender_says_what_it_holds);
     tcase_add_test(t, memory_in_use_is_not_lost_with_a_boot_of_its_donor_that_never_lent_it);
     suite_add_tcase(suite, t);
     return unit_main(suite);
