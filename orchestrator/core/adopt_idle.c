@@ -9,13 +9,16 @@
 
 #include <stdio.h>
 
-/* Mapped, never named by us, and by what was reported since our start nothing is in it: no attachment, no buffer of
- * nobody that is lent for it, no block of anybody that is online in it. */
-static bool is_idle(const struct adapter *a, unsigned section)
+/* Mapped, never named by us, and by what was reported since our start nothing is in it: no buffer of nobody that is
+ * lent for it, no block of anybody that is online.  An attachment may wait in it, for a circuit that it keeps closed.
+ */
+static bool is_idle(const struct model *m, const struct adapter *a, unsigned section)
 {
     const struct section *s = &a->sections[section];
-    return a->role == WIRE_COMPUTE && !s->used && model_section_leads(a, section) && s->first_attachment == NONE &&
-           !s->n_unowned;
+    for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next)
+        if (model_attachment(m, i)->blocks_online || model_attachment(m, i)->now_overlapped)
+            return false;
+    return a->role == WIRE_COMPUTE && !s->used && model_section_leads(a, section) && !s->n_unowned;
 }
 
 /* A donor that is silent may hold what the section leads to, and know whose it is. */
@@ -49,7 +52,7 @@ void adopt_park_idle(struct model *m, int64_t grace_ms)
             int64_t since_ms = a->sections[k].idle_since_ms;
             if (!lifecycle_fresh(m, a->node, 0) || !a->ok)
                 continue; /* what it said last counts, and is not acted upon */
-            bool idle = is_idle(a, k);
+            bool idle = is_idle(m, a, k);
             if (!idle && since_ms)
                 model_touch_adapter(m, i)->sections[k].idle_since_ms = 0;
             else if (idle && !since_ms)

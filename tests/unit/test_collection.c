@@ -306,6 +306,25 @@ START_TEST(nothing_is_placed_in_a_section_that_is_not_parked_yet)
 }
 END_TEST
 
+/* A restore left it so: what keeps its port from being used is parked, though something of ours waits in it. */
+START_TEST(a_section_that_leads_away_is_parked_for_what_waits_in_it)
+{
+    s.nodes[0].acts_not = true;
+    lead_away(); /* section 1, over the port that is needed */
+    uint32_t a = sim_attach(&s, 0, GIB4, "n2");
+    s.nodes[0].registers[0] = wire_section_value(UINT64_C(0x700000000000), 0, WIRE_NETID_PORT0);
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->step, STEP_CONNECT);
+    collect(); /* from here on it is known */
+    s.clock_ms += 700000;
+    collect();
+    s.nodes[0].acts_not = false;
+    sim_settle(&s);
+    ck_assert_int_eq(at(a)->state, ATT_ATTACHED);
+    ck_assert_uint_eq(at(a)->section, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("collection");
@@ -327,6 +346,7 @@ int main(void)
     tcase_add_test(t, a_bonded_buffer_of_nobody_behind_parted_joins_is_collected);
     tcase_add_test(t, nothing_is_placed_in_a_section_that_leads_where_nobody_knows);
     tcase_add_test(t, nothing_is_placed_in_a_section_that_is_not_parked_yet);
+    tcase_add_test(t, a_section_that_leads_away_is_parked_for_what_waits_in_it);
     suite_add_tcase(suite, t);
     return unit_main(suite);
 }
