@@ -161,7 +161,7 @@ void lifecycle_turn_back(struct model *m, uint32_t at, enum attachment_state end
     if (a->goal == GOAL_PRESENT) {
         a->goal = GOAL_ABSENT;
         a->undoing = a->step + 1;
-        a->revision = m->revision;
+        a->revision = a->no_more_revision = m->revision;
         a->retries = 0;
         a->retry_at_ms = 0;
     }

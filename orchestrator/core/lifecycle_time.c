@@ -29,6 +29,7 @@ static void start_attachment(struct model *m, uint32_t at)
     uint64_t block_bytes = model_node(m, a->compute_node)->block_bytes;
     a->progress_ms = m->now_ms;
     a->numa_node = -1;
+    a->no_more_revision = m->revision;
     a->blocks_total = block_bytes ? (unsigned)(a->size_bytes / block_bytes) : 0;
     a->blocks_online = a->state == ATT_ATTACHED ? a->blocks_total : 0;
     if (a->state == ATT_STUCK)

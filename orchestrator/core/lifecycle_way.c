@@ -206,8 +206,8 @@ void lifecycle_unpublish_offline(struct model *m, uint32_t at)
 bool lifecycle_withdraw_offline(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    /* Else none came online since it was told to bring none; what a node has not said since our start may be. */
-    bool any = a->blocks_online || a->now_overlapped || !lifecycle_fresh(m, a->compute_node, 0);
+    /* Else none came online since it was told to bring none, by its answer to that; what a node has not said may be. */
+    bool any = a->blocks_online || a->now_overlapped || !lifecycle_fresh(m, a->compute_node, a->no_more_revision);
     if (!any)
         return false;
     struct way way = look(m, a);

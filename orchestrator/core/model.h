@@ -289,6 +289,7 @@ struct attachment {
     uint32_t held_by; /* goal absent: not taken offline yet, this part of the way to it (lifecycle_way.c) does not
                          answer or may not; 0: none */
     bool insisted;    /* held, and an operator says that it answers */
+    uint64_t no_more_revision; /* goal absent: from it on, the compute node is told to bring nothing online */
     /* derived */
     uint32_t section_next; /* next in its section, by offset */
     uint32_t circuit_next, circuit_prev, lend_next, lend_prev, borrow_next, borrow_prev;

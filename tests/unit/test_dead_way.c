@@ -198,6 +198,23 @@ static uint32_t attach_until(enum step step)
     return a;
 }
 
+/* It was told to bring them online, and did; it has not said so yet, nor heard that they are to go. */
+START_TEST(a_way_that_dies_before_the_borrower_says_that_blocks_came_online)
+{
+    uint32_t a = attach_until(STEP_ONLINE);
+    sim_agent(&s, BORROWER, false);
+    sim_detach(&s, a);
+    ck_assert_int_eq(look(a)->undoing, STEP_ONLINE); /* published, not fetched yet */
+    ck_assert_uint_eq(look(a)->blocks_online, 0);
+    s.nodes[DONOR].memory_error = "no answer";
+    sim_agent(&s, DONOR, true);
+    ck_assert_int_gt(look(a)->undoing, STEP_ONLINE); /* withdrawn */
+    expect_held(a, "adapter n2/afu1");
+    s.nodes[DONOR].memory_error = NULL;
+    expect_detached(a);
+}
+END_TEST
+
 START_TEST(an_attach_waits_with_bringing_memory_online)
 {
     uint32_t a = attach_until(STEP_MAP);
@@ -476,6 +493,7 @@ int main(void)
     tcase_add_test(t, a_link_that_an_operator_takes_out_of_use_carries_on);
     tcase_add_test(t, a_way_that_dies_under_the_order);
     tcase_add_test(t, a_way_that_dies_after_a_restart_while_the_borrower_is_silent);
+    tcase_add_test(t, a_way_that_dies_before_the_borrower_says_that_blocks_came_online);
     tcase_add_test(t, an_adapter_that_says_something_else_each_time);
     tcase_add_test(t, an_attach_waits_with_bringing_memory_online);
     tcase_add_test(t, an_attach_that_waits_for_long_says_for_what);
