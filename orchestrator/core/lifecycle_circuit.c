@@ -168,7 +168,7 @@ static bool memory_end_known(const struct model *m, const struct circuit *c)
     const struct adapter *ma = model_adapter(m, c->memory);
     if (lifecycle_fenced(m, ma->node))
         return true;
-    if (!ma->ok || (fenced_of_old(m, c) && lends_unowned(m, c, false)))
+    if (fenced_of_old(m, c) && lends_unowned(m, c, false))
         return false;
     return model_node(m, ma->node)->reported && (joins_read(m, c) || !lends_unowned(m, c, true));
 }
@@ -319,16 +319,17 @@ static bool channels_advance(struct model *m, uint32_t circuit)
 
 /* The donor's end is to go into reset.  After a restart, and more so after a restore, newer memory may be in use over
  * its ports: the order goes out once they are known to be the circuit's own, and the donor is woken for it.  One that
- * is fenced is asked when it comes back. */
+ * is fenced is asked when it comes back; a lender that does not answer does not say what it lends. */
 static bool release_memory_end(struct model *m, uint32_t circuit)
 {
     const struct circuit *c = model_circuit(m, circuit);
+    const struct adapter *ma = model_adapter(m, c->memory);
     bool cuts = c->severed && c->phase < PHASE_LEAVE_MEMORY; /* the compute end is not in reset */
-    if (c->memory_end_known || lifecycle_fenced(m, model_adapter(m, c->memory)->node) ||
-        (!cuts && c->phase < PHASE_LEAVE_MEMORY) || (cuts && lends_unowned(m, c, false)) || !memory_end_known(m, c))
+    if (c->memory_end_known || lifecycle_fenced(m, ma->node) || !ma->ok || (!cuts && c->phase < PHASE_LEAVE_MEMORY) ||
+        (cuts && lends_unowned(m, c, false)) || !memory_end_known(m, c))
         return false;
     model_touch_circuit(m, circuit)->memory_end_known = true;
-    lifecycle_wake(m, model_adapter(m, c->memory)->node);
+    lifecycle_wake(m, ma->node);
     return true;
 }
 

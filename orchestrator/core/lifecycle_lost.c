@@ -252,15 +252,17 @@ int lifecycle_fence(struct model *m, uint32_t node, const char *boot_id, struct 
     const struct node *n = model_node(m, node);
     if (strcmp(n->boot_id, boot_id) != 0)
         return err_set(e, ERR_CONFLICT, "node %s is in boot %s, not %s", n->name, n->boot_id, boot_id);
+    if (n->state == NODE_READY)
+        return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
+    if (n->state == NODE_FENCED && n->fenced_since_start)
+        return 0;
+    if (check_silence(m, "node", n->name, n->last_heard_ms, e) < 0)
+        return -1;
     if (n->state == NODE_FENCED) { /* said again: it counts from now on, whatever a backup knows */
         model_touch_node(m, node)->fenced_since_start = true;
         model_mark_node_due(m, node);
         return 0;
     }
-    if (n->state == NODE_READY)
-        return err_set(e, ERR_CONFLICT, "node %s still reports: it is not off", n->name);
-    if (check_silence(m, "node", n->name, n->last_heard_ms, e) < 0)
-        return -1;
     struct node *x = model_edit_node(m, node);
     memcpy(x->fenced_boot_id, x->boot_id, sizeof x->fenced_boot_id);
     model_ban_boot(m, node);

@@ -136,6 +136,13 @@ START_TEST(a_borrower_that_is_fenced_again_holds_nothing_up)
     restore_with_n1_fenced();
     sim_settle(&s);
     ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    restart();
+    for (size_t i = 1; i < s.n_nodes; i++)
+        come_back(i);
+    sim_settle(&s);
+    ck_assert_int_lt(sim_fence(&s, 0, "boot-2", &e), 0); /* just after a start everybody is silent */
+    ck_assert_uint_eq(s.nodes[1].channels[1], 1);
+    s.clock_ms += 20000;
     ck_assert_int_eq(sim_fence(&s, 0, "boot-2", &e), 0);
     sim_settle(&s);
     ck_assert_uint_eq(s.nodes[1].channels[1], 0);
