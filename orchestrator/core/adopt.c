@@ -394,10 +394,11 @@ static bool take_up_buffer(struct model *m, uint32_t at)
 static bool take_up_base(struct model *m, uint32_t at)
 {
     const struct attachment *a = model_attachment(m, at);
-    const struct section *s = &model_adapter(m, a->compute_adapter)->sections[a->section];
+    const struct adapter *ca = model_adapter(m, a->compute_adapter);
+    const struct section *s = &ca->sections[a->section];
     if (s->base)
         return true;
-    if (!s->seen_value || wire_section_is_parked(s->seen_value, a->section))
+    if (!model_section_leads(ca, a->section))
         return false;
     model_edit_adapter(m, a->compute_adapter)->sections[a->section].base = wire_section_base(s->seen_value, a->section);
     return true;
@@ -452,8 +453,8 @@ static void raise_used(struct model *m)
         if (!is_half_made(a) || !may_be_in_use(m, a) || !(take_up_buffer(m, i) || take_up_base(m, i)))
             continue;
         raise_to_online(m, i);
-        struct attachment *x = model_edit_attachment(m, i);
-        x->buffer_seen = true; /* which boot of the donor lent it, the lender has to say (learn_buffer()) */
+        /* Which boot of the donor lent it, the lender has to say (learn_buffer()). */
+        model_edit_attachment(m, i)->buffer_seen = true;
     }
 }
 

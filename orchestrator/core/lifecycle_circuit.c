@@ -156,8 +156,8 @@ static bool lends_unowned(const struct model *m, const struct circuit *c, bool a
 /* The borrower is off by the word of an operator that an old backup may remember: it may be back in a later boot. */
 static bool fenced_of_old(const struct model *m, const struct circuit *c)
 {
-    const struct node *compute = model_node(m, model_adapter(m, c->compute)->node);
-    return compute->state == NODE_FENCED && !compute->fenced_since_start;
+    uint32_t compute = model_adapter(m, c->compute)->node;
+    return lifecycle_fenced(m, compute) && !model_node(m, compute)->fenced_since_start;
 }
 
 /* Whether the donor's channels carry nothing but the circuit: as long as the joins are not read, a buffer of nobody may

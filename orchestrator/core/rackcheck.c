@@ -211,8 +211,8 @@ static bool leads_to_released(const struct model *m, const struct attachment *a)
 {
     const struct adapter *ca = model_adapter(m, a->compute_adapter);
     const struct section *s = &ca->sections[a->section];
-    if (!let_go(a) || a->step < STEP_MAP || !tells(m, a->compute_node) || !ca->ok || !s->seen_value ||
-        wire_section_is_parked(s->seen_value, a->section) || s->n_unowned)
+    if (!let_go(a) || a->step < STEP_MAP || !tells(m, a->compute_node) || !ca->ok ||
+        !model_section_leads(ca, a->section) || s->n_unowned)
         return false;
     for (uint32_t i = s->first_attachment; i != NONE; i = model_attachment(m, i)->section_next)
         if (model_attachment(m, i)->step >= STEP_MAP && !let_go(model_attachment(m, i)))
@@ -379,7 +379,7 @@ static void check_registers(const struct model *m, uint32_t adapter, struct chec
     }
     for (unsigned k = 0; a->role == WIRE_COMPUTE && k < a->n_sections; k++) {
         uint64_t value = a->sections[k].seen_value;
-        bool leads = value && !wire_section_is_parked(value, k) && a->sections[k].first_attachment == NONE;
+        bool leads = model_section_leads(a, k) && a->sections[k].first_attachment == NONE;
         check_note(c, leads ? CHECK_VIOLATED : CHECK_OK, object, "section %u of %s/%s holds 0x%llx and is nobody's", k,
                    node, a->name, (unsigned long long)value);
     }
