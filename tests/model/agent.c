@@ -6,11 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned node_named(const char *name)
-{
-    return (unsigned)(name[1] - '1');
-}
-
 /* ---- what the orchestrator was told is dead -----------------------------------------------------------------------
  */
 static void hear_nothing(struct lab *r, unsigned node)
@@ -162,7 +157,7 @@ static void do_buffer(struct lab *r, unsigned node, const struct wire_want_buffe
     if (!fails && release)
         world_release(&r->world, node, w->id, kept_for_quarantine(r, w));
     else if (!fails)
-        fails = !world_lend(&r->world, node, w, node_named(w->compute_node));
+        fails = !world_lend(&r->world, node, w, lab_node(w->compute_node));
     if (!fails || a->n_failed == OBJECTS)
         return;
     f = &a->failed[a->n_failed++];

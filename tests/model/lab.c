@@ -28,6 +28,11 @@ void lab_begin(struct lab *r)
 
 /* ---- what is told -------------------------------------------------------------------------------------------------
  */
+unsigned lab_node(const char *name)
+{
+    return !strcmp(name, "mgmt") ? MANAGER : (unsigned)(name[1] - '1');
+}
+
 static struct promise *find_promise(struct lab *r, const char *id)
 {
     for (size_t i = r->book.n_promises; i-- > 0;)
@@ -53,7 +58,7 @@ static char *told_of(struct lab *r, const struct model_event *ev)
         return p->told;
     }
     if (!strcmp(ev->type, "node.state"))
-        return r->book.node_told[!strcmp(name, "mgmt") ? MANAGER : (unsigned)(name[1] - '1')];
+        return r->book.node_told[lab_node(name)];
     if (strcmp(ev->type, "circuit.state") != 0)
         return NULL;
     for (unsigned i = 0; i < r->book.n_circuits; i++)
@@ -118,7 +123,7 @@ static void compare_told(struct lab *r)
         const struct node *n = model_node(r->m, i);
         if (!n)
             continue;
-        const char *told = r->book.node_told[!strcmp(n->name, "mgmt") ? MANAGER : (unsigned)(n->name[1] - '1')];
+        const char *told = r->book.node_told[lab_node(n->name)];
         if (told[0] && strcmp(told, node_state_names[n->state]) != 0)
             world_fail("%s is %s, and was told to be %s", n->name, node_state_names[n->state], told);
     }

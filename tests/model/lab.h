@@ -90,6 +90,7 @@ void lab_backup(struct lab *r);
 void lab_restore(struct lab *r);
 void lab_adopt(struct lab *r);                        /* an operator's word: what is there is taken over */
 uint32_t lab_row(const struct lab *r, unsigned node); /* NONE: not known */
+unsigned lab_node(const char *name);                  /* the machine of that name */
 
 void agent_register(struct lab *r, unsigned node);
 void agent_fetch(struct lab *r, unsigned node);

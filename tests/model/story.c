@@ -373,8 +373,7 @@ static void detach_halves(struct lab *r)
         const struct attachment *a = model_attachment(r->m, i);
         if (!a || a->state != ATT_ATTACHED || a->blocks_online == a->blocks_total)
             continue;
-        const struct segment *g =
-            world_segment(&r->world, (unsigned)(model_node(r->m, a->compute_node)->name[1] - '1'), a->id);
+        const struct segment *g = world_segment(&r->world, lab_node(model_node(r->m, a->compute_node)->name), a->id);
         if (g && g->by_hand)
             lifecycle_detach(r->m, i);
     }
@@ -454,7 +453,7 @@ static bool end_quarantine(struct lab *r)
         const struct attachment *a = model_attachment(r->m, i);
         if (!a || !a->quarantined)
             continue;
-        reboot(r, (unsigned)(model_node(r->m, a->compute_node)->name[1] - '1'));
+        reboot(r, lab_node(model_node(r->m, a->compute_node)->name));
         settle(r, 6);
         return true;
     }
