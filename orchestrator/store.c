@@ -258,6 +258,11 @@ uint64_t store_epoch(const struct store *s)
     return s->at.epoch;
 }
 
+uint64_t store_next_epoch(const struct store *s)
+{
+    return s->next.epoch;
+}
+
 const char *store_instance(const struct store *s)
 {
     return s->at.instance;

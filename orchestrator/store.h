@@ -20,6 +20,7 @@ struct store_reader;
 MUST_CHECK int store_open(struct store **out, const char *path, struct err *e);
 void store_close(struct store *s); /* ignores NULL */
 uint64_t store_epoch(const struct store *s);
+uint64_t store_next_epoch(const struct store *s); /* inside a batch: of its commit */
 const char *store_instance(const struct store *s);
 /* The epoch that is known to be ahead of this database, which is an old copy; 0: not recovering.  A database that
  * starts from a backup is recovering from the start, and it stays so over restarts. */

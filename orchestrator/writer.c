@@ -122,10 +122,24 @@ static void take_turn(struct writer *w, struct turn *t)
 
 /* ---- commit and publish -------------------------------------------------------------------------------------------
  */
+/* An operator adopted in this batch.  What agents knew of the lost time is below its revision. */
+static void begin_epoch(struct writer *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->recovering_epoch = store_recovering(w->store);
+    pthread_mutex_unlock(&w->lock);
+    atomic_store(&w->epoch, store_epoch(w->store));
+    atomic_store(&w->start_revision, store_revision(w->store));
+}
+
+/* The epoch changes with the model that is of it: whoever is told that its session is over comes back at once, and is
+ * compared with the new one. */
 static void publish(struct writer *w)
 {
     pthread_rwlock_wrlock(&w->published_lock);
     model_publish(w->published, w->model);
+    if (store_epoch(w->store) != atomic_load(&w->epoch))
+        begin_epoch(w);
     pthread_rwlock_unlock(&w->published_lock);
     atomic_store(&w->revision, store_revision(w->store));
 }
@@ -229,17 +243,16 @@ static void end_batch(struct writer *w, size_t n)
     if (good) {
         fault_points(w->model, "committed");
         publish(w);
-        fault_points(w->model, "published");
         if (durable)
             events_append(w->events, w->model->events, w->model->n_events);
+        wake_waiting(w);
+        fault_points(w->model, "published");
         model_commit_done(w->model);
     } else {
         model_rollback_batch(w->model);
         excuse_silence(w);
         fail_all(w, n, &e);
     }
-    if (good)
-        wake_waiting(w);
     for (size_t i = 0; i < n; i++) {
         struct turn *t = &w->turns[i];
         t->command->revision = atomic_load(&w->revision);
@@ -537,15 +550,6 @@ uint64_t writer_known_revision(struct writer *w)
 uint64_t writer_start_revision(struct writer *w)
 {
     return atomic_load(&w->start_revision);
-}
-
-void writer_recovered(struct writer *w)
-{
-    pthread_mutex_lock(&w->lock);
-    w->recovering_epoch = 0;
-    pthread_mutex_unlock(&w->lock);
-    atomic_store(&w->epoch, store_epoch(w->store));
-    atomic_store(&w->start_revision, store_revision(w->store)); /* what agents knew of the lost time is below it */
 }
 
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg)

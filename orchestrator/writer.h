@@ -55,13 +55,12 @@ uint64_t writer_epoch(struct writer *w);
 const char *writer_instance(struct writer *w);
 bool writer_read_only(struct writer *w); /* the disk is full or fails: changes answer 503 / 507; it tries by itself */
 /* The database is an old one: it was restored from a backup, or an agent knows a higher epoch or a later revision.
- * Until an operator adopts (a command with 'recovery' that calls store_raise_epoch(), then writer_recovered()), every
- * change is refused, and nothing follows from what agents report. */
+ * Until an operator adopts (a command with 'recovery' that calls store_raise_epoch()), every change is refused, and
+ * nothing follows from what agents report. */
 bool writer_recovering(struct writer *w, uint64_t *known_epoch);
 void writer_set_recovering(struct writer *w, uint64_t known_epoch, uint64_t known_revision);
 uint64_t writer_known_revision(struct writer *w); /* the latest that an agent told of */
 uint64_t writer_start_revision(struct writer *w); /* what the file had when we started, or when it was adopted */
-void writer_recovered(struct writer *w);
 
 /* Called on the writer thread after each publication; must not block (it wakes what waits in the API). */
 void writer_on_publish(struct writer *w, void (*wake)(void *arg), void *arg);

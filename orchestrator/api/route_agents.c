@@ -162,6 +162,22 @@ static int take_in(struct request *rq, struct change *ch, bool stranger, struct 
     return drop_credentials(ch->store, x->token.name, e) < 0 ? -1 : store_token_add(ch->store, &x->token, e);
 }
 
+/* An agent that knows a later orchestrator than us, or more of this one's commits than the file had at our start: an
+ * old database was restored.  Nothing is changed until an operator adopts what the agents have.  What follows is
+ * decided when the claim was looked at (take_in_or_recover).  In the turn of the registration: what was adopted before
+ * it, in this batch too, is known. */
+static void check_epoch(struct request *rq, const struct change *ch)
+{
+    struct enrolling *x = rq->data;
+    const struct wire_registration *r = &x->registration;
+    struct writer *w = rq->api->writer;
+    uint64_t epoch = store_next_epoch(ch->store);
+    uint64_t first = epoch == writer_epoch(w) ? writer_start_revision(w) : ch->model->revision;
+    bool other = r->known_epoch == epoch && r->known_instance[0] && strcmp(r->known_instance, writer_instance(w)) != 0;
+    bool behind = r->known_epoch < epoch && r->known_revision > first;
+    x->ahead = r->known_epoch > epoch || other || behind;
+}
+
 /* The same for an epoch that this file has lived through, or so it believes: its orders are compared with what the
  * agent obeyed, however often the old copy was started since. */
 static int check_past(struct request *rq, struct change *ch, struct err *e)
@@ -212,6 +228,7 @@ static int take_in_or_recover(struct request *rq, struct change *ch, struct err 
 static int apply_register(struct request *rq, struct change *ch, struct err *e)
 {
     struct enrolling *x = rq->data;
+    check_epoch(rq, ch);
     int rc = check_claim(rq, ch->model, e);
     if (rc == 0)
         rc = observed_check(ch->model, &x->registration, e);
@@ -265,19 +282,6 @@ static int new_credential(struct enrolling *x, struct err *e)
     return secret_hash(x->secret, strlen(x->secret), t->hash, e);
 }
 
-/* An agent that knows a later orchestrator than us, or more of this one's commits than the file had at our start: an
- * old database was restored.  Nothing is changed until an operator adopts what the agents have.  What follows is
- * decided when the claim was looked at (take_in_or_recover). */
-static void check_epoch(struct request *rq, struct enrolling *x)
-{
-    const struct wire_registration *r = &x->registration;
-    struct writer *w = rq->api->writer;
-    uint64_t epoch = writer_epoch(w);
-    bool other = r->known_epoch == epoch && r->known_instance[0] && strcmp(r->known_instance, writer_instance(w)) != 0;
-    bool behind = r->known_epoch < epoch && r->known_revision > writer_start_revision(w);
-    x->ahead = r->known_epoch > epoch || other || behind;
-}
-
 /* A number that no orchestrator of this rack can have given is refused before it stops all changes, and before anybody
  * adopts beyond it: from 2^63 on nothing would be newer, and no proof would ever hold again. */
 static int check_reach(struct request *rq, const struct wire_registration *r, struct err *e)
@@ -311,7 +315,6 @@ static int take_registration(struct request *rq, struct err *e)
     if (wire_registration_decode(&x->registration, rq->body, e) < 0 || check_name(rq, x, e) < 0 ||
         check_reach(rq, &x->registration, e) < 0 || secret_new("", 12, x->session, sizeof x->session, e) < 0)
         return -1;
-    check_epoch(rq, x);
     return rq->who.role == TOKEN_AGENT ? 0 : new_credential(x, e);
 }
 

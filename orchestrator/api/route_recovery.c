@@ -140,11 +140,6 @@ static int apply_adopt(struct request *rq, struct change *ch, struct err *e)
     return recovering ? store_raise_epoch(ch->store, known, e) : 0;
 }
 
-static void adoption_committed(struct request *rq)
-{
-    writer_recovered(rq->api->writer);
-}
-
 static void adopted(struct request *rq)
 {
     const struct adopt *x = rq->data;
@@ -172,6 +167,5 @@ void route_adopt(struct request *rq)
     if (rq->body)
         request_audit_detail(rq, rq->body);
     rq->command.recovery = true;
-    rq->committed = adoption_committed;
     request_change(rq, "recovery.adopt", "orchestrator", apply_adopt, adopted);
 }

@@ -39,6 +39,19 @@ class Restorable(FaultRack):
         eventually("another orchestrator", lambda: self.pid("memlaned") not in (None, pid), SECONDS)
         self.api.close_all()
 
+    def lose_database(self):
+        """And starts with an empty one: the nodes join anew, and show by what they know that something is lost."""
+        (self.dir / "admin.token").unlink()
+        self.replace_database(None)
+        old = self.api.token
+        self.api.token = eventually("a new admin token", lambda: (t := (self.dir / "admin.token").read_text().strip()) != old and t,
+                                    SECONDS)
+        join = self.api.persistently("POST", "/v1/tokens", {"role": "join", "name": "rack"})["token"]  # it may not listen yet
+        (self.dir / "join.token").write_text(join + "\n")
+        eventually("all joined", lambda: len(self.recovery()["nodes"]) == len(self.plan["nodes"]), SECONDS)
+        self.await_reports()
+        assert self.recovery()["recovering"]
+
     def recovery(self):
         return self.api.persistently("GET", "/v1/recovery")  # the new one may not listen yet
 
@@ -110,16 +123,7 @@ class OldBackup(unittest.TestCase):
             a = rack.attach_somehow("n1", GIB)
             cabling = rack.api.call("GET", "/v1/topology?declared=1")
             before = rack.held()
-            (rack.dir / "admin.token").unlink()
-            rack.replace_database(None)
-            old = rack.api.token
-            rack.api.token = eventually("a new admin token", lambda: (t := (rack.dir / "admin.token").read_text().strip()) != old and t,
-                                        SECONDS)
-            join = rack.api.persistently("POST", "/v1/tokens", {"role": "join", "name": "rack"})["token"]  # it may not listen yet
-            (rack.dir / "join.token").write_text(join + "\n")
-            eventually("all joined", lambda: len(rack.recovery()["nodes"]) == 3, SECONDS)
-            rack.await_reports()
-            self.assertTrue(rack.recovery()["recovering"])
+            rack.lose_database()
             self.assertEqual((rack.adopt()["adopted"], rack.held()), (0, before))  # without cables there is no circuit
             rack.await_ready(SECONDS)
             etag = rack.api.raw("GET", "/v1/topology")[1]["ETag"]
@@ -131,6 +135,24 @@ class OldBackup(unittest.TestCase):
             eventually("in order", lambda: rack.api.call("GET", "/v1/check")["result"] == "ok", SECONDS)
             rack.detach_somehow(a["id"])
             rack.assert_hardware_idle()
+        record("F14 empty", 1, began)
+
+
+class AdoptionTold(unittest.TestCase):
+    def test_agents_are_told_before_the_operator(self):
+        """An adoption ends all sessions: agents register anew before its answer is sent.  What they know of the lost time is what was
+        adopted over, and begins nothing again."""
+        began, point = time.monotonic(), "published.recovering.0 adopted"
+        with Restorable(star(2)) as rack:
+            rack.attach_somehow("n1", GIB)
+            rack.lose_database()
+            rack.arm("memlaned", point, "delay 300")
+            self.assertFalse(rack.adopt()["recovering"])
+            self.assertTrue(rack.hit("memlaned", point))
+            eventually("all have registered", lambda: all(n["reported"] for n in rack.recovery()["nodes"]), SECONDS)
+            self.assertFalse(rack.recovery()["recovering"])
+            rack.api.call("PATCH", "/v1/nodes/n1", {"cordoned": True})
+            rack.acknowledged.clear()
         record("F14 empty", 1, began)
 
 

@@ -46,9 +46,9 @@ static void add_done(struct command *c, int rc, const struct err *err)
     pthread_mutex_unlock(&a->lock);
 }
 
-static int submit(int (*apply)(struct command *, struct change *, struct err *), const char *name)
+static int submit(int (*apply)(struct command *, struct change *, struct err *), const char *name, bool recovery)
 {
-    struct add a = { .command = { .apply = apply, .done = add_done },
+    struct add a = { .command = { .apply = apply, .done = add_done, .recovery = recovery },
                      .name = name,
                      .lock = PTHREAD_MUTEX_INITIALIZER,
                      .told = PTHREAD_COND_INITIALIZER };
@@ -62,7 +62,7 @@ static int submit(int (*apply)(struct command *, struct change *, struct err *),
 
 static int add(const char *name)
 {
-    return submit(apply_add, name);
+    return submit(apply_add, name, false);
 }
 
 static bool published(const char *name)
@@ -122,6 +122,60 @@ START_TEST(old_events_go_under_load_too)
     ck_assert_int_le(n, 100500);
     ck_assert_int_ge(n, 100000);
     ck_assert_int_eq(writer_start(&writer, store, events, &o, &e), 0);
+}
+END_TEST
+
+/* ---- adoption ------------------------------------------------------------------------------------------------------
+ */
+static struct told { /* what whoever is woken by a publication finds */
+    uint64_t epoch, start_revision;
+    bool recovering;
+} told;
+
+static void on_publish(void *arg)
+{
+    (void)arg;
+    told = (struct told){ writer_epoch(writer), writer_start_revision(writer), writer_recovering(writer, NULL) };
+}
+
+static int fall_behind(struct command *c, struct change *ch, struct err *err)
+{
+    (void)c;
+    writer_set_recovering(ch->writer, 7, 30);
+    return store_set_recovering(ch->store, 7, err);
+}
+
+static int raise_epoch(struct command *c, struct change *ch, struct err *err)
+{
+    (void)c;
+    ch->model->revision = writer_known_revision(ch->writer) + 1;
+    ck_assert_int_eq(store_next_epoch(ch->store), store_epoch(ch->store));
+    if (store_raise_epoch(ch->store, 7, err) < 0)
+        return -1;
+    ck_assert_int_eq(store_next_epoch(ch->store), 8); /* for whoever comes in the same batch */
+    return 0;
+}
+
+static int adopt_in_vain(struct command *c, struct change *ch, struct err *err)
+{
+    ck_assert_int_eq(raise_epoch(c, ch, err), 0);
+    return err_set(err, ERR_CONFLICT, "not yet");
+}
+
+START_TEST(whoever_is_woken_by_an_adoption_finds_its_epoch)
+{
+    uint64_t epoch = writer_epoch(writer);
+    writer_on_publish(writer, on_publish, NULL);
+    ck_assert_int_eq(submit(fall_behind, NULL, true), 0);
+    ck_assert(told.recovering && told.epoch == epoch);
+    ck_assert_int_lt(add("n1"), 0);
+    ck_assert_int_lt(submit(adopt_in_vain, NULL, true), 0);
+    ck_assert(told.recovering && told.epoch == epoch);
+    ck_assert_int_eq(submit(raise_epoch, NULL, true), 0);
+    ck_assert(!told.recovering);
+    ck_assert_uint_eq(told.epoch, 8);
+    ck_assert_uint_eq(told.start_revision, 31);
+    ck_assert_int_eq(add("n1"), 0);
 }
 END_TEST
 
@@ -206,9 +260,9 @@ START_TEST(nodes_are_not_lost_for_the_time_in_which_nothing_could_be_written)
     writer_stop(writer);
     start(0.2); /* unreachable after 2 s */
     snprintf(away, sizeof away, "%s.away", path);
-    ck_assert_int_eq(submit(apply_ready, "n1"), 0);
+    ck_assert_int_eq(submit(apply_ready, "n1", false), 0);
     ck_assert_int_eq(state_of("n1"), NODE_READY);
-    ck_assert_int_eq(submit(apply_lose_file, ""), -1);
+    ck_assert_int_eq(submit(apply_lose_file, "", false), -1);
     int64_t end = time_monotonic_ms() + 2500;
     while (time_monotonic_ms() < end)
         ck_assert_int_eq(add("n2"), -1);
@@ -236,6 +290,7 @@ int main(void)
     TCase *t = tcase_create("commit");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, old_events_go_under_load_too);
+    tcase_add_test(t, whoever_is_woken_by_an_adoption_finds_its_epoch);
     tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
     tcase_add_test(t, it_finds_out_by_itself_that_the_disk_has_room_again);
     tcase_add_test(t, nodes_are_not_lost_for_the_time_in_which_nothing_could_be_written);
