@@ -24,7 +24,8 @@
 #define PROGRESS_MS 50                           /* between two reports of one long order */
 #define SETTLE_INLINE_NS (20 * INT64_C(1000000)) /* a settle time up to this is waited for before the report */
 #define START_HEARTBEAT_MS 1000
-#define ALL_MS 60000 /* between two complete readings: somebody else may have changed something */
+#define ALL_MS 60000  /* between two complete readings: somebody else may have changed something */
+#define PASS_LIMITS 3 /* of a single access (pulse.h): so long may one pass take, without news to report */
 
 /* Who waits for what: a wake-up for one thread leaves the others asleep. */
 enum sleeper { JOB, REPORT, POLL, N_SLEEPERS };
@@ -61,6 +62,7 @@ struct agent {
     char instance[ID_SIZE];
     unsigned heartbeat_ms;
     int64_t blind_since_ms; /* the node cannot be read since; 0: it can */
+    int64_t busy_since_ms;  /* the job thread is at one pass since, and published nothing; 0: it waits */
     struct wire_registration registration;
 };
 
@@ -122,6 +124,8 @@ static void publish(struct agent *a, struct shot *s)
     shot_unref(a->last);
     a->shot = a->last = s;
     a->shot_number++;
+    if (a->busy_since_ms)
+        a->busy_since_ms = time_monotonic_ms();
     wake(a, REPORT);
     pthread_mutex_unlock(&a->lock);
 }
@@ -252,9 +256,11 @@ static void job_main(struct agent *a)
             wake_at = a->node.job.running || tend_at < wake_at ? tend_at : wake_at;
         }
         pulse_rest(&a->node.pulse);
+        a->busy_since_ms = 0;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, JOB, wake_at);
         pulse_at(&a->node.pulse, "a pass");
+        a->busy_since_ms = time_monotonic_ms();
         bool stop = a->stop, rescan = a->rescan;
         struct wire_desired *fresh = TAKE(a->desired);
         uint64_t number = a->session_number;
@@ -316,7 +322,8 @@ static int64_t next_backoff_ms(const struct agent *a, int64_t ms)
 
 /* ---- report -------------------------------------------------------------------------------------------------------
  */
-/* Since when, and in what, the job thread hangs, or fails to read the node; 0: it does not. */
+/* Since when, and in what, the job thread hangs, or fails to read the node; 0: it does not.  One that goes from one
+ * failing access to the next moves, but has no news either. */
 static int64_t stuck_since_ms(struct agent *a, const char **what) /* under the lock */
 {
     int64_t limit = agent_config_ms(a->config, PULSE_LIMIT_MS), now = time_monotonic_ms();
@@ -327,6 +334,8 @@ static int64_t stuck_since_ms(struct agent *a, const char **what) /* under the l
     if (a->blind_since_ms && now - a->blind_since_ms > limit)
         return a->blind_since_ms;
     *what = atomic_load_explicit(&a->node.pulse.what, memory_order_relaxed);
+    if (a->busy_since_ms && now - a->busy_since_ms > PASS_LIMITS * limit)
+        return a->busy_since_ms;
     return at && now - at > limit ? at : 0;
 }
 

@@ -78,9 +78,10 @@ class Slow(unittest.TestCase):
 
     def hung(self, random):
         """The hardware does not answer at all.  The agent lives, and its last word is that it hangs: what it saw before is no
-        news any more.  Nothing of its node is freed."""
+        news any more, though orders keep it busy with one failing access after the other.  Nothing of its node is freed."""
         a = self.rack.attach_somehow("n1", GIB, donor="n2")
         node = random.choice(("n1", "n2"))
+        ordered = self.rack.post_somehow("n1", GIB, donor="n2")
         self.rack.ctl("slow", node, 5000)  # the agent is said to hang after 2 s
         try:
             eventually("it is missed", lambda: self.rack.node(node)["state"] == "unreachable", SECONDS)
@@ -95,6 +96,7 @@ class Slow(unittest.TestCase):
         eventually("it is back", lambda: self.rack.node(node)["state"] == "ready" and
                    "agent_stuck" not in {f["code"] for f in self.rack.node(node)["findings"]}, 2 * SECONDS)
         self.end(a["id"])
+        self.end(ordered)
 
     def test_f7(self):
         began, random, n = time.monotonic(), dice("F7"), count(30, 300)
