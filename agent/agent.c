@@ -24,8 +24,7 @@
 #define PROGRESS_MS 50                           /* between two reports of one long order */
 #define SETTLE_INLINE_NS (20 * INT64_C(1000000)) /* a settle time up to this is waited for before the report */
 #define START_HEARTBEAT_MS 1000
-#define ALL_MS 60000  /* between two complete readings: somebody else may have changed something */
-#define PASS_LIMITS 3 /* of a single access (pulse.h): so long may one pass take, without news to report */
+#define ALL_MS 60000 /* between two complete readings: somebody else may have changed something */
 
 /* Who waits for what: a wake-up for one thread leaves the others asleep. */
 enum sleeper { JOB, REPORT, POLL, N_SLEEPERS };
@@ -62,7 +61,6 @@ struct agent {
     char instance[ID_SIZE];
     unsigned heartbeat_ms;
     int64_t blind_since_ms; /* the node cannot be read since; 0: it can */
-    int64_t busy_since_ms;  /* the job thread is at one pass since, and published nothing; 0: it waits */
     struct wire_registration registration;
 };
 
@@ -124,8 +122,7 @@ static void publish(struct agent *a, struct shot *s)
     shot_unref(a->last);
     a->shot = a->last = s;
     a->shot_number++;
-    if (a->busy_since_ms)
-        a->busy_since_ms = time_monotonic_ms();
+    pulse_headway(&a->node.pulse);
     wake(a, REPORT);
     pthread_mutex_unlock(&a->lock);
 }
@@ -256,11 +253,10 @@ static void job_main(struct agent *a)
             wake_at = a->node.job.running || tend_at < wake_at ? tend_at : wake_at;
         }
         pulse_rest(&a->node.pulse);
-        a->busy_since_ms = 0;
         while (!a->stop && !a->desired && !a->rescan && time_monotonic_ms() < wake_at)
             wait_until(a, JOB, wake_at);
         pulse_at(&a->node.pulse, "a pass");
-        a->busy_since_ms = time_monotonic_ms();
+        pulse_headway(&a->node.pulse);
         bool stop = a->stop, rescan = a->rescan;
         struct wire_desired *fresh = TAKE(a->desired);
         uint64_t number = a->session_number;
@@ -334,9 +330,10 @@ static int64_t stuck_since_ms(struct agent *a, const char **what) /* under the l
     if (a->blind_since_ms && now - a->blind_since_ms > limit)
         return a->blind_since_ms;
     *what = atomic_load_explicit(&a->node.pulse.what, memory_order_relaxed);
-    if (a->busy_since_ms && now - a->busy_since_ms > PASS_LIMITS * limit)
-        return a->busy_since_ms;
-    return at && now - at > limit ? at : 0;
+    if (at && now - at > limit)
+        return at;
+    int64_t headway = atomic_load_explicit(&a->node.pulse.headway_ms, memory_order_relaxed);
+    return headway && now - headway > PULSE_PASS_LIMITS * limit ? headway : 0;
 }
 
 /* What was seen last is no news any more, so it is no heartbeat: an agent that hangs says so once, and then nothing
@@ -369,11 +366,9 @@ static int report_stuck(struct agent *a, const struct shot *s, const char *what,
 
 static void report_main(struct agent *a)
 {
-    uint64_t sent = 0;
-    int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0), told_stuck_ms = 0;
+    uint64_t sent = 0, told = 0; /* told: the session in which it was said that nothing new is to come */
+    int64_t again_at = 0, not_before = 0, backoff_ms = next_backoff_ms(a, 0);
     for (;;) {
-        struct session_info info;
-        session_get(a->session, &info);
         pthread_mutex_lock(&a->lock);
         for (;;) {
             int64_t now = time_monotonic_ms();
@@ -388,20 +383,23 @@ static void report_main(struct agent *a)
         if (s)
             s->refs++;
         uint64_t number = a->shot_number;
+        uint64_t session = a->session_number;
         unsigned heartbeat_ms = a->heartbeat_ms;
         const char *what;
         int64_t stuck_ms = stop || number != sent ? 0 : stuck_since_ms(a, &what);
+        if (number != sent)
+            told = 0;
         pthread_mutex_unlock(&a->lock);
         if (stop)
             return;
         struct err e = { 0 };
         int rc = 0;
-        if (!stuck_ms)
+        if (!stuck_ms && !told)
             rc = session_report(a->session, &s->o, s->taken_in, &e);
-        else if (stuck_ms != told_stuck_ms)
+        else if (stuck_ms && told != session)
             rc = report_stuck(a, s, what, stuck_ms, &e);
-        if (rc == 0)
-            told_stuck_ms = stuck_ms;
+        if (rc == 0 && stuck_ms)
+            told = session;
         int64_t now = time_monotonic_ms();
         if (rc == 0) {
             sent = number;

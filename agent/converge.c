@@ -230,6 +230,7 @@ static int set_pair(struct node *n, struct node_switch *s, const struct wire_wan
     pulse_at(&n->pulse, "a circuit switch");
     if ((w->connected ? crossconnect_connect : crossconnect_disconnect)(s->x, w->port_a, w->port_b, e) < 0)
         return -1;
+    pulse_headway(&n->pulse);
     FAULT_POINT("%s.after", w->connected ? "join" : "part");
     log_info("crossconnect.set", "switch=%s ports=%u,%u connected=%d", w->name, w->port_a, w->port_b, w->connected);
     return 0;

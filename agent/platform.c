@@ -110,6 +110,7 @@ static void evict_message(void *arg, const struct child_message *m)
 {
     struct eviction *ev = arg;
     pulse_at(ev->p->sys->pulse, "the eviction of caches");
+    pulse_headway(ev->p->sys->pulse);
     ev->done = ev->done || m->value == 1;
 }
 

@@ -85,7 +85,8 @@ static void set_actor(struct model *m, const char *actor)
 static int apply_change(struct writer *w, struct command *c, struct err *e)
 {
     struct change ch = { .model = w->model, .topology = w->topology, .store = w->store, .writer = w };
-    if (w->model->recovering && !c->recovery)
+    bool recovering = w->model->recovering;
+    if (recovering && !c->recovery)
         return err_set(e, ERR_RECOVERING,
                        "the database is older than what agents know; an operator has to adopt first");
     if (store_savepoint(w->store, e) < 0)
@@ -100,6 +101,7 @@ static int apply_change(struct writer *w, struct command *c, struct err *e)
         goto undo;
     return store_keep(w->store, e);
 undo:
+    w->model->recovering = recovering; /* not a row: the savepoint does not know it */
     store_undo(w->store);
     return -1;
 }

@@ -46,18 +46,30 @@ static void add_done(struct command *c, int rc, const struct err *err)
     pthread_mutex_unlock(&a->lock);
 }
 
+static void begin(struct add *a, int (*apply)(struct command *, struct change *, struct err *), const char *name,
+                  bool recovery)
+{
+    *a = (struct add){ .command = { .apply = apply, .done = add_done, .recovery = recovery },
+                       .name = name,
+                       .lock = PTHREAD_MUTEX_INITIALIZER,
+                       .told = PTHREAD_COND_INITIALIZER };
+    ck_assert_int_eq(writer_submit(writer, &a->command, &e), 0);
+}
+
+static int outcome(struct add *a)
+{
+    pthread_mutex_lock(&a->lock);
+    while (!a->over)
+        pthread_cond_wait(&a->told, &a->lock);
+    pthread_mutex_unlock(&a->lock);
+    return a->rc;
+}
+
 static int submit(int (*apply)(struct command *, struct change *, struct err *), const char *name, bool recovery)
 {
-    struct add a = { .command = { .apply = apply, .done = add_done, .recovery = recovery },
-                     .name = name,
-                     .lock = PTHREAD_MUTEX_INITIALIZER,
-                     .told = PTHREAD_COND_INITIALIZER };
-    ck_assert_int_eq(writer_submit(writer, &a.command, &e), 0);
-    pthread_mutex_lock(&a.lock);
-    while (!a.over)
-        pthread_cond_wait(&a.told, &a.lock);
-    pthread_mutex_unlock(&a.lock);
-    return a.rc;
+    struct add a;
+    begin(&a, apply, name, recovery);
+    return outcome(&a);
 }
 
 static int add(const char *name)
@@ -127,15 +139,17 @@ END_TEST
 
 /* ---- adoption ------------------------------------------------------------------------------------------------------
  */
-static struct told { /* what whoever is woken by a publication finds */
-    uint64_t epoch, start_revision;
-    bool recovering;
+static struct { /* what whoever is woken by a publication finds */
+    _Atomic uint64_t epoch, start_revision;
+    _Atomic bool recovering;
 } told;
 
 static void on_publish(void *arg)
 {
     (void)arg;
-    told = (struct told){ writer_epoch(writer), writer_start_revision(writer), writer_recovering(writer, NULL) };
+    told.epoch = writer_epoch(writer);
+    told.start_revision = writer_start_revision(writer);
+    told.recovering = writer_recovering(writer, NULL);
 }
 
 static int fall_behind(struct command *c, struct change *ch, struct err *err)
@@ -159,7 +173,20 @@ static int raise_epoch(struct command *c, struct change *ch, struct err *err)
 static int adopt_in_vain(struct command *c, struct change *ch, struct err *err)
 {
     ck_assert_int_eq(raise_epoch(c, ch, err), 0);
+    ch->model->recovering = false;
     return err_set(err, ERR_CONFLICT, "not yet");
+}
+
+static _Atomic bool goes_on;
+
+static int stand_still(struct command *c, struct change *ch, struct err *err)
+{
+    (void)c;
+    (void)ch;
+    (void)err;
+    while (!goes_on)
+        sched_yield();
+    return 0;
 }
 
 START_TEST(whoever_is_woken_by_an_adoption_finds_its_epoch)
@@ -176,6 +203,21 @@ START_TEST(whoever_is_woken_by_an_adoption_finds_its_epoch)
     ck_assert_uint_eq(told.epoch, 8);
     ck_assert_uint_eq(told.start_revision, 31);
     ck_assert_int_eq(add("n1"), 0);
+}
+END_TEST
+
+START_TEST(an_adoption_that_fails_lets_nobody_through)
+{
+    struct add first, second, third;
+    ck_assert_int_eq(submit(fall_behind, NULL, true), 0);
+    begin(&first, stand_still, NULL, true);
+    begin(&second, adopt_in_vain, NULL, true);
+    begin(&third, apply_add, "n1", false); /* in one batch with it */
+    goes_on = true;
+    ck_assert_int_eq(outcome(&first), 0);
+    ck_assert_int_lt(outcome(&second), 0);
+    ck_assert_int_lt(outcome(&third), 0);
+    ck_assert(!published("n1"));
 }
 END_TEST
 
@@ -291,6 +333,7 @@ int main(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, old_events_go_under_load_too);
     tcase_add_test(t, whoever_is_woken_by_an_adoption_finds_its_epoch);
+    tcase_add_test(t, an_adoption_that_fails_lets_nobody_through);
     tcase_add_test(t, what_cannot_be_committed_is_seen_by_nobody);
     tcase_add_test(t, it_finds_out_by_itself_that_the_disk_has_room_again);
     tcase_add_test(t, nodes_are_not_lost_for_the_time_in_which_nothing_could_be_written);
