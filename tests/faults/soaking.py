@@ -31,12 +31,13 @@ FDS = {"memlaned": 8, "emulator": 8, "agent": 2, "lender": 2}
 THREADS = 0
 
 
-def descriptors(pid):
-    """How many it has, but those of the buffers that a lender holds: where they are placed is chance, and the oracle counts them."""
+def descriptors(pid, buffers):
+    """How many it has, but those of the files in 'buffers', which a lender holds: where they are placed is chance, and the oracle counts
+    them."""
     n = 0
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
-            n += not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("/memfd:")
+            n += os.path.dirname(os.readlink(f"/proc/{pid}/fd/{fd}")) != buffers
     return n
 
 
@@ -47,8 +48,9 @@ def figures(rack):
         with contextlib.suppress(OSError, TypeError):
             node = re.search(r"/nodes/([^/]+)/", " ".join(words))
             name = os.path.basename(words[0]).removeprefix("memlane-") + (f"-{node[1]}" if node else "")
+            buffers = os.path.realpath(rack.dir / "nodes" / node[1] / "buffers") if node else ""
             status = pathlib.Path(f"/proc/{pid}/status").read_text()
-            found[name] = (pid, descriptors(pid), int(re.search(r"Threads:\s+(\d+)", status)[1]),
+            found[name] = (pid, descriptors(pid, buffers), int(re.search(r"Threads:\s+(\d+)", status)[1]),
                            int(re.search(r"RssAnon:\s+(\d+)", status)[1]) << 10)
     return found
 
