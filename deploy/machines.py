@@ -19,7 +19,7 @@ import socket
 import subprocess
 import time
 
-from ports import free_port
+from ports import port_of, reserve_port
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("MEMLANE_BUILD") or REPO / "build")
@@ -220,7 +220,7 @@ class Machine:
         self.ports = {ORCHESTRATOR_PORT: orchestrator_port, LINK_PORT: link_port}
         self.files = dict(files or {})  # path below /machine: text or bytes
         self.extra = extra
-        self.process = self.command_port = None
+        self.process = self.reserved = self.command_port = None
         self.saved = {}  # what its disk would keep: path: bytes
 
     @property
@@ -257,7 +257,8 @@ class Machine:
     def start(self):
         self.directory.mkdir(parents=True, exist_ok=True)
         kernel, initrd = self.write_config()
-        self.command_port = free_port()
+        self.reserved = reserve_port()
+        self.command_port = port_of(self.reserved)
         forward = ",".join(f"guestfwd=tcp:{GATEWAY}:{inside}-cmd:/bin/busybox nc 127.0.0.1 {port}" for inside, port in self.ports.items())
         argv = [*self.words, "-accel", "tcg", "-smp", "1", "-kernel", str(kernel), "-initrd", str(initrd), "-append", self.cmdline,
                 "-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.command_port}-10.0.2.15:{COMMAND_PORT},{forward}"]
@@ -276,6 +277,7 @@ class Machine:
             os.killpg(self.process.pid, signal.SIGKILL)  # its guestfwd helpers, too
         self.process.wait()
         self.process = None
+        self.reserved.close()
         self.qmp_path.unlink(missing_ok=True)
 
     def alive(self):

@@ -3,7 +3,8 @@
 Started by deploy/rack with the rack's directory; reads DIR/processes.json: [{"name", "argv", "restart_argv", "env", "autostart",
 "restart_max_s"}].
 What dies is started again after a short, growing pause.  It listens on DIR/supervisor.sock: one line in (`status`, `start NAME`,
-`stop NAME`, `shutdown`), one JSON line out.  It holds a lock on DIR/supervisor.lock (with its pid in it) as long as it lives.
+`stop NAME`, `shutdown`), one JSON line out.  It holds a lock on DIR/supervisor.lock (with its pid in it) as long as it lives, and
+an open socket that it inherits and does not use: the reservation of the orchestrator's port (ports.py).
 Everything it starts, and what those start, carries MEMLANE_RACK_DIR in its environment, so that leftovers can be found.
 """
 import ctypes

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -15,6 +16,9 @@ import jsonschema
 import yaml
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO / "deploy"))
+from ports import port_of, reserve_port  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get("MEMLANE_BUILD", REPO / "build"))
 OPENAPI = yaml.safe_load((REPO / "schema/openapi.yaml").read_text())
 RESOLVER = jsonschema.RefResolver("", OPENAPI)
@@ -136,7 +140,8 @@ class Memlaned:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="memlane-api-"))
         self.options = options
         self.process = None
-        self.port = 0
+        self.reserved = reserve_port()  # also while it is down
+        self.port = port_of(self.reserved)
         self.start()
 
     def start(self):
@@ -153,9 +158,7 @@ class Memlaned:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline and self.process.poll() is None:
             text = (self.dir / "log").read_bytes()[begin:].decode()
-            found = re.search(r"api.listening port=(\d+)", text)
-            if found:
-                self.port = int(found.group(1))
+            if f"api.listening port={self.port}\n" in text:
                 return
             time.sleep(0.01)
         raise RuntimeError((self.dir / "log").read_text())
@@ -191,4 +194,5 @@ class Memlaned:
     def remove(self):
         if self.process.poll() is None:
             self.stop()
+        self.reserved.close()
         shutil.rmtree(self.dir, ignore_errors=True)
