@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -42,7 +41,7 @@ struct arenas {
 
 int arenas_new(struct arenas **out, const struct arenas_options *o, struct err *e)
 {
-    struct arenas *a = calloc(1, sizeof *a);
+    struct arenas *a = pages_table(sizeof *a);
     struct rlimit files;
     int rc;
     if (!a)
@@ -58,7 +57,7 @@ int arenas_new(struct arenas **out, const struct arenas_options *o, struct err *
         rc = backing_open(&a->backing, o->backing_dir, o->arena_file, e);
     if (rc < 0) {
         cleanup_close(&a->maps_fd);
-        free(a);
+        pages_drop((uintptr_t)a, sizeof *a);
         return -1;
     }
     *out = a;
@@ -77,7 +76,7 @@ void arenas_free(struct arenas *a)
             pages_drop(a->arenas[i].base, ARENA_BYTES);
     backing_close(&a->backing);
     cleanup_close(&a->maps_fd);
-    free(a);
+    pages_drop((uintptr_t)a, sizeof *a);
 }
 
 /* ---- what is asked for ------------------------------------------------------------------------------------------- */

@@ -39,6 +39,15 @@ void pages_drop(uint64_t base, uint64_t size)
     munmap(at(base), size);
 }
 
+void *pages_table(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, size, MADV_NOHUGEPAGE); /* EINVAL of a kernel that has none is as good */
+    return p;
+}
+
 int pages_map(uint64_t addr, uint64_t size, int fd, uint64_t file_offset, struct err *e)
 {
     int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;

@@ -11,6 +11,9 @@
 /* Reserves address space that reads as zero; the base is a multiple of 'size', which is a power of two. */
 MUST_CHECK int pages_reserve(uint64_t *base, uint64_t size, struct err *e);
 void pages_drop(uint64_t base, uint64_t size); /* gives the address space back */
+/* Zeroed private memory of which only the pages that are written take any: never a huge page, whatever the kernel's
+ * setting.  NULL when there is none; pages_drop() gives it back. */
+void *pages_table(size_t size);
 /* Maps a piece of a file over a range. */
 MUST_CHECK int pages_map(uint64_t addr, uint64_t size, int fd, uint64_t file_offset, struct err *e);
 /* Maps the read-only zero page over a range, whatever is there. */

@@ -607,11 +607,32 @@ START_TEST(a_peer_that_does_not_read_stops_nobody)
 }
 END_TEST
 
+/* The sizes of anonymous memory in which the kernel may put huge pages when that is its setting. */
+static uint64_t may_become_huge(int pid)
+{
+    char path[64], line[512];
+    unsigned long long from, to, inode, large = 0, sum = 0;
+    snprintf(path, sizeof path, "/proc/%d/smaps", pid);
+    FILE *f = fopen(path, "re");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof line, f))
+        if (sscanf(line, "%llx-%llx rw-p %*s %*s %llu", &from, &to, &inode) == 3)
+            large = !inode && to - from >= 2 * MIB ? to - from : 0;
+        else if (!strncmp(line, "VmFlags:", 8)) { /* the last line of each */
+            sum += strstr(line, " nh") ? 0 : large;
+            large = 0;
+        }
+    fclose(f);
+    return sum;
+}
+
 START_TEST(it_takes_little_memory_and_the_oom_killer_passes_it_by)
 {
     char path[64], text[16] = "";
     if (!SANITIZED)
         ck_assert_uint_lt(status_number(info.pid, "RssAnon"), 1024);
+    if (!SANITIZED && access("/sys/kernel/mm/transparent_hugepage", F_OK) == 0)
+        ck_assert_uint_eq(may_become_huge(info.pid), 0);
     snprintf(path, sizeof path, "/proc/%d/oom_score_adj", info.pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_gt(read(fd, text, sizeof text - 1), 0);
