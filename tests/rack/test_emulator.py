@@ -26,6 +26,7 @@ MIB = 1 << 20
 BLOCK = 256 * MIB
 WINDOW = 0x0002000000000000
 PARKED = 0x4000000000000000
+PR_SET_CHILD_SUBREAPER = 36
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.mmap.restype = ctypes.c_void_p
 LIBC.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -318,12 +319,32 @@ class Emulator(unittest.TestCase):
         os.chmod(fork, 0o755)
         argument = self.node("a", "agent.conf")
         for chains in (8, 1, 1, 1, 1, 1):
-            for _ in range(chains):
-                subprocess.run([fork, argument, "100000"], check=True)
+            parent = self.forking([fork, argument, "100000"], chains)
             self.ctl("power", "a", "off")
             left = [p for p in os.listdir("/proc") if p.isdigit() and argument in self.arguments(p)]
             self.assertFalse(left)
+            until("the last one ended", lambda: os.waitpid(parent, os.WNOHANG)[0])
             self.ctl("power", "a", "on")
+
+    def forking(self, command, chains):
+        """Starts chains of processes that fork, and answers the pid of the parent of all their orphans: it ends when there are no
+        more.  Process 1 takes its time, and what waits for it has a pid: they are few, and the whole machine's."""
+        ready, tell = os.pipe()
+        parent = os.fork()
+        if parent == 0:
+            try:
+                LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+                for _ in range(chains):
+                    subprocess.run(command, check=True)
+                os.write(tell, b"1")
+                while True:
+                    os.wait()
+            finally:  # ChildProcessError: there are no more
+                os._exit(0)
+        os.close(tell)
+        self.assertEqual(os.read(ready, 1), b"1")
+        os.close(ready)
+        return parent
 
     def test_power_off_kills_what_has_no_arguments_yet(self):
         """A lender in the middle of its execve() has none, by which it could be told."""
