@@ -65,7 +65,7 @@ static void act(const char *order, const char *hit)
     else if (strncmp(order, "kill", 4) == 0)
         kill(getpid(), SIGKILL);
     else if (strncmp(order, "stop", 4) == 0)
-        kill(getpid(), SIGSTOP);
+        raise(SIGSTOP); /* kill() would wake any thread, and this one go on until that one has run */
     else if (sscanf(order, "delay %d", &ms) == 1)
         poll(NULL, 0, ms);
     else if (strncmp(order, "wait", 4) == 0)
