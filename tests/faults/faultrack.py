@@ -29,7 +29,7 @@ os.environ.setdefault("MEMLANE_BUILD", str(HERE.parent.parent / "build-faults"))
 sys.path.insert(0, str(HERE.parent / "rack"))
 import harness  # noqa: E402, F401
 import patterns  # noqa: E402
-from harness import (BUILD, GIB, MIB, REPO, Api, EventReader, Problem, Rack, eventually)  # noqa: E402, F401
+from harness import (BUILD, GIB, MIB, REPO, Api, EventReader, Problem, Rack, eventually, has_failed, rack_for)  # noqa: E402, F401
 import oracle  # noqa: E402
 
 TIME_SCALE = 0.05

@@ -4,7 +4,7 @@ block is online, or may come online."""
 import time
 import unittest
 
-from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, record, trying
+from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, has_failed, rack_for, record, trying
 
 BLOCKS = 8
 SIZE = BLOCKS * GIB // 4
@@ -12,12 +12,12 @@ SIZE = BLOCKS * GIB // 4
 
 class Blocks(unittest.TestCase):
     def setUp(self):
-        self.rack = self.enterContext(FaultRack())
+        self.rack = rack_for(self, FaultRack())
         self.kept = self.rack.attach_somehow("n1", GIB, donor="n2")  # shares the circuit
         self.bad = []
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()

@@ -5,7 +5,7 @@ import time
 import unittest
 
 import netns
-from faultrack import GIB, TIME_SCALE, TIMES, FaultRack, count, dice, eventually, record, star, trying
+from faultrack import GIB, TIME_SCALE, TIMES, FaultRack, count, dice, eventually, has_failed, rack_for, record, star, trying
 
 CUT_S = 60  # scaled
 PROMISED_S = 10  # after a node's return
@@ -30,12 +30,12 @@ class OnANetwork(unittest.TestCase):
         plan = star(3)
         self.net = netns.Network(plan)
         self.addCleanup(self.net.close)
-        self.rack = self.enterContext(FaultRack(plan, self.net.options(), self.time_scale))
+        self.rack = rack_for(self, FaultRack(plan, self.net.options(), self.time_scale))
         self.kept = self.rack.attach_somehow("n3", GIB, donor="n2")
         self.mine = self.rack.attach_somehow("n1", GIB, donor="n3")  # of the node that is cut off, mostly
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             for a in (self.kept, self.mine):
                 self.rack.detach_somehow(a["id"])
             self.rack.judge()

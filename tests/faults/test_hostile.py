@@ -16,7 +16,7 @@ import threading
 import time
 import unittest
 
-from faultrack import GIB, HERE, REPO, FaultRack, count, dice, eventually, record, trying
+from faultrack import GIB, HERE, REPO, FaultRack, count, dice, eventually, has_failed, rack_for, record, trying
 
 sys.path.insert(0, str(HERE.parent / "api"))
 import memlaned as described  # noqa: E402  (its client holds every answer against openapi.yaml)
@@ -37,13 +37,13 @@ def setUpModule():
 
 class Hostile(unittest.TestCase):
     def setUp(self):
-        self.rack = self.enterContext(FaultRack())
+        self.rack = rack_for(self, FaultRack())
         self.rack.api.raw("POST", "/v1/backup")  # SQLite keeps, and takes again, the descriptor of one of many connections to a file
         self.rack.baseline = self.rack.holdings()
         self.kept = self.rack.attach_somehow("n1", GIB, donor="n2")
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()

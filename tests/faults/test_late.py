@@ -4,7 +4,7 @@ import json
 import time
 import unittest
 
-from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, record, trying
+from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, has_failed, rack_for, record, trying
 from proxy import Proxy
 
 BLOCKS = 4
@@ -16,10 +16,10 @@ class Late(unittest.TestCase):
         self.proxy = Proxy(self.rack.listening_port)
         self.addCleanup(self.proxy.close)
         self.rack.options += ["--agent=--url", f"--agent=http://127.0.0.1:{self.proxy.port}"]
-        self.enterContext(self.rack)
+        rack_for(self, self.rack)
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.judge()
             self.rack.assert_clean()
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 import unittest
 
-from faultrack import BUILD, GIB, SECONDS, TIME_SCALE, FaultRack, Problem, count, dice, eventually, record, star, trying
+from faultrack import BUILD, GIB, SECONDS, TIME_SCALE, FaultRack, Problem, count, dice, eventually, has_failed, rack_for, record, star, trying
 
 BLOCKS = 8
 SIZE = BLOCKS * GIB // 4
@@ -17,11 +17,11 @@ class FourNodes(unittest.TestCase):
     time_scale = TIME_SCALE
 
     def setUp(self):
-        self.rack = self.enterContext(FaultRack(star(4), time_scale=self.time_scale))
+        self.rack = rack_for(self, FaultRack(star(4), time_scale=self.time_scale))
         self.kept = self.rack.attach_somehow("n3", GIB, donor="n4")  # has nothing to do with it
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()

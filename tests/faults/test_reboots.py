@@ -3,7 +3,7 @@ it.  What is lost is lost, the rest is not touched."""
 import time
 import unittest
 
-from faultrack import GIB, MODE, SECONDS, FaultRack, count, dice, eventually, record, star, trying
+from faultrack import GIB, MODE, SECONDS, FaultRack, count, dice, eventually, has_failed, rack_for, record, star, trying
 
 # Where the attachment stands: the agent that waits there, its point, and whether it is on the way back.
 PENDING = (("agent-n2", "lend.before"), ("agent-n2", "lend.after"), ("agent-mgmt", "join.after"), ("agent-n1", "up.after"),
@@ -16,12 +16,12 @@ STATES = [("pending", p) for p in PENDING] + [("detaching", p) for p in DETACHIN
 
 class Reboots(unittest.TestCase):
     def setUp(self):
-        self.rack = self.enterContext(FaultRack(star(4)))
+        self.rack = rack_for(self, FaultRack(star(4)))
         self.refusing = None  # a block that does not go offline
         self.kept = self.rack.attach_somehow("n3", GIB, donor="n4")  # has nothing to do with the reboots
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()

@@ -5,7 +5,7 @@ import signal
 import time
 import unittest
 
-from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, record, star, trying
+from faultrack import GIB, SECONDS, FaultRack, count, dice, eventually, has_failed, rack_for, record, star, trying
 
 LIBRARY = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 JUMPS = ("+1h", "-1h", "+10y", "-10y")
@@ -13,11 +13,11 @@ JUMPS = ("+1h", "-1h", "+10y", "-10y")
 
 class Slow(unittest.TestCase):
     def setUp(self):
-        self.rack = self.enterContext(FaultRack(star(4)))
+        self.rack = rack_for(self, FaultRack(star(4)))
         self.kept = self.rack.attach_somehow("n1", GIB, donor="n4")  # a section of its own
 
     def tearDown(self):
-        if self._outcome.success:
+        if not has_failed(self):
             self.rack.detach_somehow(self.kept["id"])
             self.rack.judge()
             self.rack.assert_clean()

@@ -4,7 +4,7 @@ import re
 import tempfile
 import unittest
 
-from rig import MIB, POWERNV, PSERIES, SLOW, X86, Rig, eventually, machines
+from rig import MIB, POWERNV, PSERIES, SLOW, X86, Rig, eventually, has_failed, machines
 
 TOOLS = {arch: machines.programs(arch)[0] / "tests" for arch in ("amd64", "ppc64el")}
 
@@ -53,8 +53,7 @@ class OnMachine:
         cls.rack, cls.machine, cls.block, cls.piece = cls.rig.rack, cls.rig.machine, cls.platform.block, cls.platform.piece
 
     def tearDown(self):
-        outcome = self._outcome.result
-        if any(test is self for test, _ in outcome.errors + outcome.failures):
+        if has_failed(self):
             self.rig.save_log()
         self.doCleanups()
         for a in self.rack.live():

@@ -13,7 +13,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "rack"), str(HERE.parent.parent / "deploy")]
 import machines  # noqa: E402
-from harness import RACK_COMMAND, Problem, Rack, eventually  # noqa: E402,F401
+from harness import RACK_COMMAND, Problem, Rack, eventually, has_failed  # noqa: E402,F401
 
 MIB, GIB = 1 << 20, 1 << 30
 SLOW = float(os.environ.get("MEMLANE_KERNEL_SLOW", "1"))  # multiplies what is waited for, on a machine that is busy with other things

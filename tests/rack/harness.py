@@ -193,6 +193,7 @@ class Rack:
         self.dir = None
         self.api = None
         self.baseline = None
+        self.failed = lambda: False  # the test that has it from rack_for()
 
     def __enter__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="ml-", dir="/tmp"))
@@ -228,7 +229,7 @@ class Rack:
         except AssertionError:
             self.save_logs()
             raise
-        if kind is not None:
+        if kind is not None or self.failed():
             self.save_logs()
         shutil.rmtree(self.dir, ignore_errors=True)
 
@@ -429,3 +430,15 @@ class Rack:
         import trace_check
         violations = trace_check.check_file(self.dir / "trace.jsonl")
         assert not violations, f"{len(violations)} violations in the register trace: {violations[:5]}"
+
+
+def has_failed(test):
+    """So far: a test's own tearDown() and clean-ups may ask."""
+    result = test._outcome.result  # not its .success, which is of the part that runs just now
+    return any(t is test for t, _ in result.failures + result.errors)
+
+
+def rack_for(test, rack):
+    """The rack, up until the test has ended; its logs are kept when that failed (enterContext() tells a rack nothing of it)."""
+    rack.failed = lambda: has_failed(test)
+    return test.enterContext(rack)
