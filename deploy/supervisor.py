@@ -139,10 +139,11 @@ class Supervisor:
                     os.kill(p.popen.pid, signal.SIGKILL)
                     p.kill_at = now + STOP_S
                 next_at = min(next_at, p.kill_at)
-            if not p.popen and p.wanted and not self.ending and now >= p.start_at:
-                self.start(p)
-            if not p.popen and p.wanted and not self.ending:  # it is not the time yet, or it could not be started
-                next_at = min(next_at, p.start_at)
+            if not p.popen and p.wanted and not self.ending:
+                if now >= p.start_at:
+                    self.start(p)
+                if not p.popen:  # it is not the time yet, or it could not be started
+                    next_at = min(next_at, p.start_at)
         return max(0.0, next_at - time.monotonic())
 
     def end_all(self):

@@ -7,7 +7,8 @@ import subprocess
 import time
 import unittest
 
-from faultrack import BUILD, GIB, SECONDS, TIME_SCALE, FaultRack, Problem, count, dice, eventually, has_failed, rack_for, record, star, trying
+from faultrack import (BUILD, GIB, SECONDS, TIME_SCALE, FaultRack, Problem, count, dice, eventually, has_failed, rack_for,
+                       record, star, trying)
 
 BLOCKS = 8
 SIZE = BLOCKS * GIB // 4

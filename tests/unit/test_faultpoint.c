@@ -4,6 +4,7 @@
 #endif
 #include "faultpoint.c"
 
+#include "agent_fixture.h"
 #include "unit_main.h"
 
 #include <check.h>
@@ -13,41 +14,28 @@
 
 #define ROUNDS 50
 
-static char dir[] = "/tmp/ml-points-XXXXXX";
 static volatile bool *went_on; /* shared with the process that stops */
 
 static void setup(void)
 {
-    ck_assert_ptr_nonnull(mkdtemp(dir));
-    setenv("MEMLANE_FAULT_DIR", dir, 1);
+    fixture_make();
+    setenv("MEMLANE_FAULT_DIR", fixture_dir, 1);
     unsetenv("MEMLANE_RACK_NODE");
     went_on = mmap(NULL, sizeof *went_on, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne((void *)went_on, MAP_FAILED);
 }
 
-static void path_in(char path[PATH_MAX], const char *suffix)
-{
-    const char *name = program_invocation_short_name;
-    snprintf(path, PATH_MAX, "%s/%s.lend.before%s", dir, name, suffix);
-}
-
 static void teardown(void)
 {
-    char hit[PATH_MAX];
-    path_in(hit, ".hit");
-    unlink(hit);
-    rmdir(dir);
     munmap((void *)went_on, sizeof *went_on);
+    fixture_remove();
 }
 
 static void arm(const char *order)
 {
-    char path[PATH_MAX];
-    path_in(path, "");
-    FILE *f = fopen(path, "we");
-    ck_assert_ptr_nonnull(f);
-    fprintf(f, "%s\n", order);
-    ck_assert_int_eq(fclose(f), 0);
+    char point[128];
+    snprintf(point, sizeof point, "%s.lend.before", program_invocation_short_name);
+    fixture_put(point, order);
 }
 
 static void *job(void *unused)
